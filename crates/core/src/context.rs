@@ -1,0 +1,412 @@
+//! What a connector may use of its surroundings: cancellation, clock, CPU pool, limits, metrics, shared clients.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use event_listener::Event;
+use futures::channel::oneshot;
+use futures::future::{BoxFuture, Either, select};
+
+use crate::{Error, Limiter, Metrics, Result, Unlimited};
+
+/// A bag of capabilities, cheap to clone. It is not a handle to the engine.
+#[derive(Clone)]
+pub struct Context {
+    stream: Arc<str>,
+    connection: Arc<Connection>,
+    cancellation: Cancellation,
+    clock: Arc<dyn Clock>,
+    cpu: Arc<dyn CpuPool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Context {
+    /// Starts a context with this clock. Without further settings: no limits, no stream name, never cancelled, and CPU
+    /// work runs where it is called.
+    pub fn builder(clock: Arc<dyn Clock>) -> ContextBuilder {
+        ContextBuilder {
+            context: Context {
+                stream: "".into(),
+                connection: Arc::new(Connection::new("", Arc::new(Unlimited))),
+                cancellation: Cancellation::new(),
+                clock,
+                cpu: Arc::new(Inline),
+                metrics: Arc::default(),
+            },
+        }
+    }
+
+    /// The stream on whose behalf this is done; empty where it is none.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// The connection, with its limits and what its streams share.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether and when to stop.
+    pub fn cancellation(&self) -> &Cancellation {
+        &self.cancellation
+    }
+
+    /// The time. Use it and nothing else, so that tests can turn it.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The clock, to be kept.
+    pub fn clock_arc(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
+    /// The stream's counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Runs work that keeps a processor busy (parsing, decompressing, encoding) on the CPU pool, so that the event
+    /// loop never stalls. The work must not block on I/O.
+    ///
+    /// # Errors
+    /// What the work returns; `Unexpected` when it panics.
+    pub async fn cpu<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let (metrics, clock, queued) = (self.metrics.clone(), self.clock.clone(), self.clock.monotonic());
+        self.cpu.spawn(Box::new(move || {
+            let started = clock.monotonic();
+            metrics.add_cpu_wait(started.saturating_duration_since(queued));
+            let outcome = catch_unwind(AssertUnwindSafe(work));
+            metrics.add_cpu(clock.monotonic().saturating_duration_since(started));
+            // The receiver is gone when the stream was stopped; then nobody wants the result.
+            let _ = sender.send(outcome);
+        }));
+        match receiver.await {
+            Ok(Ok(result)) => result,
+            Ok(Err(panic)) => Err(Error::unexpected(format!("a CPU job panicked: {}", panic_text(&*panic)))),
+            Err(oneshot::Canceled) => Err(Error::unexpected("the CPU pool dropped a job")),
+        }
+    }
+
+    /// Sleeps, unless the run is cancelled first.
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub async fn sleep(&self, duration: Duration) -> Result<()> {
+        match select(self.clock.sleep(duration), Box::pin(self.cancellation.cancelled())).await {
+            Either::Left(_) => Ok(()),
+            Either::Right(_) => Err(Error::cancelled()),
+        }
+    }
+
+    /// The same context for another stream's counters and cancellation.
+    pub fn for_stream(&self, stream: &str, metrics: Arc<Metrics>, cancellation: Cancellation) -> Self {
+        Self { stream: stream.into(), metrics, cancellation, ..self.clone() }
+    }
+
+    /// The same context with another connection.
+    pub fn for_connection(&self, connection: Arc<Connection>) -> Self {
+        Self { connection, ..self.clone() }
+    }
+
+    /// The same context with another cancellation.
+    pub fn with_cancellation(&self, cancellation: Cancellation) -> Self {
+        Self { cancellation, ..self.clone() }
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("stream", &self.stream)
+            .field("connection", &self.connection.name)
+            .finish_non_exhaustive()
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+/// Builds a [`Context`].
+pub struct ContextBuilder {
+    context: Context,
+}
+
+impl ContextBuilder {
+    /// Names the stream.
+    pub fn stream(mut self, stream: &str) -> Self {
+        self.context.stream = stream.into();
+        self
+    }
+
+    /// Sets the connection.
+    pub fn connection(mut self, connection: Arc<Connection>) -> Self {
+        self.context.connection = connection;
+        self
+    }
+
+    /// Sets the cancellation.
+    pub fn cancellation(mut self, cancellation: Cancellation) -> Self {
+        self.context.cancellation = cancellation;
+        self
+    }
+
+    /// Sets the pool for CPU work.
+    pub fn cpu(mut self, cpu: Arc<dyn CpuPool>) -> Self {
+        self.context.cpu = cpu;
+        self
+    }
+
+    /// Sets the counters.
+    pub fn metrics(mut self, metrics: Arc<Metrics>) -> Self {
+        self.context.metrics = metrics;
+        self
+    }
+
+    /// The context.
+    pub fn build(self) -> Context {
+        self.context
+    }
+}
+
+/// A connection of the pipeline: its name, its limits, and whatever its streams share, such as a client with its pool.
+pub struct Connection {
+    name: String,
+    limiter: Arc<dyn Limiter>,
+    shared: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
+}
+
+impl Connection {
+    /// A connection with these limits.
+    pub fn new(name: impl Into<String>, limiter: Arc<dyn Limiter>) -> Self {
+        Self { name: name.into(), limiter, shared: Mutex::default() }
+    }
+
+    /// Its name in the pipeline.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its limits: ask before each request.
+    pub fn limiter(&self) -> &Arc<dyn Limiter> {
+        &self.limiter
+    }
+
+    /// A value that all streams of this connection share, made by the first who asks for this type under this key.
+    ///
+    /// # Errors
+    /// What `make` returns.
+    pub fn shared<T: Send + Sync + 'static>(
+        &self,
+        key: &str,
+        make: impl FnOnce() -> Result<T>,
+    ) -> Result<Arc<T>> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = (TypeId::of::<T>(), key.to_owned());
+        if let Some(known) = shared.get(&slot) {
+            return Ok(known.clone().downcast().expect("the slot's key holds the type's id"));
+        }
+        let value = Arc::new(make()?);
+        shared.insert(slot, value.clone());
+        Ok(value)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("name", &self.name)
+            .field("limiter", &self.limiter)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where time comes from.
+pub trait Clock: Send + Sync {
+    /// The time of day.
+    fn now(&self) -> SystemTime;
+    /// A time that only grows, for measuring.
+    fn monotonic(&self) -> Instant;
+    /// Completes after this long.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// A job of the CPU pool.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads for work that keeps a processor busy.
+pub trait CpuPool: Send + Sync {
+    /// Queues a job. It must not wait.
+    fn spawn(&self, job: Job);
+}
+
+/// Runs each job at once where it is called.
+struct Inline;
+
+impl CpuPool for Inline {
+    fn spawn(&self, job: Job) {
+        job();
+    }
+}
+
+/// A wish to stop, seen by all clones. A child stops with its parent, and can be stopped alone.
+///
+/// ```
+/// use towpath_core::Cancellation;
+///
+/// let run = Cancellation::new();
+/// let stream = run.child();
+/// stream.cancel();
+/// assert!(stream.is_cancelled() && !run.is_cancelled());
+/// run.cancel();
+/// assert!(run.child().is_cancelled());
+/// ```
+#[derive(Clone)]
+pub struct Cancellation(Arc<Flag>);
+
+struct Flag {
+    set: AtomicBool,
+    event: Event,
+    parent: Option<Cancellation>,
+}
+
+impl Cancellation {
+    /// One that is not set.
+    pub fn new() -> Self {
+        Self::with_parent(None)
+    }
+
+    /// One that is set together with this one, or by itself.
+    pub fn child(&self) -> Self {
+        Self::with_parent(Some(self.clone()))
+    }
+
+    fn with_parent(parent: Option<Cancellation>) -> Self {
+        Self(Arc::new(Flag { set: AtomicBool::new(false), event: Event::new(), parent }))
+    }
+
+    /// Asks everybody who holds it to stop.
+    pub fn cancel(&self) {
+        self.0.set.store(true, Ordering::SeqCst);
+        self.0.event.notify(usize::MAX);
+    }
+
+    /// Whether it is set.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.set.load(Ordering::SeqCst) || self.0.parent.as_ref().is_some_and(Self::is_cancelled)
+    }
+
+    /// Fails when it is set: for loops.
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub fn check(&self) -> Result<()> {
+        if self.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
+    }
+
+    /// Completes when it is set.
+    pub fn cancelled(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let own = async {
+                while !self.0.set.load(Ordering::SeqCst) {
+                    let listener = self.0.event.listen();
+                    // It may have been set between the look and the listening.
+                    if self.0.set.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    listener.await;
+                }
+            };
+            match &self.0.parent {
+                None => own.await,
+                Some(parent) => {
+                    select(Box::pin(own), parent.cancelled()).await;
+                }
+            }
+        })
+    }
+}
+
+impl Default for Cancellation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Cancellation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Cancellation").field(&self.is_cancelled()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+
+    struct StoppedClock(Instant);
+
+    impl Clock for StoppedClock {
+        fn now(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+        fn monotonic(&self) -> Instant {
+            self.0
+        }
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    fn context() -> Context {
+        Context::builder(Arc::new(StoppedClock(Instant::now()))).build()
+    }
+
+    #[test]
+    fn a_panic_in_a_cpu_job_is_an_error() {
+        let error = block_on(context().cpu::<(), _>(|| panic!("boom"))).unwrap_err();
+        assert_eq!(error.to_string(), "a CPU job panicked: boom");
+    }
+
+    #[test]
+    fn a_sleep_ends_when_the_run_is_cancelled() {
+        let context = context();
+        context.cancellation().cancel();
+        let error = block_on(context.sleep(Duration::from_hours(1))).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Cancelled);
+    }
+
+    #[test]
+    fn a_waiting_child_is_woken_by_its_parent() {
+        let parent = Cancellation::new();
+        let child = parent.child().child();
+        let waiting = std::thread::spawn(move || block_on(child.cancelled()));
+        parent.cancel();
+        waiting.join().unwrap();
+    }
+
+    #[test]
+    fn what_a_connection_shares_is_made_once_for_each_key() {
+        let connection = Connection::new("shop", Arc::new(Unlimited));
+        let first = connection.shared("a", || Ok(1_u32)).unwrap();
+        let again = connection.shared("a", || Ok(2_u32)).unwrap();
+        let other = connection.shared("b", || Ok(3_u32)).unwrap();
+        assert_eq!((*first, *again, *other), (1, 1, 3));
+        assert!(connection.shared::<u32>("c", || Err(Error::data("no"))).is_err());
+    }
+}

@@ -1,0 +1,294 @@
+//! The reading side of the contract.
+
+use std::fmt;
+use std::future::Future;
+
+use arrow::record_batch::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures::stream::BoxStream;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{Context, Json, Rejected, Result};
+
+/// A system that rows can be read from.
+///
+/// Implement it with plain `async fn`s. A source is opened once for a stream and shared by all its readers, so it holds
+/// its clients behind `Arc`s. It has no retry loops: the retry layer calls again, and reopens a read at the last
+/// position.
+pub trait Source: Sized + Send + Sync + 'static {
+    /// Its options: the fields of the connection and of the stream's `source:` together. Deny unknown fields.
+    type Config: DeserializeOwned + JsonSchema + Send;
+
+    /// Called once for a stream, before everything else. Checks the options as far as it can without I/O, and builds
+    /// clients; heavy ones are shared through [`Connection::shared`](crate::Connection::shared).
+    ///
+    /// Errors: `Config` for options that do not fit together. Any error ends the stream.
+    fn open(config: Self::Config, cx: &Context) -> impl Future<Output = Result<Self>> + Send;
+
+    /// What it can do. A constant of this source and its options; the conformance suite holds it against behaviour.
+    fn capabilities(&self) -> SourceCapabilities;
+
+    /// Called by `towpath check`: do the credentials work, is everything there that a run will read? Reads as little as
+    /// possible. The error says what is missing and what to do.
+    fn check(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send;
+
+    /// Called by `towpath discover`: the data sets that could be streams, at most a few thousand.
+    fn discover(&self, cx: &Context) -> impl Future<Output = Result<Vec<Dataset>>> + Send;
+
+    /// Called once for a run, after the sink has told its checkpoint. Cuts the stream into splits, lazily: the engine
+    /// reads the first splits while later ones are still planned, and stops polling while it has enough of them.
+    ///
+    /// Promise: the same request gives the same splits with the same ids; splits share no row and leave none out; with
+    /// [`ScanRequest::planned`] set, planning goes on behind that position.
+    ///
+    /// Errors: a retryable one makes the retry layer plan again behind the last position; another ends the stream.
+    fn plan(&self, cx: &Context, request: &ScanRequest) -> impl Future<Output = Result<ScanPlan>> + Send;
+
+    /// Called for each split, many at once, and again with a later position after an error or a crash. It must return at
+    /// once: the work happens as the stream is polled, and stops when it is dropped, leaving nothing behind.
+    ///
+    /// Promise: reading on from a batch's `resume` gives exactly the rows behind that batch (with
+    /// [`Resume::Split`], only [`Position::Start`] is ever passed). Batches hold some thousand rows or a few MiB. CPU
+    /// work goes through [`Context::cpu`]. The stream ends after its first error.
+    ///
+    /// Errors: a retryable one makes the retry layer read again from the last position; another ends the split, and by
+    /// policy the stream. A row that cannot be read is not an error but a [`Rejected`] of its batch.
+    fn read(&self, cx: &Context, split: &Split, from: Position) -> Result<BatchStream>;
+}
+
+/// What a source can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCapabilities {
+    /// Where a split that broke off can go on.
+    pub resume: Resume,
+    /// Whether the rows of a split come in the order of the cursor.
+    pub ordered: bool,
+    /// Whether it ends by itself.
+    pub bounded: bool,
+}
+
+/// Where a split that broke off can go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resume {
+    /// Nowhere: it can be read once.
+    None,
+    /// At its start: its rows are written by a writer of their own, which is thrown away and begun anew.
+    Split,
+    /// Exactly behind any batch.
+    Exact,
+}
+
+/// What the engine wants to read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct ScanRequest {
+    /// The columns that the pipeline needs; `None` for all. A source may ignore it and say so in the plan.
+    pub columns: Option<Vec<String>>,
+    /// The incremental range, for a stream with a `cursor`.
+    pub cursor: Option<CursorRange>,
+    /// What the last finished run left: the position of its [`Planned::Complete`]. `Start` for a first run.
+    pub since: Position,
+    /// How far the planning of an interrupted run had got. `Start` when this run is a new one.
+    pub planned: Position,
+    /// How many rows are wanted at most; a hint for previews.
+    pub limit: Option<u64>,
+    /// How many splits are read at once; a hint for cutting.
+    pub parallelism: usize,
+}
+
+/// The part of an incremental stream that a run reads: `after < field <= until`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CursorRange {
+    /// The cursor's column.
+    pub field: String,
+    /// The value up to which everything has been loaded; `None` for a first run.
+    pub after: Option<Json>,
+    /// The upper bound of the run under way, if the source gave one when the run began.
+    pub until: Option<Json>,
+}
+
+impl CursorRange {
+    /// The range behind a value.
+    pub fn new(field: impl Into<String>, after: Option<Json>, until: Option<Json>) -> Self {
+        Self { field: field.into(), after, until }
+    }
+}
+
+/// How a stream will be read.
+pub struct ScanPlan {
+    /// The columns, if they are known before the first row.
+    pub schema: Option<SchemaRef>,
+    /// The splits, planned as they are asked for.
+    pub splits: PlanStream,
+    /// How far the source itself keeps to the cursor range. The engine filters what it did not.
+    pub cursor: Pushdown,
+    /// How far the source itself reads only the wanted columns.
+    pub columns: Pushdown,
+    /// The upper bound of the cursor in this run, if the source can tell.
+    pub until: Option<Json>,
+}
+
+impl ScanPlan {
+    /// A plan of these splits that keeps to nothing.
+    pub fn new(schema: Option<SchemaRef>, splits: PlanStream) -> Self {
+        Self { schema, splits, cursor: Pushdown::Unsupported, columns: Pushdown::Unsupported, until: None }
+    }
+}
+
+impl fmt::Debug for ScanPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScanPlan")
+            .field("schema", &self.schema)
+            .field("until", &self.until)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How well the source itself applies a restriction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pushdown {
+    /// It gives exactly what was asked for.
+    Exact,
+    /// It leaves out some of what was not asked for.
+    Inexact,
+    /// It gives everything.
+    Unsupported,
+}
+
+/// A stream of planning steps.
+pub type PlanStream = BoxStream<'static, Result<Planned>>;
+
+/// A step of planning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Planned {
+    /// One more split.
+    Split {
+        /// The split.
+        split: Split,
+        /// Where planning goes on behind it.
+        resume: Position,
+    },
+    /// The last step, which a source sends when the next run is to start from something that only it understands, for
+    /// example the files that have been seen.
+    Complete {
+        /// What the next run gets as [`ScanRequest::since`].
+        since: Position,
+    },
+}
+
+/// A piece of a source that can be read on its own, anywhere, in parallel with the others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Split {
+    /// Its name, unique within a plan and the same in each plan.
+    pub id: SplitId,
+    /// The version of the payload's form. A source refuses versions that it does not know.
+    pub version: u16,
+    /// What the source needs to read it.
+    pub payload: Json,
+    /// How much it holds, for progress and scheduling.
+    pub estimate: Option<Estimate>,
+}
+
+impl Split {
+    /// A split of version 1.
+    pub fn new(id: impl Into<SplitId>, payload: Json) -> Self {
+        Self { id: id.into(), version: 1, payload, estimate: None }
+    }
+
+    /// Sets how much it holds.
+    pub fn estimate(mut self, estimate: Estimate) -> Self {
+        self.estimate = Some(estimate);
+        self
+    }
+}
+
+/// The name of a split.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SplitId(pub String);
+
+impl<T: Into<String>> From<T> for SplitId {
+    fn from(id: T) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Display for SplitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How much a split or a data set holds, as far as it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Estimate {
+    /// Rows.
+    pub rows: Option<u64>,
+    /// Bytes as the source stores them, the measure of [`Metrics::add_bytes_read`](crate::Metrics::add_bytes_read).
+    pub bytes: Option<u64>,
+}
+
+/// Where to go on; opaque to everyone but the source.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Position {
+    /// At the beginning.
+    #[default]
+    Start,
+    /// Behind what this describes.
+    At(Json),
+    /// There is nothing behind it.
+    End,
+}
+
+/// Rows, those that could not be read, and where the next batch starts.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The rows. Batches of one stream may differ in columns; the schema contract brings them together.
+    pub rows: RecordBatch,
+    /// The rows that could not be read.
+    pub rejected: Vec<Rejected>,
+    /// The position after this batch.
+    pub resume: Position,
+}
+
+impl Batch {
+    /// Rows with the position after them.
+    pub fn new(rows: RecordBatch, resume: Position) -> Self {
+        Self { rows, rejected: Vec::new(), resume }
+    }
+}
+
+/// The batches of a split.
+pub type BatchStream = BoxStream<'static, Result<Batch>>;
+
+/// A data set that could be a stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Dataset {
+    /// A good name for the stream.
+    pub name: String,
+    /// The options that read it, to be merged into the stream's `source:`.
+    pub source: Json,
+    /// Its columns, if they are known.
+    pub schema: Option<SchemaRef>,
+    /// The column or columns that identify a row.
+    pub key: Vec<String>,
+    /// How much it holds.
+    pub estimate: Estimate,
+}
+
+impl Dataset {
+    /// A data set of this name, read with these options.
+    pub fn new(name: impl Into<String>, source: Json) -> Self {
+        Self { name: name.into(), source, schema: None, key: Vec::new(), estimate: Estimate::default() }
+    }
+}
