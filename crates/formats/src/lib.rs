@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Bytes to Arrow batches and back: formats and codecs, streamed, on the CPU pool.
+//!
+//! A connector that moves files implements [`Input`] over what it reads from and [`Output`] over what it writes to, and
+//! leaves everything between to a [`Reader`] and an [`Encoder`].
+//!
+//! Each format and codec is a cargo feature. The options of all of them are always there, so that a pipeline that asks
+//! for one which this binary lacks gets an error that names the feature.
+
+mod input;
+mod options;
+mod output;
+mod read;
+mod write;
+
+pub use input::{ByteStream, Input, MemoryInput};
+pub use options::{
+    Columns, Compression, CsvRead, CsvWrite, Encoding, JsonRead, ParquetCompression, ParquetWrite, ReadFormat,
+    ReadOptions, WriteFormat, WriteOptions,
+};
+pub use output::{MemoryOutput, Output};
+pub use read::{Piece, Reader};
+pub use write::{Encoded, Encoder};

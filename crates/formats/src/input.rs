@@ -1,0 +1,79 @@
+//! Where bytes come from.
+
+use std::fmt;
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use towpath_core::{Error, Result};
+
+/// Bytes as they come.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// A file, an object or a body: named bytes that can be read from any offset.
+#[async_trait]
+pub trait Input: Send + Sync + fmt::Debug + 'static {
+    /// What a person calls it: a path or a URL, without secrets.
+    fn name(&self) -> &str;
+
+    /// Its length in bytes, if it is known. Formats that are read from the end (Parquet) need it.
+    fn size(&self) -> Option<u64>;
+
+    /// The bytes from an offset to the end, in chunks of some hundred KiB.
+    ///
+    /// # Errors
+    /// As the connector classifies them. A retryable one makes the retry layer open the stream anew at the position of
+    /// the last batch.
+    async fn stream(&self, from: u64) -> Result<ByteStream>;
+
+    /// Exactly these bytes.
+    ///
+    /// # Errors
+    /// `DataInvalid` when it ends earlier.
+    async fn range(&self, range: Range<u64>) -> Result<Bytes>;
+}
+
+/// Bytes in memory.
+#[derive(Debug, Clone)]
+pub struct MemoryInput {
+    name: String,
+    bytes: Bytes,
+}
+
+impl MemoryInput {
+    /// These bytes under this name.
+    pub fn new(name: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+        Self { name: name.into(), bytes: bytes.into() }
+    }
+}
+
+#[async_trait]
+impl Input for MemoryInput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn size(&self) -> Option<u64> {
+        Some(self.bytes.len() as u64)
+    }
+
+    async fn stream(&self, from: u64) -> Result<ByteStream> {
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.bytes.len());
+        let bytes = self.bytes.slice(from..);
+        let chunks: Vec<_> = (0..bytes.len()).step_by(CHUNK).map(|at| Ok(bytes.slice(at..bytes.len().min(at + CHUNK)))).collect();
+        Ok(futures::stream::iter(chunks).boxed())
+    }
+
+    async fn range(&self, range: Range<u64>) -> Result<Bytes> {
+        let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
+        match bounds {
+            Some((start, end)) if start <= end && end <= self.bytes.len() => Ok(self.bytes.slice(start..end)),
+            _ => Err(Error::data(format!("it has {} bytes, {range:?} was asked for", self.bytes.len()))
+                .detail("input", &self.name)),
+        }
+    }
+}
+
+const CHUNK: usize = 256 << 10;
