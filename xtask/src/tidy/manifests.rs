@@ -58,17 +58,17 @@ pub(super) fn unused(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     for member in &tree.members {
         let exceptions = exceptions(member);
-        for dependency in &member.dependencies {
-            let module = dependency.name.replace('-', "_");
-            let used = tree.below(&member.folder, "rs").any(|file| names(&file.text, &module));
-            if !used && !exceptions.contains(&dependency.name.as_str()) {
-                let fix = "remove it; if only its features are wanted, list it in `package.metadata.cargo-machete.ignored`";
-                problems.push(Problem::new(
-                    member.manifest_path(),
-                    format!("nothing uses `{}`", dependency.name),
-                    fix,
-                ));
-            }
+        let is_unused = |name: &&str| {
+            let module = name.replace('-', "_");
+            !exceptions.contains(name)
+                && !tree.below(&member.folder, "rs").any(|file| names(&file.text, &module))
+        };
+        let declared = member.dependencies.iter().map(|dependency| dependency.name.as_str());
+        let unused: Vec<_> = declared.filter(is_unused).collect();
+        if !unused.is_empty() {
+            let what = format!("nothing uses {}", unused.join(", "));
+            let fix = "remove it; if only its features are wanted, list it in `package.metadata.cargo-machete.ignored`";
+            problems.push(Problem::new(member.manifest_path(), what, fix));
         }
     }
     problems
@@ -119,12 +119,12 @@ mod tests {
     #[test]
     fn a_dependency_that_nobody_names_is_found() {
         let tree = fixture(&[("crates/engine/Cargo.toml", "+tokio-util.workspace = true\n")]);
-        assert_eq!(whats(&unused(&tree)), ["nothing uses `tokio-util`"]);
+        assert_eq!(whats(&unused(&tree)), ["nothing uses tokio-util"]);
 
         let code = "use tokio_util_extra::Codec;\n";
         let manifest = "+tokio-util.workspace = true\n";
         let tree = fixture(&[("crates/engine/Cargo.toml", manifest), ("crates/engine/src/codec.rs", code)]);
-        assert_eq!(whats(&unused(&tree)), ["nothing uses `tokio-util`"]);
+        assert_eq!(whats(&unused(&tree)), ["nothing uses tokio-util"]);
 
         let manifest =
             "+tokio-util.workspace = true\n[package.metadata.cargo-machete]\nignored = [\"tokio-util\"]\n";
