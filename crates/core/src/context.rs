@@ -4,15 +4,14 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use event_listener::Event;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
 
-use crate::{Error, Limiter, Metrics, Result, Unlimited};
+use crate::{Cancellation, Error, Limiter, Metrics, Permit, Result, Unlimited};
 
 /// A bag of capabilities, cheap to clone. It is not a handle to the engine.
 #[derive(Clone)]
@@ -23,6 +22,7 @@ pub struct Context {
     clock: Arc<dyn Clock>,
     cpu: Arc<dyn CpuPool>,
     metrics: Arc<Metrics>,
+    waits: PermitWaits,
 }
 
 impl Context {
@@ -37,6 +37,7 @@ impl Context {
                 clock,
                 cpu: Arc::new(Inline),
                 metrics: Arc::default(),
+                waits: PermitWaits::default(),
             },
         }
     }
@@ -109,6 +110,36 @@ impl Context {
         }
     }
 
+    /// Waits until the limits of the connection let one more request to this origin start, and counts the request and
+    /// the wait. `origin` separates servers behind one connection; with one server it is `""`.
+    ///
+    /// Hold the permit until the answer's last byte has arrived, then call [`Permit::finish`].
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub async fn permit(&self, origin: &str) -> Result<Permit> {
+        self.cancellation.check()?;
+        let _waiting = self.waits.start();
+        let asked = self.clock.monotonic();
+        let answer =
+            select(self.connection.limiter.acquire(origin), Box::pin(self.cancellation.cancelled())).await;
+        self.metrics.add_limiter_wait(self.clock.monotonic().saturating_duration_since(asked));
+        match answer {
+            Either::Left((permit, _)) => {
+                self.metrics.add_requests(1);
+                Ok(permit)
+            }
+            Either::Right(_) => Err(Error::cancelled()),
+        }
+    }
+
+    /// The same context, and a view of whether anybody who was given it waits for a [`permit`](Self::permit). Then it is
+    /// our own limits that hold a request back, and not the server: for timeouts.
+    pub fn with_permit_waits(&self) -> (Self, PermitWaits) {
+        let waits = PermitWaits::default();
+        (Self { waits: waits.clone(), ..self.clone() }, waits)
+    }
+
     /// The same context for another stream's counters and cancellation.
     pub fn for_stream(&self, stream: &str, metrics: Arc<Metrics>, cancellation: Cancellation) -> Self {
         Self { stream: stream.into(), metrics, cancellation, ..self.clone() }
@@ -140,6 +171,31 @@ fn panic_text(panic: &(dyn Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+/// How many calls of [`Context::permit`] wait at this moment.
+#[derive(Debug, Clone, Default)]
+pub struct PermitWaits(Arc<AtomicUsize>);
+
+impl PermitWaits {
+    /// Whether at least one waits.
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::SeqCst) > 0
+    }
+
+    fn start(&self) -> PermitWait<'_> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        PermitWait(self)
+    }
+}
+
+/// Ends the wait when it is granted, cancelled or dropped.
+struct PermitWait<'a>(&'a PermitWaits);
+
+impl Drop for PermitWait<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Builds a [`Context`].
@@ -264,96 +320,6 @@ impl CpuPool for Inline {
     }
 }
 
-/// A wish to stop, seen by all clones. A child stops with its parent, and can be stopped alone.
-///
-/// ```
-/// use towpath_core::Cancellation;
-///
-/// let run = Cancellation::new();
-/// let stream = run.child();
-/// stream.cancel();
-/// assert!(stream.is_cancelled() && !run.is_cancelled());
-/// run.cancel();
-/// assert!(run.child().is_cancelled());
-/// ```
-#[derive(Clone)]
-pub struct Cancellation(Arc<Flag>);
-
-struct Flag {
-    set: AtomicBool,
-    event: Event,
-    parent: Option<Cancellation>,
-}
-
-impl Cancellation {
-    /// One that is not set.
-    pub fn new() -> Self {
-        Self::with_parent(None)
-    }
-
-    /// One that is set together with this one, or by itself.
-    pub fn child(&self) -> Self {
-        Self::with_parent(Some(self.clone()))
-    }
-
-    fn with_parent(parent: Option<Cancellation>) -> Self {
-        Self(Arc::new(Flag { set: AtomicBool::new(false), event: Event::new(), parent }))
-    }
-
-    /// Asks everybody who holds it to stop.
-    pub fn cancel(&self) {
-        self.0.set.store(true, Ordering::SeqCst);
-        self.0.event.notify(usize::MAX);
-    }
-
-    /// Whether it is set.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.set.load(Ordering::SeqCst) || self.0.parent.as_ref().is_some_and(Self::is_cancelled)
-    }
-
-    /// Fails when it is set: for loops.
-    ///
-    /// # Errors
-    /// `Cancelled`.
-    pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(Error::cancelled()) } else { Ok(()) }
-    }
-
-    /// Completes when it is set.
-    pub fn cancelled(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let own = async {
-                while !self.0.set.load(Ordering::SeqCst) {
-                    let listener = self.0.event.listen();
-                    // It may have been set between the look and the listening.
-                    if self.0.set.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    listener.await;
-                }
-            };
-            match &self.0.parent {
-                None => own.await,
-                Some(parent) => {
-                    select(Box::pin(own), parent.cancelled()).await;
-                }
-            }
-        })
-    }
-}
-
-impl Default for Cancellation {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl fmt::Debug for Cancellation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cancellation").field(&self.is_cancelled()).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -391,13 +357,52 @@ mod tests {
         assert_eq!(error.kind(), crate::ErrorKind::Cancelled);
     }
 
+    /// Grants a permit the moment somebody asks, or never.
+    #[derive(Debug)]
+    struct Gate {
+        open: bool,
+    }
+
+    #[async_trait::async_trait]
+    impl Limiter for Gate {
+        async fn acquire(&self, _origin: &str) -> Permit {
+            if self.open { Permit::new(Instant::now(), |_, _| {}) } else { std::future::pending().await }
+        }
+
+        fn pause(&self, _origin: &str, _pause: Duration) {}
+    }
+
+    fn context_behind(open: bool) -> Context {
+        context().for_connection(Arc::new(Connection::new("shop", Arc::new(Gate { open }))))
+    }
+
     #[test]
-    fn a_waiting_child_is_woken_by_its_parent() {
-        let parent = Cancellation::new();
-        let child = parent.child().child();
-        let waiting = std::thread::spawn(move || block_on(child.cancelled()));
-        parent.cancel();
-        waiting.join().unwrap();
+    fn a_permit_counts_a_request() {
+        let context = context_behind(true);
+        drop(block_on(context.permit("")).unwrap());
+        assert_eq!(context.metrics().snapshot().requests, 1);
+    }
+
+    #[test]
+    fn waiting_for_a_permit_ends_when_the_run_is_cancelled() {
+        let context = context_behind(false);
+        let cancellation = context.cancellation().clone();
+        let waiting = std::thread::spawn(move || {
+            let error = block_on(context.permit("")).unwrap_err();
+            (error.kind(), context.metrics().snapshot().requests)
+        });
+        cancellation.cancel();
+        assert_eq!(waiting.join().unwrap(), (crate::ErrorKind::Cancelled, 0));
+    }
+
+    #[test]
+    fn a_wait_for_a_permit_is_seen_until_it_is_given_up() {
+        let (context, waits) = context_behind(false).with_permit_waits();
+        let mut asking = Box::pin(context.permit(""));
+        assert!(futures::FutureExt::now_or_never(&mut asking).is_none());
+        assert!(waits.any());
+        drop(asking);
+        assert!(!waits.any());
     }
 
     #[test]

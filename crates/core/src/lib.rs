@@ -19,6 +19,7 @@
 
 mod align;
 mod boxed;
+mod cancellation;
 mod checkpoint;
 mod column_type;
 mod connector;
@@ -35,12 +36,13 @@ mod units;
 
 pub use align::{conform, conform_array, merge_schemas, widen};
 pub use boxed::{DynSink, DynSource, DynWriter};
+pub use cancellation::Cancellation;
 pub use checkpoint::{
     Advance, Applied, Checkpoint, CommitToken, Finished, Progress, SplitAdvance, SplitProgress,
 };
 pub use column_type::{ColumnType, TypeFamily};
 pub use connector::{Connector, OptionError, SinkEntry, SourceEntry};
-pub use context::{Cancellation, Clock, Connection, Context, ContextBuilder, CpuPool, Job};
+pub use context::{Clock, Connection, Context, ContextBuilder, CpuPool, Job, PermitWaits};
 pub use error::{Error, ErrorKind, Result, ResultExt, Retry};
 pub use json::{json_row, json_value};
 pub use limiter::{Limiter, Outcome, Permit, Unlimited};

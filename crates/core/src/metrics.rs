@@ -70,6 +70,18 @@ counters! {
     cpu / add_cpu: Duration,
     /// Time that jobs waited for the CPU pool.
     cpu_wait / add_cpu_wait: Duration,
+    /// Batches read from the source.
+    batches / add_batches: u64,
+    /// Rows read from the source.
+    rows_read / add_rows_read: u64,
+    /// Rows that the sink took; those of a writer that was begun anew count again.
+    rows_written / add_rows_written: u64,
+    /// Time that readers waited for their next batch, added up over all splits. Holds the limiter's and retries' waits.
+    source_wait / add_source_wait: Duration,
+    /// Time that readers waited for the memory budget.
+    memory_wait / add_memory_wait: Duration,
+    /// Time that writers waited for the sink to write, finish and commit, added up over all writers.
+    sink_wait / add_sink_wait: Duration,
 }
 
 #[cfg(test)]
