@@ -5,8 +5,8 @@ use arrow_schema::SchemaRef;
 use async_trait::async_trait;
 
 use crate::{
-    Batch, BatchStream, Begun, CommitToken, Committed, Context, Dataset, LoadSpec, Position, Result,
-    ScanPlan, ScanRequest, Sink, SinkCapabilities, Source, SourceCapabilities, Split, Staged, Writer,
+    Batch, BatchStream, Begun, Checkpoint, CommitToken, Committed, Context, Dataset, LoadSpec, Position,
+    Result, ScanPlan, ScanRequest, Sink, SinkCapabilities, Source, SourceCapabilities, Split, Staged, Writer,
 };
 
 /// A [`Source`] of any type. The methods are documented there.
@@ -68,6 +68,10 @@ pub trait DynSink: Send + Sync {
         token: &CommitToken,
         staged: Vec<Staged>,
     ) -> Result<Committed>;
+    /// See [`Sink::checkpoint`].
+    async fn checkpoint(&self, cx: &Context, load: &LoadSpec) -> Result<Option<Checkpoint>>;
+    /// See [`Sink::forget`].
+    async fn forget(&self, cx: &Context, load: &LoadSpec) -> Result<()>;
     /// See [`Sink::abort`].
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()>;
 }
@@ -102,6 +106,14 @@ impl<S: Sink> DynSink for S {
         staged: Vec<Staged>,
     ) -> Result<Committed> {
         Sink::commit(self, cx, begun, token, staged).await
+    }
+
+    async fn checkpoint(&self, cx: &Context, load: &LoadSpec) -> Result<Option<Checkpoint>> {
+        Sink::checkpoint(self, cx, load).await
+    }
+
+    async fn forget(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        Sink::forget(self, cx, load).await
     }
 
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {

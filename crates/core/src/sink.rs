@@ -74,6 +74,18 @@ pub trait Sink: Sized + Send + Sync + 'static {
         staged: Vec<Staged>,
     ) -> impl Future<Output = Result<Committed>> + Send;
 
+    /// Called by `towpath state show` and `towpath plan`: the checkpoint as the target holds it, changing nothing. `None`
+    /// when there is none yet, and for [`Delivery::AtLeastOnce`].
+    fn checkpoint(
+        &self,
+        cx: &Context,
+        load: &LoadSpec,
+    ) -> impl Future<Output = Result<Option<Checkpoint>>> + Send;
+
+    /// Called by `towpath state reset`: removes the checkpoint and whatever was staged, and leaves the committed rows. The
+    /// next run begins as if it were the first. Does nothing when there is none.
+    fn forget(&self, cx: &Context, load: &LoadSpec) -> impl Future<Output = Result<()>> + Send;
+
     /// Throws staged rows away. Called when the stream ends without committing them.
     fn abort(
         &self,
@@ -219,7 +231,8 @@ pub struct Begun {
     pub load: LoadSpec,
     /// The checkpoint after [`Checkpoint::begin`].
     pub checkpoint: Checkpoint,
-    /// The columns of the rows to come; `None` until the first [`Sink::evolve`].
+    /// The columns of the rows to come. [`Sink::begin`] gives those that the target has already, or `None` when there is no
+    /// target yet or its rows will be replaced; [`Sink::evolve`] sets them.
     pub schema: Option<SchemaRef>,
     /// What the sink itself needs to remember.
     pub state: Json,
