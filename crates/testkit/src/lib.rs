@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What the tests of Towpath's connectors and engine share: the conformance suite, deterministic faults, reference
+//! implementations of the contract in memory, and small servers. A dev-dependency only.
+//!
+//! - [`context`] and [`paused_context`]: surroundings for a connector under test.
+//! - [`memory`]: a source and a sink that keep the contract to the letter.
+//! - [`faults`]: wrappers that fail, stall or kill at an exact call.
+//! - [`rows`]: batches from literals, rows as JSON, readable differences.
+
+mod context;
+pub mod faults;
+pub mod memory;
+pub mod rows;
+
+pub use context::{context, context_with, paused_context};
