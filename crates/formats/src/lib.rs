@@ -6,6 +6,8 @@
 //! Each format and codec is a cargo feature. The options of all of them are always there, so that a pipeline that asks
 //! for one which this binary lacks gets an error that names the feature.
 
+mod columnar;
+mod feature;
 mod input;
 mod options;
 mod output;
