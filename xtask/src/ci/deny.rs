@@ -8,6 +8,9 @@ use anyhow::{Context, Result, ensure};
 use crate::process;
 use crate::workspace::Workspace;
 
+/// The version that is built where none is installed; a newer one may want a newer compiler.
+const VERSION: &str = "cargo-deny@0.20.2";
+
 pub(super) fn run(workspace: &Workspace) -> Result<()> {
     let deny = find_or_install(workspace)?;
     let command = |checks: &[&str]| {
@@ -35,7 +38,7 @@ fn find_or_install(workspace: &Workspace) -> Result<PathBuf> {
     let tools = workspace.target().join("tools");
     let binary = tools.join("bin/cargo-deny");
     if !binary.is_file() {
-        let mut install = workspace.cargo(["install", "--quiet", "--locked", "cargo-deny", "--root"]);
+        let mut install = workspace.cargo(["install", "--quiet", "--locked", VERSION, "--root"]);
         process::run(install.arg(&tools))
             .context("install cargo-deny by hand, or make crates.io reachable")?;
         ensure!(binary.is_file(), "cargo install left no {}", binary.display());
