@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     /// Leaves out what takes long and rarely fails: rustdoc, cargo-deny, single features, doc tests.
     #[arg(long)]
     fast: bool,
+    /// Runs these steps alone, by their names in the report.
+    #[arg(long, value_delimiter = ',', conflicts_with = "fast")]
+    only: Vec<String>,
 }
 
 /// The package whose formats and codecs are features.
@@ -34,17 +37,17 @@ const STEPS: &[Step] = &[
     Step { name: "tidy", fast: true, run: tidy::run },
     Step { name: "clippy", fast: true, run: clippy },
     Step { name: "rustdoc", fast: false, run: rustdoc },
-    Step { name: "licences and bans", fast: false, run: deny::run },
-    Step { name: "single features", fast: false, run: single_features },
+    Step { name: "licences", fast: false, run: deny::run },
+    Step { name: "features", fast: false, run: single_features },
     Step { name: "build", fast: true, run: test::build },
-    Step { name: "generated files", fast: true, run: generated_files },
-    Step { name: "doc tests", fast: false, run: test::doc_tests },
-    Step { name: "tests", fast: true, run: tests },
+    Step { name: "generated", fast: true, run: generated_files },
+    Step { name: "doctests", fast: false, run: test::doc_tests },
+    Step { name: "tests", fast: true, run: all_tests },
 ];
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let mut results = Vec::new();
-    for step in STEPS.iter().filter(|step| step.fast || !arguments.fast) {
+    for step in select(STEPS, arguments)? {
         eprintln!("\n=== {}", step.name);
         let started = Instant::now();
         let result = (step.run)(workspace);
@@ -58,7 +61,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 
     eprintln!();
     for (name, result, took) in &results {
-        eprintln!("{:>8}  {:<18} {}", seconds(*took), name, outcome(result));
+        eprintln!("{:>8}  {:<10} {}", seconds(*took), name, outcome(result));
     }
     let failed: Vec<_> =
         results.iter().filter(|(_, result, _)| result.is_err()).map(|(name, ..)| *name).collect();
@@ -66,6 +69,18 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         bail!("failed: {}", failed.join(", "));
     }
     Ok(())
+}
+
+fn select<'a>(steps: &'a [Step], arguments: &Arguments) -> Result<Vec<&'a Step>> {
+    let known: Vec<_> = steps.iter().map(|step| step.name).collect();
+    if let Some(unknown) = arguments.only.iter().find(|name| !known.contains(&name.as_str())) {
+        bail!("there is no step `{unknown}`; there are: {}", known.join(", "));
+    }
+    let chosen = |step: &&Step| {
+        let named = arguments.only.is_empty() || arguments.only.iter().any(|name| name == step.name);
+        named && (step.fast || !arguments.fast)
+    };
+    Ok(steps.iter().filter(chosen).collect())
 }
 
 fn outcome<T>(result: &Result<T>) -> &'static str {
@@ -118,6 +133,34 @@ fn generated_files(workspace: &Workspace) -> Result<()> {
     docs::check(workspace, &Towpath::at(workspace.runner_binary("debug"))?)
 }
 
-fn tests(workspace: &Workspace) -> Result<()> {
+fn all_tests(workspace: &Workspace) -> Result<()> {
     test::tests(workspace, &["--no-fail-fast".to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOME: &[Step] = &[
+        Step { name: "clippy", fast: true, run: |_| Ok(()) },
+        Step { name: "rustdoc", fast: false, run: |_| Ok(()) },
+    ];
+
+    fn names(fast: bool, only: &[&str]) -> Result<Vec<&'static str>> {
+        let arguments = Arguments { fast, only: only.iter().map(ToString::to_string).collect() };
+        Ok(select(SOME, &arguments)?.into_iter().map(|step| step.name).collect())
+    }
+
+    #[test]
+    fn fast_leaves_out_the_slow_steps() {
+        assert_eq!(names(false, &[]).unwrap(), ["clippy", "rustdoc"]);
+        assert_eq!(names(true, &[]).unwrap(), ["clippy"]);
+    }
+
+    #[test]
+    fn steps_run_alone_by_name() {
+        assert_eq!(names(false, &["rustdoc"]).unwrap(), ["rustdoc"]);
+        let error = names(false, &["clipy"]).unwrap_err().to_string();
+        assert_eq!(error, "there is no step `clipy`; there are: clippy, rustdoc");
+    }
 }
