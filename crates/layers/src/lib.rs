@@ -1,1 +1,60 @@
-//! Placeholder.
+//! Wrappers around any source or sink, and the runtime side of what a [`Context`](towpath_core::Context) offers.
+//!
+//! [`layer_source`] and [`layer_sink`] put the wrappers on, from the inside outwards:
+//!
+//! ```text
+//! metrics ( retry ( timeout ( connector ) ) )
+//! ```
+//!
+//! - **Timeout is inside retry**, so that an attempt that hangs ends and is tried again.
+//! - **Metrics are outside of retry**, so that they count what the engine got, once, and the waits as the engine felt
+//!   them, back-offs included.
+//! - **Limits are no wrapper.** Only the connector knows when a request starts and when its last byte has come, so it
+//!   asks [`Context::permit`](towpath_core::Context::permit), which the [`ConnectionLimiter`] answers.
+
+mod clock;
+mod cpu;
+mod limits;
+mod metrics;
+mod retry;
+mod timeout;
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use towpath_core::{DynSink, DynSource};
+
+pub use clock::TokioClock;
+pub use cpu::RayonPool;
+pub use limits::{
+    AdaptiveLimit, ConnectionLimiter, LONGEST_PAUSE, LimitPoint, LimitSettings, LimiterCourse, MAX_POINTS,
+    OriginCounts, OriginCourse, RunLimit, START,
+};
+pub use metrics::{MeterSink, MeterSource};
+pub use retry::{RetryPolicy, RetrySettings, RetrySink, RetrySource};
+pub use timeout::{TimeoutSettings, TimeoutSink, TimeoutSource};
+
+/// What the layers do around a connector.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LayerSettings {
+    /// When and how often a failed operation is tried again.
+    pub retry: RetrySettings,
+    /// How long an operation may take.
+    pub timeout: TimeoutSettings,
+}
+
+/// A source with retries, timeouts and metrics.
+pub fn layer_source(source: Arc<dyn DynSource>, settings: &LayerSettings) -> Arc<dyn DynSource> {
+    let source = Arc::new(TimeoutSource::new(source, &settings.timeout));
+    let source = Arc::new(RetrySource::new(source, RetryPolicy::new(&settings.retry)));
+    Arc::new(MeterSource::new(source))
+}
+
+/// A sink with retries, timeouts and metrics.
+pub fn layer_sink(sink: Arc<dyn DynSink>, settings: &LayerSettings) -> Arc<dyn DynSink> {
+    let sink = Arc::new(TimeoutSink::new(sink, &settings.timeout));
+    let sink = Arc::new(RetrySink::new(sink, RetryPolicy::new(&settings.retry)));
+    Arc::new(MeterSink::new(sink))
+}
