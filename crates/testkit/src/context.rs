@@ -1,10 +1,13 @@
 //! Surroundings for a connector under test.
 
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant, SystemTime};
 
-use futures::future::BoxFuture;
-use towpath_core::{Clock, Context, ContextBuilder, CpuPool, Job};
+use towpath_core::{Context, ContextBuilder, CpuPool};
+use towpath_layers::{RayonPool, TokioClock};
+
+/// One pool for all tests of a process.
+static POOL: LazyLock<Arc<RayonPool>> =
+    LazyLock::new(|| Arc::new(RayonPool::new(2).expect("two threads can be started")));
 
 /// A context as a run has it: tokio's clock, and a pool of threads for CPU work.
 pub fn context() -> Context {
@@ -18,7 +21,8 @@ pub fn context() -> Context {
 /// assert_eq!(cx.stream(), "orders");
 /// ```
 pub fn context_with(configure: impl FnOnce(ContextBuilder) -> ContextBuilder) -> Context {
-    configure(Context::builder(Arc::new(TokioClock)).cpu(Arc::new(Threads))).build()
+    let pool: Arc<dyn CpuPool> = POOL.clone();
+    configure(Context::builder(Arc::new(TokioClock)).cpu(pool)).build()
 }
 
 /// A context for tests with tokio's paused clock: CPU work runs where it is called, because paused time leaps ahead
@@ -27,37 +31,10 @@ pub fn paused_context() -> Context {
     Context::builder(Arc::new(TokioClock)).build()
 }
 
-/// Tokio's clock, so that tests can pause it.
-struct TokioClock;
-
-static STARTED: LazyLock<(SystemTime, Instant)> = LazyLock::new(|| (SystemTime::now(), Instant::now()));
-
-impl Clock for TokioClock {
-    fn now(&self) -> SystemTime {
-        let (time, instant) = *STARTED;
-        time + self.monotonic().saturating_duration_since(instant)
-    }
-
-    fn monotonic(&self) -> Instant {
-        tokio::time::Instant::now().into_std()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(tokio::time::sleep(duration))
-    }
-}
-
-/// A thread for each job: enough for tests.
-struct Threads;
-
-impl CpuPool for Threads {
-    fn spawn(&self, job: Job) {
-        std::thread::spawn(job);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]

@@ -4,11 +4,15 @@
 //! - [`context`] and [`paused_context`]: surroundings for a connector under test.
 //! - [`memory`]: a source and a sink that keep the contract to the letter.
 //! - [`faults`]: wrappers that fail, stall or kill at an exact call.
+//! - [`conformance`]: the promises of the contract, one named test each.
+//! - [`types`]: a column of each Arrow type.
 //! - [`rows`]: batches from literals, rows as JSON, readable differences.
 
+pub mod conformance;
 mod context;
 pub mod faults;
 pub mod memory;
 pub mod rows;
+pub mod types;
 
 pub use context::{context, context_with, paused_context};
