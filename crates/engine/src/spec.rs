@@ -1,0 +1,133 @@
+//! A pipeline as the engine runs it. The runner makes it from a pipeline file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use towpath_core::{ByteSize, Connector, HumanDuration, Json, WriteDisposition};
+use towpath_layers::{LayerSettings, LimitSettings};
+use towpath_transform::Step;
+
+/// Streams that run together under common limits.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// Names the checkpoints.
+    pub name: String,
+    /// How many requests and splits are in flight at once, over all connections.
+    pub max_in_flight: usize,
+    /// The budget for batches that were decoded and not yet written.
+    pub memory: ByteSize,
+    /// Threads for CPU work.
+    pub threads: usize,
+    /// Where the checkpoints of sinks are kept that cannot remember.
+    pub state_dir: PathBuf,
+    /// The connections that streams name.
+    pub connections: Vec<ConnectionSpec>,
+    /// The streams.
+    pub streams: Vec<StreamSpec>,
+}
+
+/// A connection: the limits that its streams share.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectionSpec {
+    /// Its name, unique in the pipeline.
+    pub name: String,
+    /// How many at once, how many per second.
+    pub limits: LimitSettings,
+    /// Retries and timeouts.
+    pub layers: LayerSettings,
+}
+
+/// A logical data set that flows from a source through transforms into a sink.
+#[derive(Debug, Clone)]
+pub struct StreamSpec {
+    /// Its name, unique in the pipeline.
+    pub name: String,
+    /// Where rows come from.
+    pub source: SourceSpec,
+    /// Where rows go.
+    pub sink: SinkSpec,
+    /// Steps from batch to batch.
+    pub transform: Vec<Step>,
+    /// The column by which the stream is read incrementally.
+    pub cursor: Option<String>,
+    /// The columns that identify a row, for `merge`.
+    pub key: Vec<String>,
+    /// How rows land; `None` for the sink's default.
+    pub write_disposition: Option<WriteDisposition>,
+    /// What happens when columns change.
+    pub schema_contract: SchemaContract,
+    /// What happens when a row or a split fails.
+    pub on_error: OnError,
+    /// Where rows go that did not make it.
+    pub dead_letter: Option<SinkSpec>,
+    /// When staged rows are committed.
+    pub commit: CommitPolicy,
+}
+
+/// A source: the connector, the connection that it uses, and its options.
+#[derive(Debug, Clone)]
+pub struct SourceSpec {
+    /// The connector.
+    pub connector: Connector,
+    /// The name of a [`ConnectionSpec`].
+    pub connection: String,
+    /// The connector's options.
+    pub options: Json,
+}
+
+/// A sink: the connector, the connection that it uses, and its options.
+#[derive(Debug, Clone)]
+pub struct SinkSpec {
+    /// The connector.
+    pub connector: Connector,
+    /// The name of a [`ConnectionSpec`].
+    pub connection: String,
+    /// The connector's options.
+    pub options: Json,
+}
+
+/// What happens when a row or a split fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// The stream ends. What was committed stays; other streams go on.
+    #[default]
+    Fail,
+    /// The row goes to the dead letter and the split is left for the next run; the rest goes on.
+    Continue,
+}
+
+/// What happens when columns change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SchemaContract {
+    /// New columns are added and types widened: int, float, string.
+    #[default]
+    Evolve,
+    /// Any change ends the stream.
+    Freeze,
+    /// Rows with a value in a new column, or one that does not fit its type, are rejected.
+    DiscardRow,
+    /// Such values are left out: new columns are dropped, values that do not fit become null.
+    DiscardValue,
+}
+
+/// When the rows of a writer are committed, for `append` and `merge`: at the first of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CommitPolicy {
+    /// After so many rows.
+    pub rows: u64,
+    /// After so many bytes, as the batches hold them in memory.
+    pub bytes: ByteSize,
+    /// After so long.
+    pub interval: HumanDuration,
+}
+
+impl Default for CommitPolicy {
+    fn default() -> Self {
+        Self { rows: 5_000_000, bytes: ByteSize::mib(1024), interval: Duration::from_secs(30).into() }
+    }
+}

@@ -1,0 +1,193 @@
+//! Brings staged rows and the progress that they mean into the target, in one step each time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use tokio::sync::mpsc;
+use towpath_core::{
+    Advance, Begun, CommitToken, Error, Finished, Json, Position, Result, Split, SplitAdvance, Staged,
+};
+
+use super::{Event, Stream};
+use crate::cursor::greater;
+
+/// Collects what planner and writers tell, and commits it.
+pub(super) struct Committer {
+    stream: Arc<Stream>,
+    splits: BTreeMap<u64, Tracked>,
+    staged: Vec<Staged>,
+    planned: Advance<Position>,
+    since: Option<Position>,
+    plan_complete: bool,
+    until: Option<Json>,
+    seen: Option<Json>,
+    /// The columns of the plan, for a stream that brings no rows.
+    schema: Option<SchemaRef>,
+    cursor: Option<Json>,
+    last_since: Position,
+    epoch: u64,
+    sequence: u64,
+}
+
+/// A split between its planning and its end.
+struct Tracked {
+    split: Split,
+    /// What the target holds; `None` when it does not know the split.
+    held: Option<Position>,
+    /// What it holds after the next commit.
+    next: Position,
+}
+
+impl Committer {
+    pub(super) fn new(
+        stream: Arc<Stream>,
+        begun: &Begun,
+        until: Option<Json>,
+        schema: Option<SchemaRef>,
+    ) -> Self {
+        let checkpoint = &begun.checkpoint;
+        let held = checkpoint.progress.clone().unwrap_or_default();
+        Self {
+            stream,
+            splits: BTreeMap::new(),
+            staged: Vec::new(),
+            planned: Advance { from: held.planned.clone(), to: held.planned },
+            since: held.since,
+            plan_complete: false,
+            until,
+            seen: held.seen,
+            schema,
+            cursor: checkpoint.cursor.clone(),
+            last_since: checkpoint.since.clone(),
+            epoch: checkpoint.epoch,
+            sequence: checkpoint.sequence,
+        }
+    }
+
+    /// Commits whenever rows were staged, and once more at the end.
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Result<()> {
+        while let Some(event) = events.recv().await {
+            let mut part_came = self.take(event)?;
+            // Parts that came meanwhile go in the same commit.
+            while let Ok(event) = events.try_recv() {
+                part_came |= self.take(event)?;
+            }
+            if part_came && !self.stream.is_replace() {
+                self.commit(false).await?;
+            }
+        }
+        self.end().await
+    }
+
+    /// Takes an event; `true` when rows or positions have come.
+    fn take(&mut self, event: Event) -> Result<bool> {
+        match event {
+            Event::Planned { assignment, planned } => {
+                // Splits that an interrupted run left are known to the target.
+                let known = self.stream_knows(&assignment.split, &assignment.from);
+                let held = known.then(|| assignment.from.clone());
+                self.splits.insert(
+                    assignment.ordinal,
+                    Tracked { split: assignment.split, held, next: assignment.from },
+                );
+                self.planned.to = planned;
+                Ok(false)
+            }
+            Event::PlanComplete { since } => {
+                self.plan_complete = true;
+                self.planned.to = Position::End;
+                self.since = since.or(self.since.take());
+                Ok(false)
+            }
+            Event::Part { staged, covered, seen } => {
+                for (ordinal, position) in covered {
+                    let tracked = self.splits.get_mut(&ordinal);
+                    tracked.ok_or_else(|| Error::unexpected("rows of an unknown split were staged"))?.next =
+                        position;
+                }
+                self.seen = greater(self.seen.take(), seen);
+                self.staged.extend(staged);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether the checkpoint with which this run began holds the split.
+    fn stream_knows(&self, split: &Split, from: &Position) -> bool {
+        let begun = self.stream.target.begun();
+        let held = begun.checkpoint.progress.as_ref();
+        held.and_then(|held| held.position(&split.id)).is_some_and(|position| position == from)
+    }
+
+    /// The last commit: the rest, and that the run is finished, if it is. A `replace` that is not complete changes
+    /// nothing.
+    async fn end(mut self) -> Result<()> {
+        let everything_read = self.splits.values().all(|tracked| tracked.next == Position::End);
+        let complete = self.plan_complete && everything_read && !self.stream.tally.has_failed();
+        if self.stream.is_replace() && !complete {
+            self.stream.discard_staged().await;
+            return Ok(());
+        }
+        if complete && let Some(schema) = self.stream.empty_schema(self.schema.take())? {
+            self.stream.target.ensure(&schema).await?;
+        }
+        self.commit(complete).await?;
+        if complete {
+            self.stream.tally.finish();
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, finished: bool) -> Result<()> {
+        self.stream.rejects.commit().await?;
+        let token = self.token(finished);
+        let begun = self.stream.target.begun();
+        let staged = std::mem::take(&mut self.staged);
+        let (rows, opened) = (staged.iter().map(|staged| staged.rows).sum(), &self.stream.opened);
+        opened.sink.commit(&opened.sink_cx, &begun, &token, staged.clone()).await?;
+        self.stream.tally.committed(&staged);
+        opened.progress.add_rows_committed(rows);
+        opened.progress.add_commits(1);
+        self.sequence = token.sequence;
+        self.planned.from = token.planned.to;
+        self.splits.retain(|_, tracked| tracked.next != Position::End);
+        for tracked in self.splits.values_mut() {
+            tracked.held = Some(tracked.next.clone());
+        }
+        Ok(())
+    }
+
+    fn token(&self, finished: bool) -> CommitToken {
+        let moved = self.splits.values().filter(|tracked| tracked.held.as_ref() != Some(&tracked.next));
+        let steps = moved.map(|tracked| SplitAdvance {
+            split: tracked.split.clone(),
+            from: tracked.held.clone().unwrap_or_default(),
+            to: tracked.next.clone(),
+        });
+        let mut token = CommitToken::default();
+        token.version = 1;
+        token.run.clone_from(&self.stream.opened.load.run);
+        token.epoch = self.epoch;
+        token.sequence = self.sequence + 1;
+        token.planned = self.planned.clone();
+        token.splits = steps.collect();
+        token.until.clone_from(&self.until);
+        token.seen.clone_from(&self.seen);
+        token.since.clone_from(&self.since);
+        token.finished = finished.then(|| Finished {
+            since: self.since.clone().unwrap_or_else(|| self.last_since.clone()),
+            cursor: greater(self.cursor.clone(), self.seen.clone()),
+        });
+        token
+    }
+}
+
+impl Stream {
+    /// The columns of a stream without rows: those of the plan, transformed.
+    fn empty_schema(&self, planned: Option<SchemaRef>) -> Result<Option<SchemaRef>> {
+        let Some(planned) = planned else { return Ok(None) };
+        let empty = arrow::array::RecordBatch::new_empty(planned);
+        Ok(Some(self.opened.transform.apply(empty, "")?.rows.schema()))
+    }
+}

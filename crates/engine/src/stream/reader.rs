@@ -1,0 +1,200 @@
+//! Reads splits, as many at once as the limits allow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Resume, Split};
+
+use super::writer::{self, Route};
+use super::{Assignment, Event, Item, Stream};
+use crate::OnError;
+
+/// The lease of a reader that has not seen a batch yet.
+const FIRST_LEASE: usize = 64 << 10;
+/// What a decoder holds at the most beside the batch in hand: some blocks, raw and decoded.
+const MOST_OVERHEAD: u64 = 16 << 20;
+/// How often a split without positions is read anew from its start.
+const RESTARTS: u32 = 3;
+
+/// Takes splits from the queue and reads each in a task of its own. A failed split ends the stream, or only itself.
+pub(super) async fn dispatch(
+    stream: Arc<Stream>,
+    mut queue: mpsc::Receiver<Assignment>,
+    routes: Vec<Route>,
+    commits: mpsc::Sender<Event>,
+) -> Result<()> {
+    let slots = Arc::new(Semaphore::new(stream.readers()));
+    let routes: Arc<[Route]> = routes.into();
+    let mut readers = JoinSet::new();
+    loop {
+        let slot = slots
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::unexpected("the reader slots were closed"))?;
+        while let Some(ended) = readers.try_join_next() {
+            joined(ended)?;
+        }
+        let Some(assignment) = queue.recv().await else { break };
+        if stream.reading.is_cancelled() {
+            continue;
+        }
+        let (stream, routes, commits) = (stream.clone(), routes.clone(), commits.clone());
+        readers.spawn(async move {
+            let _slot = slot;
+            read(stream, assignment, &routes, commits).await;
+        });
+    }
+    while let Some(ended) = readers.join_next().await {
+        joined(ended)?;
+    }
+    Ok(())
+}
+
+fn joined(ended: std::result::Result<(), tokio::task::JoinError>) -> Result<()> {
+    ended.map_err(|panic| Error::unexpected(format!("a reader ended: {panic}")))
+}
+
+/// Reads a split and notes how it ended.
+async fn read(stream: Arc<Stream>, assignment: Assignment, routes: &[Route], commits: mpsc::Sender<Event>) {
+    let id = assignment.split.id.to_string();
+    let progress = stream.opened.progress.clone();
+    let _slot = connection_slot(&stream).await;
+    let _reading = progress.reading();
+    let result = if stream.resume == Resume::Exact {
+        read_shared(&stream, &assignment, routes).await
+    } else {
+        read_alone(&stream, &assignment, &commits).await
+    };
+    match result {
+        Ok(()) => progress.add_splits_done(1),
+        Err(error) if error.kind() == ErrorKind::Cancelled => {}
+        Err(error)
+            if stream.opened.on_error == OnError::Continue && error.kind() != ErrorKind::SchemaMismatch =>
+        {
+            progress.add_splits_failed(1);
+            tracing::warn!(stream = stream.opened.load.stream, split = id, %error, "a split failed; the next run reads it again");
+            stream.tally.fail(&error, Some(&id));
+        }
+        Err(error) => {
+            progress.add_splits_failed(1);
+            stream.tally.fail_stream(&error, &id);
+            stream.reading.cancel();
+        }
+    }
+}
+
+async fn connection_slot(stream: &Stream) -> Option<OwnedSemaphorePermit> {
+    let slots = stream.opened.connection_slots.clone()?;
+    tokio::select! {
+        slot = slots.acquire_owned() => slot.ok(),
+        () = stream.reading.cancelled() => None,
+    }
+}
+
+/// Reads a split into the writer that it shares with others.
+async fn read_shared(stream: &Arc<Stream>, assignment: &Assignment, routes: &[Route]) -> Result<()> {
+    let route = stream.pick(routes).ok_or_else(|| Error::unexpected("there is no writer"))?;
+    let _assigned = route.assign();
+    feed(stream, assignment, assignment.from.clone(), route.sender()).await
+}
+
+/// Reads a split into a writer of its own, which is thrown away and begun anew when the split breaks off.
+async fn read_alone(
+    stream: &Arc<Stream>,
+    assignment: &Assignment,
+    commits: &mpsc::Sender<Event>,
+) -> Result<()> {
+    let mut restarts = 0;
+    loop {
+        let (sender, own) = writer::own(stream.clone(), assignment.ordinal);
+        let writing = tokio::spawn(own.run());
+        let fed = feed(stream, assignment, Position::Start, &sender).await;
+        drop(sender);
+        let written = writing.await.map_err(|panic| Error::unexpected(format!("a writer ended: {panic}")))?;
+        match (fed, written) {
+            (Ok(()), Ok(part)) => {
+                stream.tally.keep_staged(part.staged_copies());
+                // A closed channel means that the stream is ending with an error of its own.
+                let _ = commits.send(part.into_event()).await;
+                return Ok(());
+            }
+            (Err(error), written) => {
+                if let Ok(part) = written {
+                    part.discard(stream).await;
+                }
+                let again = error.is_retryable() && stream.resume == Resume::Split && restarts < RESTARTS;
+                if !again {
+                    return Err(error);
+                }
+                restarts += 1;
+                stream.opened.source_cx.metrics().add_retries(1);
+                tracing::debug!(split = %assignment.split.id, %error, "a split broke off and is read again from its start");
+                stream.opened.source_cx.sleep(Duration::from_millis(200) * 2_u32.pow(restarts)).await?;
+            }
+            (Ok(()), Err(error)) => return Err(error),
+        }
+    }
+}
+
+/// Reads a split from a position and sends its rows to a writer.
+async fn feed(
+    stream: &Arc<Stream>,
+    assignment: &Assignment,
+    from: Position,
+    writer: &mpsc::Sender<Item>,
+) -> Result<()> {
+    let (split, ordinal) = (&assignment.split, assignment.ordinal);
+    if from != Position::End {
+        let _overhead =
+            stream.opened.readers.lease(overhead(split), stream.opened.between_cx.metrics()).await;
+        let mut batches = stream.opened.source.read(&stream.opened.source_cx, split, from)?;
+        feed_batches(stream, &mut batches, split, ordinal, writer).await?;
+    }
+    send(writer, Item::End { ordinal }).await
+}
+
+async fn feed_batches(
+    stream: &Arc<Stream>,
+    batches: &mut BatchStream,
+    split: &Split,
+    ordinal: u64,
+    writer: &mpsc::Sender<Item>,
+) -> Result<()> {
+    let metrics = stream.opened.between_cx.metrics();
+    let mut expected = FIRST_LEASE;
+    loop {
+        let lease = stream.opened.batches.lease(expected, metrics).await;
+        let Some(batch) = next(stream, batches).await? else { return Ok(()) };
+        let size = batch.memory_size();
+        // The next batch is likely to be as large as this one.
+        expected = size.max(FIRST_LEASE);
+        let lease = lease.resize(size, metrics).await;
+        let prepared = stream.prepare(batch, size, &split.id.0).await?;
+        let super::prepare::Prepared { rows, resume, seen } = prepared;
+        send(writer, Item::Rows { ordinal, rows, lease, resume, seen }).await?;
+    }
+}
+
+async fn next(stream: &Stream, batches: &mut BatchStream) -> Result<Option<Batch>> {
+    tokio::select! {
+        biased;
+        () = stream.reading.cancelled() => Err(Error::cancelled()),
+        batch = batches.next() => batch.transpose(),
+    }
+}
+
+/// A writer is gone only when the stream is ending with an error of its own.
+async fn send(writer: &mpsc::Sender<Item>, item: Item) -> Result<()> {
+    writer.send(item).await.map_err(|_| Error::cancelled())
+}
+
+/// What reading this split holds in memory beside its batches.
+fn overhead(split: &Split) -> usize {
+    let known = split.estimate.and_then(|estimate| estimate.bytes);
+    usize::try_from(known.map_or(FIRST_LEASE as u64, |bytes| bytes.saturating_mul(4).min(MOST_OVERHEAD)))
+        .unwrap_or(FIRST_LEASE)
+}

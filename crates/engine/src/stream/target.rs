@@ -1,0 +1,148 @@
+//! The columns of the target, which may grow while writers work.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow_schema::SchemaRef;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
+use towpath_core::{Begun, ColumnType, Context, DynSink, DynWriter, Error, Result, TypeFamily, conform};
+
+/// The target of a stream. Each change of its columns begins a new generation.
+pub(super) struct Target {
+    sink: Arc<dyn DynSink>,
+    cx: Context,
+    current: Mutex<Current>,
+    /// Held for reading by each open writer, for writing while the columns change.
+    gate: Arc<RwLock<()>>,
+    /// Tells writers that a change is waiting for them to finish.
+    changing: watch::Sender<u64>,
+}
+
+#[derive(Clone)]
+struct Current {
+    begun: Arc<Begun>,
+    /// The schema that batches are brought to; `None` before the first generation, unless the target has one.
+    schema: Option<SchemaRef>,
+    generation: u64,
+}
+
+/// Rows in the columns of a generation; `None` where there were neither rows nor columns.
+pub(super) struct Conformed {
+    pub(super) rows: Option<RecordBatch>,
+    pub(super) generation: u64,
+}
+
+/// A writer that is open, and keeps the columns from changing.
+pub(super) struct OpenWriter {
+    pub(super) writer: Box<dyn DynWriter>,
+    pub(super) schema: SchemaRef,
+    pub(super) generation: u64,
+    _open: OwnedRwLockReadGuard<()>,
+}
+
+impl Target {
+    pub(super) fn new(sink: Arc<dyn DynSink>, cx: Context, begun: Begun) -> Self {
+        let current = Current { schema: begun.schema.clone(), begun: Arc::new(begun), generation: 0 };
+        Self { sink, cx, current: Mutex::new(current), gate: Arc::default(), changing: watch::Sender::new(0) }
+    }
+
+    /// The generation and its columns.
+    pub(super) fn schema(&self) -> (u64, Option<SchemaRef>) {
+        let current = self.current();
+        (current.generation, current.schema)
+    }
+
+    /// The load as it stands now.
+    pub(super) fn begun(&self) -> Arc<Begun> {
+        self.current().begun
+    }
+
+    /// Told whenever writers should finish, so that the columns can change.
+    pub(super) fn changing(&self) -> watch::Receiver<u64> {
+        self.changing.subscribe()
+    }
+
+    /// Gives the target these columns, unless another batch has changed them since `generation`.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` for a type that the sink cannot hold; the sink's own.
+    pub(super) async fn evolve(&self, generation: u64, wanted: &SchemaRef) -> Result<()> {
+        self.refuse_types(wanted)?;
+        self.changing.send_modify(|wishes| *wishes += 1);
+        let _alone = self.gate.write().await;
+        let current = self.current();
+        if current.generation != generation {
+            return Ok(());
+        }
+        let begun = self.sink.evolve(&self.cx, &current.begun, wanted).await?;
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
+            Current { begun: Arc::new(begun), schema: Some(wanted.clone()), generation: generation + 1 };
+        Ok(())
+    }
+
+    /// Opens a writer. Where the target had its columns before this run, the sink is told of them first.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub(super) async fn open(&self, part: u32) -> Result<OpenWriter> {
+        loop {
+            let open = self.gate.clone().read_owned().await;
+            let current = self.current();
+            let Some(schema) = current.schema else {
+                return Err(Error::unexpected("rows came before the target had columns"));
+            };
+            if current.generation == 0 {
+                drop(open);
+                self.evolve(0, &schema).await?;
+                continue;
+            }
+            let writer = self.sink.writer(&self.cx, &current.begun, part).await?;
+            return Ok(OpenWriter { writer, schema, generation: current.generation, _open: open });
+        }
+    }
+
+    /// Makes the target with these columns if no row has made it yet: an empty stream has columns, too.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub(super) async fn ensure(&self, schema: &SchemaRef) -> Result<()> {
+        let current = self.current();
+        if current.generation == 0 {
+            self.evolve(0, &current.schema.unwrap_or_else(|| schema.clone())).await
+        } else {
+            Ok(())
+        }
+    }
+
+    fn refuse_types(&self, schema: &SchemaRef) -> Result<()> {
+        let capabilities = self.sink.capabilities();
+        for field in schema.fields() {
+            let unknown = TypeFamily::all_of(field.data_type())
+                .into_iter()
+                .find(|kind| !capabilities.types.contains(kind));
+            if let Some(kind) = unknown {
+                let column_type = ColumnType::from(field.data_type().clone());
+                return Err(Error::schema(format!(
+                    "the sink cannot hold column `{}` of type {column_type} ({kind:?})",
+                    field.name()
+                ))
+                .help("cast or drop it under `transform`"));
+            }
+        }
+        Ok(())
+    }
+
+    fn current(&self) -> Current {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl OpenWriter {
+    /// Writes rows of this or an earlier generation.
+    ///
+    /// # Errors
+    /// The sink's own.
+    pub(super) async fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        self.writer.write(conform(&rows, &self.schema)?).await
+    }
+}

@@ -1,0 +1,318 @@
+//! Writers: join small batches, write them, and stage them when it is time to commit.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use towpath_core::{Json, Position, Result, Staged};
+
+use super::target::{Conformed, OpenWriter};
+use super::{Event, Item, Stream};
+use crate::cursor::greater;
+use crate::memory::Lease;
+
+/// Batches are joined until they hold so many rows or bytes, or nothing more has come for a moment.
+const JOINED_ROWS: usize = 64 << 10;
+const JOINED_BYTES: usize = 4 << 20;
+const LINGER: Duration = Duration::from_millis(20);
+/// Batches that wait in a writer's queue; the memory budget bounds their bytes.
+const QUEUE: usize = 32;
+
+/// The way to a writer that many splits share.
+pub(super) struct Route {
+    sender: mpsc::Sender<Item>,
+    splits: Arc<AtomicUsize>,
+}
+
+/// A split that goes this way, until it is dropped.
+pub(super) struct Assigned(Arc<AtomicUsize>);
+
+impl Route {
+    pub(super) fn sender(&self) -> &mpsc::Sender<Item> {
+        &self.sender
+    }
+
+    pub(super) fn splits(&self) -> usize {
+        self.splits.load(Relaxed)
+    }
+
+    pub(super) fn assign(&self) -> Assigned {
+        self.splits.fetch_add(1, Relaxed);
+        Assigned(self.splits.clone())
+    }
+}
+
+impl Drop for Assigned {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Rows that a writer has staged, and how far their splits have got.
+#[derive(Default)]
+pub(super) struct Part {
+    staged: Vec<Staged>,
+    covered: BTreeMap<u64, Position>,
+    seen: Option<Json>,
+}
+
+impl Part {
+    pub(super) fn into_event(self) -> Event {
+        Event::Part { staged: self.staged, covered: self.covered.into_iter().collect(), seen: self.seen }
+    }
+
+    pub(super) fn staged_copies(&self) -> Vec<Staged> {
+        self.staged.clone()
+    }
+
+    /// Throws the staged rows away. Best effort: the next `begin` sweeps the rest.
+    pub(super) async fn discard(self, stream: &Stream) {
+        let begun = stream.target.begun();
+        if let Err(error) = stream.opened.sink.abort(&stream.opened.sink_cx, &begun, self.staged).await {
+            tracing::warn!(%error, "the rows of a broken split could not be removed; the next run removes them");
+        }
+    }
+}
+
+/// A writer that many splits share. It stages whenever the commit policy says so.
+pub(super) fn shared(
+    stream: Arc<Stream>,
+    commits: mpsc::Sender<Event>,
+) -> (Route, impl Future<Output = Result<()>> + Send) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let route = Route { sender, splits: Arc::default() };
+    let task = async move {
+        let mut writing = Writing::new(stream, queue, Some(commits));
+        writing.run_until_closed().await?;
+        writing.stage().await
+    };
+    (route, task)
+}
+
+/// A writer for one split. What it stages is handed out at the end.
+pub(super) fn own(stream: Arc<Stream>, ordinal: u64) -> (mpsc::Sender<Item>, Own) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    (sender, Own { writing: Writing::new(stream, queue, None), ordinal })
+}
+
+/// A writer for one split.
+pub(super) struct Own {
+    writing: Writing,
+    ordinal: u64,
+}
+
+impl Own {
+    /// Writes until the reader is done or gone.
+    pub(super) async fn run(mut self) -> Result<Part> {
+        self.writing.run_until_closed().await?;
+        self.writing.stage().await?;
+        let mut part = self.writing.part;
+        // Only the end is a position that a split without positions can go on from.
+        part.covered.retain(|ordinal, position| *ordinal == self.ordinal && *position == Position::End);
+        Ok(part)
+    }
+}
+
+/// A writer at work.
+struct Writing {
+    stream: Arc<Stream>,
+    queue: mpsc::Receiver<Item>,
+    /// Where parts go; `None` keeps them in `part`.
+    commits: Option<mpsc::Sender<Event>>,
+    changing: watch::Receiver<u64>,
+    open: Option<OpenWriter>,
+    joined: Joined,
+    part: Part,
+    /// Rows and bytes since the last part, and when its first item came.
+    rows: u64,
+    bytes: u64,
+    since: Option<Instant>,
+}
+
+/// Small batches that wait to be written together.
+#[derive(Default)]
+struct Joined {
+    batches: Vec<RecordBatch>,
+    leases: Vec<Lease>,
+    generation: u64,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Joined {
+    /// One batch of all. The leases of the parts are given back once it is written.
+    fn into_rows(mut self) -> Result<(RecordBatch, Vec<Lease>)> {
+        let leases = std::mem::take(&mut self.leases);
+        let rows = match <[RecordBatch; 1]>::try_from(self.batches) {
+            Ok([rows]) => rows,
+            Err(batches) => concat_batches(&batches[0].schema(), &batches)?,
+        };
+        Ok((rows, leases))
+    }
+
+    fn is_full(&self) -> bool {
+        self.rows >= JOINED_ROWS || self.bytes >= JOINED_BYTES
+    }
+}
+
+impl Writing {
+    fn new(stream: Arc<Stream>, queue: mpsc::Receiver<Item>, commits: Option<mpsc::Sender<Event>>) -> Self {
+        let changing = stream.target.changing();
+        Self {
+            stream,
+            queue,
+            commits,
+            changing,
+            open: None,
+            joined: Joined::default(),
+            part: Part::default(),
+            rows: 0,
+            bytes: 0,
+            since: None,
+        }
+    }
+
+    async fn run_until_closed(&mut self) -> Result<()> {
+        loop {
+            let linger = (!self.joined.batches.is_empty()).then(|| Instant::now() + LINGER);
+            let due = self.due();
+            tokio::select! {
+                item = self.queue.recv() => match item {
+                    Some(item) => self.take(item).await?,
+                    None => return self.flush().await,
+                },
+                _ = self.changing.changed(), if self.open.is_some() => self.finish_writer().await?,
+                () = at(linger) => self.flush().await?,
+                () = at(due) => self.stage().await?,
+            }
+            if self.is_due() {
+                self.stage().await?;
+            }
+        }
+    }
+
+    async fn take(&mut self, item: Item) -> Result<()> {
+        self.since.get_or_insert_with(Instant::now);
+        match item {
+            Item::End { ordinal } => {
+                self.part.covered.insert(ordinal, Position::End);
+            }
+            Item::Rows { ordinal, rows, lease, resume, seen } => {
+                self.join(rows, lease).await?;
+                self.part.covered.insert(ordinal, resume);
+                self.part.seen = greater(self.part.seen.take(), seen);
+                if self.joined.is_full() {
+                    self.flush().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn join(&mut self, rows: Conformed, lease: Lease) -> Result<()> {
+        let Conformed { rows: Some(rows), generation } = rows else { return Ok(()) };
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        if generation != self.joined.generation {
+            self.flush().await?;
+            self.joined.generation = generation;
+        }
+        self.joined.rows += rows.num_rows();
+        self.joined.bytes += rows.get_array_memory_size();
+        self.joined.batches.push(rows);
+        self.joined.leases.push(lease);
+        Ok(())
+    }
+
+    /// Writes what was joined, and gives its memory back.
+    async fn flush(&mut self) -> Result<()> {
+        if self.joined.batches.is_empty() {
+            return Ok(());
+        }
+        let generation = self.joined.generation;
+        let joined = std::mem::replace(&mut self.joined, Joined { generation, ..Joined::default() });
+        if self.open.as_ref().is_some_and(|open| open.generation < generation) {
+            self.finish_writer().await?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            closed => {
+                self.changing.mark_unchanged();
+                closed.insert(self.stream.target.open(self.stream.next_part()).await?)
+            }
+        };
+        self.rows += joined.rows as u64;
+        self.bytes += joined.bytes as u64;
+        let (rows, _leases) = joined.into_rows()?;
+        open.write(rows).await
+    }
+
+    /// Ends the open writer, so that its rows are staged.
+    async fn finish_writer(&mut self) -> Result<()> {
+        self.flush_into_open().await?;
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let mut staged = open.writer.finish().await?;
+        let refused = std::mem::take(&mut staged.rejected);
+        if self.commits.is_some() {
+            self.stream.tally.keep_staged(vec![staged.clone()]);
+        }
+        self.part.staged.push(staged);
+        self.stream.rejects.take(refused).await
+    }
+
+    /// Writes what was joined, if the open writer's columns are late enough for it.
+    async fn flush_into_open(&mut self) -> Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        if open.generation < self.joined.generation || self.joined.batches.is_empty() {
+            return Ok(());
+        }
+        let joined = std::mem::take(&mut self.joined);
+        self.joined.generation = joined.generation;
+        self.rows += joined.rows as u64;
+        self.bytes += joined.bytes as u64;
+        let (rows, _leases) = joined.into_rows()?;
+        open.write(rows).await
+    }
+
+    /// Stages everything that was taken so far, and tells the committer.
+    async fn stage(&mut self) -> Result<()> {
+        self.flush().await?;
+        self.finish_writer().await?;
+        (self.rows, self.bytes, self.since) = (0, 0, None);
+        let Some(commits) = &self.commits else { return Ok(()) };
+        let part = std::mem::take(&mut self.part);
+        if !part.staged.is_empty() || !part.covered.is_empty() {
+            // A closed channel means that the stream is ending with an error of its own.
+            let _ = commits.send(part.into_event()).await;
+        }
+        Ok(())
+    }
+
+    /// When the rows at hand have to be committed; `None` where they are committed at the end.
+    fn due(&self) -> Option<Instant> {
+        let commits_often = self.commits.is_some() && !self.stream.is_replace();
+        self.since.filter(|_| commits_often).map(|since| since + self.stream.opened.commit.interval.get())
+    }
+
+    fn is_due(&self) -> bool {
+        let policy = &self.stream.opened.commit;
+        self.due().is_some_and(|due| {
+            due <= Instant::now() || self.rows >= policy.rows || self.bytes >= policy.bytes.bytes()
+        })
+    }
+}
+
+/// Completes at this moment; never, for `None`.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
