@@ -41,11 +41,12 @@ fn fill(template: &str, plan: &Plan) -> String {
     let mut keep = true;
     for line in template.lines() {
         match line.trim() {
+            "{{#both}}" => keep = plan.source && plan.sink,
             "{{#source}}" => keep = plan.source,
             "{{^source}}" => keep = !plan.source,
             "{{#sink}}" => keep = plan.sink,
             "{{^sink}}" => keep = !plan.sink,
-            "{{/source}}" | "{{/sink}}" => keep = true,
+            "{{/both}}" | "{{/source}}" | "{{/sink}}" => keep = true,
             _ if keep => {
                 text.push_str(line);
                 text.push('\n');
