@@ -57,11 +57,6 @@ impl MemoryBudget {
         self.0.peak.load(Relaxed) * UNIT
     }
 
-    /// The whole budget, in bytes.
-    pub(crate) fn size(&self) -> u64 {
-        u64::from(self.0.units) * UNIT
-    }
-
     fn units(&self, bytes: usize) -> u32 {
         u32::try_from((bytes as u64).div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.0.units)
     }

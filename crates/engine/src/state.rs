@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn names_stay_inside_their_folder() {
         assert_eq!(file_name("sales.2026"), "sales.2026");
-        assert_eq!(file_name("../x"), "%2E%2E%2Fx");
+        assert_eq!(file_name("../x"), "%2E.%2Fx");
         assert_eq!(file_name("ä b"), "%C3%A4%20b");
     }
 }

@@ -102,9 +102,12 @@ impl Committer {
             }
             Event::Part { staged, covered, seen } => {
                 for (ordinal, position) in covered {
-                    let tracked = self.splits.get_mut(&ordinal);
-                    tracked.ok_or_else(|| Error::unexpected("rows of an unknown split were staged"))?.next =
-                        position;
+                    match self.splits.get_mut(&ordinal) {
+                        Some(tracked) => tracked.next = position,
+                        // A last batch may say itself that nothing follows; then the split is known to be done.
+                        None if position == Position::End => {}
+                        None => return Err(Error::unexpected("rows of an unknown split were staged")),
+                    }
                 }
                 self.seen = greater(self.seen.take(), seen);
                 self.staged.extend(staged);

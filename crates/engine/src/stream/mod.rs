@@ -16,6 +16,8 @@ mod planner;
 mod prepare;
 mod reader;
 mod target;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::sync::Arc;

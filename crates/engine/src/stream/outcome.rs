@@ -46,7 +46,6 @@ struct Inner {
     split_failed: bool,
     finished: bool,
     staged: Vec<Staged>,
-    warnings: Vec<String>,
 }
 
 /// How many failures the report holds.
@@ -89,10 +88,6 @@ impl Tally {
         self.lock().finished = true;
     }
 
-    pub(super) fn warn(&self, warning: String) {
-        self.lock().warnings.push(warning);
-    }
-
     pub(super) fn keep_staged(&self, staged: Vec<Staged>) {
         self.lock().staged.extend(staged);
     }
@@ -119,7 +114,7 @@ impl Tally {
         } else {
             StreamStatus::Failed
         };
-        let mut warnings = std::mem::take(&mut inner.warnings);
+        let mut warnings = Vec::new();
         if inner.more_failures > 0 {
             warnings.push(format!("{} more failures are not shown", inner.more_failures));
         }

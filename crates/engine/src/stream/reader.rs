@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::join;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Resume, Split};
@@ -111,10 +112,11 @@ async fn read_alone(
     let mut restarts = 0;
     loop {
         let (sender, own) = writer::own(stream.clone(), assignment.ordinal);
-        let writing = tokio::spawn(own.run());
-        let fed = feed(stream, assignment, Position::Start, &sender).await;
-        drop(sender);
-        let written = writing.await.map_err(|panic| Error::unexpected(format!("a writer ended: {panic}")))?;
+        let reading = async move {
+            let sender = sender;
+            feed(stream, assignment, Position::Start, &sender).await
+        };
+        let (fed, written) = join(reading, own.run()).await;
         match (fed, written) {
             (Ok(()), Ok(part)) => {
                 stream.tally.keep_staged(part.staged_copies());
@@ -122,6 +124,9 @@ async fn read_alone(
                 let _ = commits.send(part.into_event()).await;
                 return Ok(());
             }
+            // A writer that failed is what cut the reader off.
+            (Ok(()), Err(error)) => return Err(error),
+            (Err(cut), Err(error)) if cut.kind() == ErrorKind::Cancelled => return Err(error),
             (Err(error), written) => {
                 if let Ok(part) = written {
                     part.discard(stream).await;
@@ -135,7 +140,6 @@ async fn read_alone(
                 tracing::debug!(split = %assignment.split.id, %error, "a split broke off and is read again from its start");
                 stream.opened.source_cx.sleep(Duration::from_millis(200) * 2_u32.pow(restarts)).await?;
             }
-            (Ok(()), Err(error)) => return Err(error),
         }
     }
 }

@@ -224,8 +224,11 @@ impl Writing {
             self.flush().await?;
             self.joined.generation = generation;
         }
-        self.joined.rows += rows.num_rows();
-        self.joined.bytes += rows.get_array_memory_size();
+        let (count, bytes) = (rows.num_rows(), rows.get_array_memory_size());
+        self.rows += count as u64;
+        self.bytes += bytes as u64;
+        self.joined.rows += count;
+        self.joined.bytes += bytes;
         self.joined.batches.push(rows);
         self.joined.leases.push(lease);
         Ok(())
@@ -248,8 +251,6 @@ impl Writing {
                 closed.insert(self.stream.target.open(self.stream.next_part()).await?)
             }
         };
-        self.rows += joined.rows as u64;
-        self.bytes += joined.bytes as u64;
         let (rows, _leases) = joined.into_rows()?;
         open.write(rows).await
     }
@@ -275,8 +276,6 @@ impl Writing {
         }
         let joined = std::mem::take(&mut self.joined);
         self.joined.generation = joined.generation;
-        self.rows += joined.rows as u64;
-        self.bytes += joined.bytes as u64;
         let (rows, _leases) = joined.into_rows()?;
         open.write(rows).await
     }

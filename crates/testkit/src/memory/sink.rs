@@ -172,7 +172,11 @@ impl Sink for MemorySink {
         } else {
             Checkpoint::begin(None, load)?
         };
-        Ok(Begun::new(load.clone(), checkpoint, Json::Null))
+        let mut begun = Begun::new(load.clone(), checkpoint, Json::Null);
+        if load.disposition != WriteDisposition::Replace {
+            begun.schema = self.target.schema(&load.stream);
+        }
+        Ok(begun)
     }
 
     async fn evolve(&self, _cx: &Context, begun: &Begun, schema: &SchemaRef) -> Result<Begun> {

@@ -1,0 +1,95 @@
+use serde_json::json;
+use towpath_core::{ByteSize, WriteDisposition};
+use towpath_testkit::rows;
+
+use super::harness::{Harness, grid};
+use crate::{CommitPolicy, StreamStatus};
+
+#[tokio::test]
+async fn every_row_arrives_once() {
+    let harness = Harness::new(7, 5);
+    let (outcome, progress) = harness.run().await;
+    assert_eq!(outcome.status, Some(StreamStatus::Done), "{outcome:?}");
+    harness.assert_complete();
+    assert_eq!((progress.splits(), progress.splits_done(), progress.in_flight()), (7, 7, 0));
+    assert_eq!(progress.rows_committed(), 105);
+}
+
+#[tokio::test]
+async fn a_stream_without_splits_is_done() {
+    let harness = Harness::new(0, 0);
+    let (outcome, _) = harness.run().await;
+    assert!(outcome.is_done(), "{outcome:?}");
+    assert!(!harness.target.checkpoint("p", "s").unwrap().is_under_way());
+}
+
+#[tokio::test]
+async fn a_small_commit_policy_commits_often_and_a_large_one_once() {
+    let often = Harness::new(2, 20);
+    let (_, progress) = often.run().await;
+    assert!(progress.commits() > 2, "{}", progress.commits());
+    let mut rarely = Harness::new(2, 20);
+    rarely.commit = CommitPolicy::default();
+    let (_, progress) = rarely.run().await;
+    assert!(progress.commits() <= 2, "{}", progress.commits());
+    rarely.assert_complete();
+}
+
+#[tokio::test]
+async fn a_replace_commits_once_at_the_end() {
+    let mut harness = Harness::new(3, 4);
+    harness.disposition = WriteDisposition::Replace;
+    harness.target.insert("s", rows::batch("id: int64, split: int64", &json!([[999, 9]])));
+    let (_, progress) = harness.run().await;
+    assert_eq!(progress.commits(), 1);
+    harness.assert_complete();
+}
+
+#[tokio::test]
+async fn a_merge_keeps_the_last_row_of_each_key() {
+    let data = grid(1, 0)
+        .split("a", [rows::batch("id: int64, split: int64", &json!([[1, 0], [2, 0]]))])
+        .split("a", [rows::batch("id: int64, split: int64", &json!([[1, 7]]))]);
+    let mut harness = Harness::with(data);
+    harness.disposition = WriteDisposition::Merge;
+    harness.key = vec!["id".to_owned()];
+    harness.run().await;
+    rows::assert_same(&[json!({"id": 1, "split": 7}), json!({"id": 2, "split": 0})], &harness.rows());
+}
+
+#[tokio::test]
+async fn one_writer_is_enough_for_many_splits() {
+    let mut harness = Harness::new(9, 3);
+    harness.sink = |sink| sink.max_writers(1);
+    harness.run().await;
+    harness.assert_complete();
+    assert_eq!(harness.target.most_writers("s"), 1);
+}
+
+#[tokio::test]
+async fn a_budget_smaller_than_a_batch_still_moves_everything() {
+    let mut harness = Harness::new(8, 6);
+    harness.memory = ByteSize::new(1);
+    harness.run().await;
+    harness.assert_complete();
+}
+
+#[tokio::test]
+async fn transforms_shape_what_is_written() {
+    let mut harness = Harness::new(1, 1);
+    harness.steps = json!([{"rename": {"id": "key"}}, {"filter": "key > 0"}, {"drop": ["split"]}]);
+    harness.run().await;
+    rows::assert_same(&[json!({"key": 1}), json!({"key": 2})], &harness.rows());
+}
+
+#[tokio::test]
+async fn the_cursor_leaves_out_what_an_earlier_run_loaded() {
+    let mut harness = Harness::new(1, 2);
+    harness.cursor = Some("id".to_owned());
+    harness.run().await;
+    harness.data.push("later", rows::batch("id: int64, split: int64", &json!([[3, 1], [50, 1]])));
+    let (outcome, progress) = harness.run().await;
+    assert!(outcome.is_done(), "{outcome:?}");
+    assert_eq!(progress.rows_committed(), 1);
+    assert_eq!(harness.target.checkpoint("p", "s").unwrap().cursor, Some(json!(50)));
+}
