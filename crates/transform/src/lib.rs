@@ -33,6 +33,15 @@
 //! A name that *no* batch had is most likely a typing error: [`Transform::unused_columns`] lists these at the end, with
 //! the nearest name that there was.
 //!
+//! # What a filter means
+//!
+//! - A row stays when the expression is true; false and unknown (null) go, as in SQL.
+//! - Numbers compare by value, whatever their types. NaN equals itself and is above every other number.
+//! - Text compares with text. A value in single quotes beside another type is read as that type (`day > '2024-01-31'`);
+//!   a text *column* beside a number is an error, because only a `cast` can say how it is to be read.
+//! - A date is midnight, and a time without a zone is in UTC, where they meet a timestamp with a zone.
+//! - In `like`, `%` is any text, `_` any character, and a backslash makes them plain.
+//!
 //! # Nested fields
 //!
 //! `filter` looks into structs: `address.city = 'Ulm'`. Every other step works on top-level columns; `flatten` brings
