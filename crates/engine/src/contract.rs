@@ -46,7 +46,7 @@ pub(crate) fn admit(
             Ok(Verdict::Evolve(nullable(&merged)))
         }
         SchemaContract::Freeze => {
-            let changes: Vec<_> = changes.iter().map(|change| change.describe()).collect();
+            let changes: Vec<_> = changes.iter().map(Change::describe).collect();
             Err(Error::schema(format!(
                 "the columns changed, and `schema_contract: freeze` forbids it: {}",
                 changes.join(", ")

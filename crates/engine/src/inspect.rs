@@ -76,7 +76,7 @@ impl Engine {
         let checks = self.pipeline.streams.iter().map(|spec| async move {
             let source = async {
                 let (source, cx) = self.open_source(spec, &Arc::default(), shutdown).await?;
-                self.transform(spec, "check")?;
+                transform(spec, "check")?;
                 source.check(&cx).await
             };
             let sink = async {
@@ -115,7 +115,7 @@ impl Engine {
         for left in progress.splits {
             planned.add(left.split.id.to_string(), left.split.estimate);
         }
-        let transform = self.transform(spec, &load.run)?;
+        let transform = transform(spec, &load.run)?;
         let request = self.request(spec, &load, &checkpoint);
         let plan = source.plan(&cx, &request).await?;
         planned.schema = match plan.schema {
@@ -140,7 +140,7 @@ impl Engine {
     pub async fn preview(&self, stream: &str, limit: usize, shutdown: &Shutdown) -> Result<Preview> {
         let spec = self.stream(stream)?;
         let (source, cx) = self.open_source(spec, &Arc::default(), shutdown).await?;
-        let transform = self.transform(spec, "preview")?;
+        let transform = transform(spec, "preview")?;
         let mut request = ScanRequest::default();
         request.limit = Some(limit as u64);
         request.columns = transform.columns_needed();
@@ -213,12 +213,6 @@ impl Engine {
         })
     }
 
-    fn transform(&self, spec: &StreamSpec, run: &str) -> Result<Transform> {
-        let context =
-            TransformContext { run: run.to_owned(), source: spec.name.clone(), load_time: SystemTime::now() };
-        Transform::new(&spec.transform, &context)
-    }
-
     fn request(&self, spec: &StreamSpec, load: &LoadSpec, checkpoint: &Checkpoint) -> ScanRequest {
         let held = checkpoint.progress.as_ref();
         let mut request = ScanRequest::default();
@@ -231,6 +225,12 @@ impl Engine {
         request.parallelism = self.max_readers(&spec.source.connection);
         request
     }
+}
+
+fn transform(spec: &StreamSpec, run: &str) -> Result<Transform> {
+    let context =
+        TransformContext { run: run.to_owned(), source: spec.name.clone(), load_time: SystemTime::now() };
+    Transform::new(&spec.transform, &context)
 }
 
 impl PlannedStream {

@@ -138,10 +138,10 @@ mod tests {
 
     fn sides() -> Sides {
         let (source, sink) = (Metrics::default(), Metrics::default());
-        source.add_source_wait(Duration::from_nanos(10_000));
-        source.add_limiter_wait(Duration::from_nanos(3_000));
-        source.add_cpu(Duration::from_nanos(1_000));
-        sink.add_sink_wait(Duration::from_nanos(2_000));
+        source.add_source_wait(Duration::from_micros(10));
+        source.add_limiter_wait(Duration::from_micros(3));
+        source.add_cpu(Duration::from_micros(1));
+        sink.add_sink_wait(Duration::from_micros(2));
         sink.add_cpu(Duration::from_nanos(500));
         Sides { source: source.snapshot(), sink: sink.snapshot(), between: MetricsSnapshot::default() }
     }

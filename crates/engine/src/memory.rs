@@ -39,14 +39,14 @@ impl MemoryBudget {
     /// alone.
     pub(crate) async fn lease(&self, bytes: usize, metrics: &Metrics) -> Lease {
         let units = self.units(bytes);
-        let permit = match self.0.free.clone().try_acquire_many_owned(units) {
-            Ok(permit) => permit,
-            Err(_) => {
-                let started = tokio::time::Instant::now();
-                let permit = self.0.free.clone().acquire_many_owned(units).await;
-                metrics.add_memory_wait(started.elapsed());
-                permit.expect("the budget's semaphore is never closed")
-            }
+        let free = &self.0.free;
+        let permit = if let Ok(permit) = free.clone().try_acquire_many_owned(units) {
+            permit
+        } else {
+            let started = tokio::time::Instant::now();
+            let permit = free.clone().acquire_many_owned(units).await;
+            metrics.add_memory_wait(started.elapsed());
+            permit.expect("the budget's semaphore is never closed")
         };
         self.count(units);
         Lease { permit, budget: self.clone() }
