@@ -6,6 +6,7 @@ use arrow::array::{
     Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions,
     StringArray, StructArray, new_null_array,
 };
+use arrow::buffer::OffsetBuffer;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options};
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 
@@ -237,9 +238,12 @@ fn conform_struct(array: &StructArray, fields: &Fields) -> Result<ArrayRef> {
 
 fn conform_list<O: OffsetSizeTrait>(array: &ArrayRef, item: &FieldRef) -> Result<ArrayRef> {
     let list: &GenericListArray<O> = array.as_list();
-    let values = conform_array(list.values(), item.data_type())?;
-    let made =
-        GenericListArray::<O>::try_new(item.clone(), list.offsets().clone(), values, list.nulls().cloned());
+    // A slice shares the items of the whole; only its own may decide whether they fit.
+    let (first, last) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
+    let own = list.values().slice(first.as_usize(), (last - first).as_usize());
+    let values = conform_array(&own, item.data_type())?;
+    let offsets = OffsetBuffer::from_lengths(list.offsets().lengths());
+    let made = GenericListArray::<O>::try_new(item.clone(), offsets, values, list.nulls().cloned());
     Ok(Arc::new(made.map_err(|error| Error::schema("a list does not fit").source(error))?))
 }
 
@@ -321,5 +325,15 @@ mod tests {
         assert_eq!(wider.as_struct().column_by_name("y").unwrap().null_count(), 1);
         let text = conform_array(&structs, &DataType::Utf8).unwrap();
         assert_eq!(text.as_string::<i32>().value(0), r#"{"x":7}"#);
+    }
+
+    #[test]
+    fn items_outside_of_a_sliced_list_do_not_count() {
+        let items: ArrayRef = Arc::new(StringArray::from(vec!["oops", "7", "8"]));
+        let field = Arc::new(Field::new("item", DataType::Utf8, true));
+        let list = GenericListArray::<i32>::new(field, OffsetBuffer::from_lengths([1, 2]), items, None);
+        let own: ArrayRef = Arc::new(list.slice(1, 1));
+        let numbers = conform_array(&own, &data_type("list<int64>")).unwrap();
+        assert_eq!(numbers.as_list::<i32>().value(0).as_ref(), &Int64Array::from(vec![7, 8]) as &dyn Array);
     }
 }
