@@ -5,13 +5,16 @@
 //! - [`memory`]: a source and a sink that keep the contract to the letter.
 //! - [`faults`]: wrappers that fail, stall or kill at an exact call.
 //! - [`conformance`]: the promises of the contract, one named test each.
+//! - [`http`] and [`proxy`]: servers that delay, throttle, fail, lie and cut.
 //! - [`types`]: a column of each Arrow type.
 //! - [`rows`]: batches from literals, rows as JSON, readable differences.
 
 pub mod conformance;
 mod context;
 pub mod faults;
+pub mod http;
 pub mod memory;
+pub mod proxy;
 pub mod rows;
 pub mod types;
 

@@ -3,5 +3,7 @@
 mod broken_sinks;
 mod broken_sources;
 mod faults;
+mod http;
 mod memory;
+mod proxy;
 mod reference;
