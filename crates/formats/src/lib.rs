@@ -7,11 +7,15 @@
 //! for one which this binary lacks gets an error that names the feature.
 
 mod columnar;
+mod encode;
 mod feature;
 mod input;
 mod options;
 mod output;
+mod plain;
 mod read;
+#[cfg(all(test, feature = "full"))]
+mod samples;
 mod write;
 
 pub use input::{ByteStream, Input, MemoryInput};

@@ -2,13 +2,19 @@
 
 use arrow::record_batch::RecordBatch;
 use arrow_schema::SchemaRef;
-use towpath_core::{Context, Result};
+use async_trait::async_trait;
+use bytes::Bytes;
+use towpath_core::{Context, Result, conform};
 
+use crate::encode::{Stage, Target};
 use crate::{Output, WriteOptions};
 
 /// Writes batches of one schema into one output. Encoding runs on the CPU pool, several blocks at once, in order.
 pub struct Encoder<O> {
-    output: O,
+    output: Counted<O>,
+    stage: Box<dyn Stage>,
+    schema: SchemaRef,
+    rows: u64,
 }
 
 /// What was encoded.
@@ -25,9 +31,15 @@ impl<O: Output> Encoder<O> {
     ///
     /// # Errors
     /// `Config` as for reading; `SchemaMismatch` names a column whose type the format cannot hold.
-    pub fn new(options: &WriteOptions, name: &str, schema: &SchemaRef, cx: &Context, output: O) -> Result<Self> {
-        let _ = (options, name, schema, cx);
-        Ok(Self { output })
+    pub fn new(
+        options: &WriteOptions,
+        name: &str,
+        schema: &SchemaRef,
+        cx: &Context,
+        output: O,
+    ) -> Result<Self> {
+        let stage = Target::new(options, name)?.stage(cx, schema)?;
+        Ok(Self { output: Counted { output, bytes: 0 }, stage, schema: schema.clone(), rows: 0 })
     }
 
     /// Whether this format can hold these columns, before anything is written.
@@ -35,29 +47,44 @@ impl<O: Output> Encoder<O> {
     /// # Errors
     /// `SchemaMismatch` names the column and its type.
     pub fn check(options: &WriteOptions, name: &str, schema: &SchemaRef) -> Result<()> {
-        let _ = (options, name, schema);
-        todo!()
+        Target::new(options, name)?.check(schema)
     }
 
     /// Adds rows. They may be encoded and go out later.
     ///
     /// # Errors
-    /// Of the output, or of rows given before.
+    /// Of the output, or of rows given before; as [`conform`] when the rows do not fit the columns.
     pub async fn write(&mut self, rows: RecordBatch) -> Result<()> {
-        let _ = rows;
-        todo!()
+        let rows = conform(&rows, &self.schema)?;
+        self.rows += rows.num_rows() as u64;
+        if rows.num_rows() == 0 { Ok(()) } else { self.stage.write(rows, &mut self.output).await }
     }
 
-    /// What has gone out so far, for rotation.
+    /// For rotation: the rows that were given, and the bytes that went out. Of Parquet, whole row groups go out.
     pub fn progress(&self) -> Encoded {
-        todo!()
+        Encoded { rows: self.rows, bytes: self.output.bytes }
     }
 
     /// Encodes what is left, writes the end of the format, and gives the output back.
     ///
     /// # Errors
     /// As [`write`](Self::write).
-    pub async fn finish(self) -> Result<(Encoded, O)> {
-        Ok((Encoded::default(), self.output))
+    pub async fn finish(mut self) -> Result<(Encoded, O)> {
+        self.stage.finish(&mut self.output).await?;
+        Ok((self.progress(), self.output.output))
+    }
+}
+
+/// Counts what goes out.
+struct Counted<O> {
+    output: O,
+    bytes: u64,
+}
+
+#[async_trait]
+impl<O: Output> Output for Counted<O> {
+    async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.bytes += bytes.len() as u64;
+        self.output.write(bytes).await
     }
 }

@@ -1,0 +1,258 @@
+//! Parquet. Rows are encoded as they come, so that only pages wait in memory for the end of their row group; the columns
+//! of a row group are encoded at once.
+
+mod lane;
+mod storage;
+#[cfg(all(test, feature = "full"))]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow_schema::{DataType, SchemaRef};
+use async_trait::async_trait;
+use bytes::Bytes;
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
+use towpath_core::{Context, Error, Result};
+
+use self::lane::{Lane, Work};
+use super::pipeline::Pipeline;
+use super::{Stage, slice_bytes};
+use crate::{Output, ParquetCompression, ParquetWrite};
+
+/// Rows that are encoded in one go. Batches are joined and cut to exactly this many, so that pages end at the same rows
+/// however the rows came.
+const CHUNK_ROWS: usize = 32 << 10;
+
+/// Wide rows are encoded before there are that many.
+const CHUNK_BYTES: usize = 16 << 20;
+
+/// A row group ends at this many bytes of Arrow memory, so that what waits for its end stays small.
+const ROW_GROUP_BYTES: usize = 128 << 20;
+
+/// How many chunks are encoded at once: one that ends, one that begins.
+const CHUNKS_IN_FLIGHT: usize = 2;
+
+/// Bytes that go out in one go.
+const OUTPUT_BYTES: usize = 4 << 20;
+
+type FileWriter = SerializedFileWriter<Vec<u8>>;
+
+/// Encodes a Parquet file.
+pub(super) struct ParquetStage {
+    cx: Context,
+    stored: SchemaRef,
+    factory: ArrowRowGroupWriterFactory,
+    /// Gone while a job appends to it, and after an error.
+    file: Option<FileWriter>,
+    row_group_rows: usize,
+    row_groups: usize,
+    group: Option<RowGroup>,
+    chunk: Vec<RecordBatch>,
+    chunk_rows: usize,
+    chunk_bytes: usize,
+    pipeline: Pipeline<Option<Vec<Arc<Lane>>>>,
+}
+
+/// The row group under way.
+struct RowGroup {
+    lanes: Vec<Arc<Lane>>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl ParquetStage {
+    pub(super) fn new(cx: &Context, options: &ParquetWrite, schema: &SchemaRef) -> Result<Self> {
+        if options.row_group_rows == 0 {
+            return Err(Error::config("`row_group_rows` must be at least 1"));
+        }
+        let stored = storage::stored_schema(schema);
+        let mut properties = properties(options);
+        add_encoded_arrow_schema_to_metadata(&stored, &mut properties);
+        let root = ArrowSchemaConverter::new().convert(&stored).map_err(failed)?.root_schema_ptr();
+        let file = SerializedFileWriter::new(Vec::new(), root, Arc::new(properties)).map_err(failed)?;
+        Ok(Self {
+            cx: cx.clone(),
+            factory: ArrowRowGroupWriterFactory::new(&file, stored.clone()),
+            stored,
+            file: Some(file),
+            row_group_rows: options.row_group_rows,
+            row_groups: 0,
+            group: None,
+            chunk: Vec::new(),
+            chunk_rows: 0,
+            chunk_bytes: 0,
+            pipeline: Pipeline::with_limit(CHUNKS_IN_FLIGHT),
+        })
+    }
+
+    /// How many rows the chunk takes before it is full or its row group ends.
+    fn room(&self) -> usize {
+        let left = self.row_group_rows - self.group.as_ref().map_or(0, |group| group.rows);
+        CHUNK_ROWS.min(left) - self.chunk_rows
+    }
+
+    async fn encode_chunk(&mut self, output: &mut dyn Output) -> Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let chunk = std::mem::take(&mut self.chunk);
+        let (rows, bytes) = (std::mem::take(&mut self.chunk_rows), std::mem::take(&mut self.chunk_bytes));
+        let mut group = match self.group.take() {
+            Some(group) => group,
+            None => self.begin_row_group()?,
+        };
+        group.rows += rows;
+        group.bytes += bytes;
+        let work = |lane: &Arc<Lane>| Work::Rows(lane.columns_of(&chunk));
+        self.submit(&group.lanes, work, false, output).await?;
+        if group.rows >= self.row_group_rows || group.bytes >= ROW_GROUP_BYTES {
+            self.end_row_group(group, output).await
+        } else {
+            self.group = Some(group);
+            Ok(())
+        }
+    }
+
+    fn begin_row_group(&mut self) -> Result<RowGroup> {
+        let writers = self.factory.create_column_writers(self.row_groups).map_err(failed)?;
+        self.row_groups += 1;
+        Ok(RowGroup { lanes: Lane::share(&self.stored, writers), rows: 0, bytes: 0 })
+    }
+
+    async fn end_row_group(&mut self, group: RowGroup, output: &mut dyn Output) -> Result<()> {
+        self.submit(&group.lanes, |_| Work::Close, true, output).await
+    }
+
+    /// Gives each lane work; when it was the last, the lanes come out of the pipeline to be appended.
+    async fn submit(
+        &mut self,
+        lanes: &[Arc<Lane>],
+        work: impl Fn(&Arc<Lane>) -> Work,
+        last: bool,
+        output: &mut dyn Output,
+    ) -> Result<()> {
+        while self.pipeline.is_full() {
+            self.advance(output).await?;
+        }
+        let jobs = lanes.iter().map(|lane| {
+            lane.give(work(lane));
+            let (cx, lane) = (self.cx.clone(), lane.clone());
+            async move { cx.cpu(move || lane.run()).await }
+        });
+        let jobs = futures::future::try_join_all(jobs.collect::<Vec<_>>());
+        let lanes = last.then(|| lanes.to_vec());
+        self.pipeline.push(async move {
+            jobs.await?;
+            Ok(lanes)
+        });
+        while let Some(done) = self.pipeline.try_next() {
+            self.append(done?, output).await?;
+        }
+        Ok(())
+    }
+
+    async fn advance(&mut self, output: &mut dyn Output) -> Result<()> {
+        match self.pipeline.next().await {
+            Some(done) => self.append(done?, output).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Appends a row group whose lanes have ended.
+    async fn append(&mut self, ended: Option<Vec<Arc<Lane>>>, output: &mut dyn Output) -> Result<()> {
+        let Some(lanes) = ended else { return Ok(()) };
+        let mut file = self.file.take().ok_or_else(gone)?;
+        let (file, bytes) = self
+            .cx
+            .cpu(move || {
+                let mut row_group = file.next_row_group().map_err(failed)?;
+                for chunk in lanes.iter().flat_map(|lane| lane.closed()) {
+                    chunk.append_to_row_group(&mut row_group).map_err(failed)?;
+                }
+                row_group.close().map_err(failed)?;
+                file.flush()?;
+                let bytes = std::mem::take(file.inner_mut());
+                Ok((file, bytes))
+            })
+            .await?;
+        self.file = Some(file);
+        write(bytes.into(), output).await
+    }
+}
+
+#[async_trait]
+impl Stage for ParquetStage {
+    async fn write(&mut self, rows: RecordBatch, output: &mut dyn Output) -> Result<()> {
+        let mut start = 0;
+        while start < rows.num_rows() {
+            let part = rows.slice(start, self.room().min(rows.num_rows() - start));
+            start += part.num_rows();
+            self.chunk_rows += part.num_rows();
+            self.chunk_bytes += slice_bytes(&part);
+            self.chunk.push(part);
+            if self.room() == 0 || self.chunk_bytes >= CHUNK_BYTES {
+                self.encode_chunk(output).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self, output: &mut dyn Output) -> Result<()> {
+        self.encode_chunk(output).await?;
+        if let Some(group) = self.group.take() {
+            self.end_row_group(group, output).await?;
+        }
+        while !self.pipeline.is_empty() {
+            self.advance(output).await?;
+        }
+        let mut file = self.file.take().ok_or_else(gone)?;
+        let bytes = self.cx.cpu(move || {
+            file.finish().map_err(failed)?;
+            Ok(std::mem::take(file.inner_mut()))
+        });
+        write(bytes.await?.into(), output).await
+    }
+}
+
+async fn write(mut bytes: Bytes, output: &mut dyn Output) -> Result<()> {
+    while !bytes.is_empty() {
+        output.write(bytes.split_to(OUTPUT_BYTES.min(bytes.len()))).await?;
+    }
+    Ok(())
+}
+
+fn properties(options: &ParquetWrite) -> WriterProperties {
+    let compression = match options.compression {
+        ParquetCompression::None => Compression::UNCOMPRESSED,
+        ParquetCompression::Snappy => Compression::SNAPPY,
+        ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::default()),
+        ParquetCompression::Gzip => Compression::GZIP(GzipLevel::default()),
+        ParquetCompression::Lz4 => Compression::LZ4_RAW,
+    };
+    let statistics = if options.statistics { EnabledStatistics::Page } else { EnabledStatistics::None };
+    WriterProperties::builder()
+        .set_compression(compression)
+        .set_statistics_enabled(statistics)
+        .set_dictionary_enabled(options.dictionary)
+        .set_created_by(concat!("towpath version ", env!("CARGO_PKG_VERSION")).to_owned())
+        .build()
+}
+
+/// What to do about a type that Parquet cannot hold.
+pub(super) fn refuse(data_type: &DataType) -> Option<&'static str> {
+    storage::refuse(&storage::stored_type(data_type))
+}
+
+fn failed(error: ParquetError) -> Error {
+    Error::unexpected("cannot encode Parquet").source(error)
+}
+
+fn gone() -> Error {
+    Error::unexpected("the Parquet file was given up after an error")
+}

@@ -1,0 +1,179 @@
+//! Parquet files, read back by the library's own reader.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::compute::{cast, concat_batches};
+use arrow_schema::{Field, Schema, SchemaRef};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::Compression;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use towpath_core::ErrorKind;
+use towpath_testkit::{context, paused_context};
+
+use super::refuse;
+use super::storage::stored_type;
+use crate::samples::{batch, columns, encode, encode_counted, orders};
+use crate::{Encoder, MemoryOutput, ParquetCompression, ParquetWrite, WriteFormat, WriteOptions};
+
+fn options(parquet: ParquetWrite) -> WriteOptions {
+    WriteOptions { format: Some(WriteFormat::Parquet(parquet)), compression: None }
+}
+
+fn read(bytes: &[u8]) -> (SchemaRef, RecordBatch) {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes)).unwrap();
+    let schema = builder.schema().clone();
+    let batches: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
+    (schema.clone(), concat_batches(&schema, &batches).unwrap())
+}
+
+fn metadata(bytes: &[u8]) -> Arc<ParquetMetaData> {
+    ParquetRecordBatchReaderBuilder::try_new(Bytes::copy_from_slice(bytes)).unwrap().metadata().clone()
+}
+
+#[tokio::test]
+async fn every_type_is_carried_or_refused() {
+    let mut refused = Vec::new();
+    for (name, column) in columns() {
+        let rows = batch(name, &column);
+        match encode(&WriteOptions::default(), "x.parquet", std::slice::from_ref(&rows)).await {
+            Ok(bytes) => {
+                let (schema, found) = read(&bytes);
+                let stored = stored_type(column.data_type());
+                assert_eq!(schema.field(0).data_type(), &stored, "{name}");
+                assert_eq!(found.column(0), &cast(&column, &stored).unwrap(), "{name}");
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::SchemaMismatch, "{name}: {error}");
+                assert!(refuse(column.data_type()).is_some(), "{name}: {error}");
+                assert!(error.to_string().starts_with("Parquet cannot hold the column"), "{error}");
+                refused.push(name);
+            }
+        }
+    }
+    refused.sort_unstable();
+    refused.dedup();
+    assert_eq!(refused, ["fixed_binary_0", "interval_mixed", "interval_nanos", "struct_empty", "union"]);
+}
+
+#[tokio::test]
+async fn the_file_is_the_same_whatever_the_batches() {
+    let rows = orders(100_000);
+    let small = || options(ParquetWrite { row_group_rows: 40_000, ..ParquetWrite::default() });
+    let whole = encode(&small(), "x", std::slice::from_ref(&rows)).await.unwrap();
+    for cut in [1_000, 33_333, 32 << 10, 40_000, 99_999] {
+        let batches: Vec<_> =
+            (0..100_000).step_by(cut).map(|start| rows.slice(start, cut.min(100_000 - start))).collect();
+        assert!(encode(&small(), "x", &batches).await.unwrap() == whole, "{cut}");
+    }
+    let found: Vec<_> = metadata(&whole).row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    assert_eq!(found, [40_000, 40_000, 20_000]);
+    assert_eq!(read(&whole).1, rows);
+}
+
+#[tokio::test]
+async fn each_option_changes_what_is_written() {
+    let rows = [orders(10_000)];
+    let default = encode(&options(ParquetWrite::default()), "x", &rows).await.unwrap();
+    let codec = |bytes: &[u8]| metadata(bytes).row_group(0).column(0).compression();
+    for (compression, expected) in [
+        (ParquetCompression::None, Compression::UNCOMPRESSED),
+        (ParquetCompression::Snappy, Compression::SNAPPY),
+        (ParquetCompression::Gzip, Compression::GZIP(parquet::basic::GzipLevel::default())),
+        (ParquetCompression::Lz4, Compression::LZ4_RAW),
+        (ParquetCompression::Zstd, Compression::ZSTD(parquet::basic::ZstdLevel::default())),
+    ] {
+        let bytes = encode(&options(ParquetWrite { compression, ..ParquetWrite::default() }), "x", &rows)
+            .await
+            .unwrap();
+        assert_eq!(codec(&bytes), expected);
+        assert_eq!(read(&bytes).1, rows[0]);
+    }
+    assert!(metadata(&default).row_group(0).column(0).statistics().is_some());
+    let bare = encode(&options(ParquetWrite { statistics: false, ..ParquetWrite::default() }), "x", &rows)
+        .await
+        .unwrap();
+    assert!(metadata(&bare).row_group(0).column(0).statistics().is_none());
+    let names = |bytes: &[u8]| metadata(bytes).row_group(0).column(2).dictionary_page_offset();
+    assert!(names(&default).is_some());
+    let plain = encode(&options(ParquetWrite { dictionary: false, ..ParquetWrite::default() }), "x", &rows)
+        .await
+        .unwrap();
+    assert!(names(&plain).is_none());
+    let zero = options(ParquetWrite { row_group_rows: 0, ..ParquetWrite::default() });
+    let error = encode(&zero, "x", &rows).await.unwrap_err();
+    assert_eq!(error.to_string(), "`row_group_rows` must be at least 1");
+}
+
+#[tokio::test]
+async fn no_rows_are_a_file_with_columns() {
+    let schema = orders(1).schema();
+    let empty = [orders(1).slice(0, 0)];
+    for batches in [&[][..], &empty[..]] {
+        let (encoded, bytes) =
+            encode_counted(&context(), &WriteOptions::default(), "x.parquet", &schema, batches)
+                .await
+                .unwrap();
+        assert_eq!((encoded.rows, encoded.bytes), (0, bytes.len() as u64));
+        assert_eq!(read(&bytes), (schema.clone(), RecordBatch::new_empty(schema.clone())));
+    }
+}
+
+#[tokio::test]
+async fn metadata_of_schema_and_fields_survives() {
+    let field = orders(1).schema().field(0).clone().with_metadata([("unit".into(), "pieces".into())].into());
+    let schema = Arc::new(Schema::new_with_metadata(vec![field], [("owner".into(), "sales".into())].into()));
+    let rows = RecordBatch::try_new(schema.clone(), vec![orders(3).column(0).clone()]).unwrap();
+    let bytes = encode(&WriteOptions::default(), "x.parquet", &[rows]).await.unwrap();
+    assert_eq!(read(&bytes).0, schema);
+    let created_by = metadata(&bytes).file_metadata().created_by().map(str::to_owned);
+    assert!(created_by.unwrap().starts_with("towpath version "));
+}
+
+#[tokio::test]
+async fn hundreds_of_columns_keep_their_order() {
+    let columns = (0..300).map(|index| {
+        let name = if index % 3 == 0 { format!("s{index}") } else { format!("c{index}") };
+        let column: ArrayRef = Arc::new(StringArray::from(vec![Some(name.clone()), None]));
+        (name, column, true)
+    });
+    let rows = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let bytes = encode(&WriteOptions::default(), "x.parquet", std::slice::from_ref(&rows)).await.unwrap();
+    assert_eq!(read(&bytes).1, rows);
+}
+
+#[tokio::test]
+async fn wide_rows_end_their_row_group_early() {
+    let wide: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(8 << 20); 20]));
+    let bytes = encode(&WriteOptions::default(), "x.parquet", &[batch("wide", &wide)]).await.unwrap();
+    let found: Vec<_> = metadata(&bytes).row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    assert_eq!(found, [20]);
+    let half = batch("wide", &wide);
+    let batches: Vec<_> = (0..20).map(|row| half.slice(row, 1)).collect();
+    let bytes = encode(&WriteOptions::default(), "x.parquet", &batches).await.unwrap();
+    let found: Vec<_> = metadata(&bytes).row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    assert_eq!(found, [16, 4]);
+}
+
+#[tokio::test]
+async fn rows_go_out_while_others_come_in() {
+    let rows = orders(50_000);
+    let parquet = options(ParquetWrite { row_group_rows: 10_000, ..ParquetWrite::default() });
+    // Without a pool each job runs at once.
+    let mut encoder =
+        Encoder::new(&parquet, "x", &rows.schema(), &paused_context(), MemoryOutput::default()).unwrap();
+    encoder.write(rows).await.unwrap();
+    let progress = encoder.progress();
+    assert_eq!(progress.rows, 50_000);
+    assert!(progress.bytes > 50_000, "{progress:?}");
+}
+
+#[test]
+fn a_file_needs_a_column() {
+    let none: SchemaRef = Arc::new(Schema::empty());
+    let error = Encoder::<MemoryOutput>::check(&WriteOptions::default(), "x.parquet", &none).unwrap_err();
+    assert_eq!(error.to_string(), "Parquet cannot hold rows without columns");
+    let nullable = Arc::new(Schema::new(vec![Field::new("a", arrow_schema::DataType::Int8, true)]));
+    assert!(Encoder::<MemoryOutput>::check(&WriteOptions::default(), "x.parquet", &nullable).is_ok());
+}
