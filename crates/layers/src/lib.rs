@@ -29,7 +29,7 @@ pub use clock::TokioClock;
 pub use cpu::RayonPool;
 pub use limits::{
     AdaptiveLimit, ConnectionLimiter, LONGEST_PAUSE, LimitPoint, LimitSettings, LimiterCourse, MAX_POINTS,
-    OriginCounts, OriginCourse, RunLimit, START,
+    OriginCounts, OriginCourse, RoundId, RunLimit, START,
 };
 pub use metrics::{MeterSink, MeterSource};
 pub use retry::{RetryPolicy, RetrySettings, RetrySink, RetrySource};

@@ -24,14 +24,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use futures::future::select;
+use futures::future::{Either, select};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use towpath_core::{Clock, Limiter, Permit, Rate};
 
-pub use adaptive::{AdaptiveLimit, START};
+pub use adaptive::{AdaptiveLimit, RoundId, START};
 pub use course::{LimitPoint, LimiterCourse, MAX_POINTS, OriginCounts, OriginCourse};
-use state::{ConnectionId, OriginId, State, Ticket, Turn};
+use state::{ConnectionId, Granted, OriginId, State, Ticket, Turn};
 
 /// The longest time that a server may hold back all further requests. After it, the next request finds out what the
 /// server says then.
@@ -110,10 +110,10 @@ impl Limiter for ConnectionLimiter {
     async fn acquire(&self, origin: &str) -> Permit {
         let (origin, ticket, turn) = self.run.change(|state, now| state.enter(self.connection, origin, now));
         let waiting = Waiting { run: &self.run, origin, ticket, turn, is_over: false };
-        let started = waiting.granted().await;
+        let granted = waiting.granted().await;
         let run = self.run.clone();
-        Permit::new(started, move |outcome, took| {
-            run.change(|state, now| state.release(origin, outcome, started, started + took, now));
+        Permit::new(run.clock.monotonic(), move |outcome, took| {
+            run.change(|state, now| state.release(granted, outcome, took, now));
         })
     }
 
@@ -161,27 +161,30 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    /// Waits for its turn, and says when that was.
-    async fn granted(mut self) -> Instant {
-        while !self.turn.is_granted() {
+    /// Waits for its turn.
+    async fn granted(mut self) -> Granted {
+        loop {
+            if let Some(granted) = self.turn.granted() {
+                self.is_over = true;
+                return granted;
+            }
             let alarm = self.run.read(|state| state.alarm(self.origin, self.ticket));
             let Some(alarm) = alarm else {
                 self.turn.woken().await;
                 continue;
             };
             let pause = alarm.saturating_duration_since(self.run.clock.monotonic());
-            select(Box::pin(self.turn.woken()), self.run.clock.sleep(pause)).await;
-            self.run.change(|_, _| ());
+            if let Either::Right(_) = select(Box::pin(self.turn.woken()), self.run.clock.sleep(pause)).await {
+                self.run.change(|state, now| state.clear_alarm(self.origin, now));
+            }
         }
-        self.is_over = true;
-        self.run.clock.monotonic()
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.run.change(|state, _| state.leave(self.origin, self.ticket, &self.turn));
+            self.run.change(|state, now| state.leave(self.origin, self.ticket, &self.turn, now));
         }
     }
 }

@@ -2,37 +2,47 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use towpath_core::Outcome;
 
 use super::LONGEST_PAUSE;
 use super::LimitSettings;
-use super::adaptive::AdaptiveLimit;
+use super::adaptive::{AdaptiveLimit, RoundId};
 use super::bucket::Bucket;
 use super::course::{Course, LimiterCourse, OriginCounts, OriginCourse};
 
 /// How many servers of a connection are remembered. When there are more, the idle ones are forgotten.
 const MAX_ORIGINS: usize = 1_000;
 
+const IN_USE: &str = "an origin in use is never forgotten";
+
 /// Numbers that grow in the order in which requests came.
 pub(super) type Ticket = u64;
 pub(super) type OriginId = u64;
 pub(super) type ConnectionId = usize;
 
+/// The slots that a request holds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Granted {
+    origin: OriginId,
+    /// `None` when the connection's limit is fixed.
+    round: Option<RoundId>,
+}
+
 /// What a waiting request looks at.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    granted: AtomicBool,
+    granted: OnceLock<Granted>,
     notify: Notify,
 }
 
 impl Turn {
-    pub(super) fn is_granted(&self) -> bool {
-        self.granted.load(Ordering::SeqCst)
+    /// What to give back with [`State::release`].
+    pub(super) fn granted(&self) -> Option<Granted> {
+        self.granted.get().copied()
     }
 
     pub(super) fn wake(&self) {
@@ -146,9 +156,9 @@ impl State {
     }
 
     /// Takes a request out of the line, or back what it was granted and never used.
-    pub(super) fn leave(&mut self, id: OriginId, ticket: Ticket, turn: &Turn) {
-        if turn.is_granted() {
-            self.release_slots(id);
+    pub(super) fn leave(&mut self, id: OriginId, ticket: Ticket, turn: &Turn, now: Instant) {
+        if let Some(granted) = turn.granted() {
+            self.release(granted, Outcome::Abandoned, Duration::ZERO, now);
             let origin = self.origin(id);
             origin.counts.requests -= 1;
             let connection = origin.connection;
@@ -169,19 +179,12 @@ impl State {
         }
     }
 
-    /// Ends a request.
-    pub(super) fn release(
-        &mut self,
-        id: OriginId,
-        outcome: Outcome,
-        started: Instant,
-        ended: Instant,
-        now: Instant,
-    ) {
-        let in_flight = self.origin(id).in_flight;
-        self.release_slots(id);
+    /// Ends a request that took this long.
+    pub(super) fn release(&mut self, granted: Granted, outcome: Outcome, took: Duration, now: Instant) {
         let elapsed = now.saturating_duration_since(self.began);
-        let origin = self.origin(id);
+        self.in_flight -= 1;
+        let origin = self.origins.get_mut(&granted.origin).expect(IN_USE);
+        self.connections[origin.connection].in_flight -= 1;
         match outcome {
             Outcome::Overloaded(pause) => {
                 origin.counts.throttled += 1;
@@ -192,18 +195,11 @@ impl State {
             Outcome::TimedOut => origin.counts.timeouts += 1,
             Outcome::Success | Outcome::Failed | Outcome::Abandoned => {}
         }
-        if let Some(adaptive) = &mut origin.adaptive {
-            adaptive.on_finish(outcome, started, ended, in_flight);
+        if let (Some(adaptive), Some(round)) = (&mut origin.adaptive, granted.round) {
+            adaptive.on_finish(round, outcome, took, origin.in_flight);
             origin.course.record(elapsed, adaptive.limit());
         }
-    }
-
-    fn release_slots(&mut self, id: OriginId) {
-        let origin = self.origin(id);
         origin.in_flight -= 1;
-        let connection = origin.connection;
-        self.connections[connection].in_flight -= 1;
-        self.in_flight -= 1;
     }
 
     pub(super) fn pause(&mut self, connection: ConnectionId, origin: &str, until: Instant, now: Instant) {
@@ -215,6 +211,14 @@ impl State {
     pub(super) fn alarm(&self, id: OriginId, ticket: Ticket) -> Option<Instant> {
         let (owner, at) = self.origins.get(&id)?.alarm?;
         (owner == ticket).then_some(at)
+    }
+
+    /// An alarm whose time has come is over: what holds the request back now may be something else.
+    pub(super) fn clear_alarm(&mut self, id: OriginId, now: Instant) {
+        let origin = self.origin(id);
+        if origin.alarm.is_some_and(|(_, at)| at <= now) {
+            origin.alarm = None;
+        }
     }
 
     /// Starts every request that may start, first come, first served. Returns those to be woken.
@@ -277,7 +281,8 @@ impl State {
             bucket.take(now);
         }
         self.in_flight += 1;
-        turn.granted.store(true, Ordering::SeqCst);
+        let round = origin.adaptive.as_mut().map(AdaptiveLimit::on_start);
+        turn.granted.set(Granted { origin: id, round }).expect("a turn comes once");
         self.woken.push(turn);
     }
 
@@ -294,7 +299,7 @@ impl State {
     }
 
     fn origin(&mut self, id: OriginId) -> &mut Origin {
-        self.origins.get_mut(&id).expect("an origin in use is never forgotten")
+        self.origins.get_mut(&id).expect(IN_USE)
     }
 
     fn origin_id(&mut self, connection: ConnectionId, name: &str, now: Instant) -> OriginId {
