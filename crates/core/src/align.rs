@@ -239,8 +239,8 @@ fn conform_struct(array: &StructArray, fields: &Fields) -> Result<ArrayRef> {
 fn conform_list<O: OffsetSizeTrait>(array: &ArrayRef, item: &FieldRef) -> Result<ArrayRef> {
     let list: &GenericListArray<O> = array.as_list();
     // A slice shares the items of the whole; only its own may decide whether they fit.
-    let (first, last) = (list.value_offsets()[0], list.value_offsets()[list.len()]);
-    let own = list.values().slice(first.as_usize(), (last - first).as_usize());
+    let (start, end) = (list.value_offsets()[0].as_usize(), list.value_offsets()[list.len()].as_usize());
+    let own = list.values().slice(start, end - start);
     let values = conform_array(&own, item.data_type())?;
     let offsets = OffsetBuffer::from_lengths(list.offsets().lengths());
     let made = GenericListArray::<O>::try_new(item.clone(), offsets, values, list.nulls().cloned());
