@@ -14,7 +14,7 @@
 
 mod clock;
 mod cpu;
-mod limits;
+pub mod limits;
 mod metrics;
 mod retry;
 mod timeout;
@@ -27,10 +27,7 @@ use towpath_core::{DynSink, DynSource};
 
 pub use clock::TokioClock;
 pub use cpu::RayonPool;
-pub use limits::{
-    AdaptiveLimit, ConnectionLimiter, LONGEST_PAUSE, LimitPoint, LimitSettings, LimiterCourse, MAX_POINTS,
-    OriginCounts, OriginCourse, RoundId, RunLimit, START,
-};
+pub use limits::{ConnectionLimiter, LimitSettings, LimiterCourse, RunLimit};
 pub use metrics::{MeterSink, MeterSource};
 pub use retry::{RetryPolicy, RetrySettings, RetrySink, RetrySource};
 pub use timeout::{TimeoutSettings, TimeoutSink, TimeoutSource};

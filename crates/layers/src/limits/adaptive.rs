@@ -8,10 +8,10 @@
 //!   the limit in each round trip, until the first sign of trouble. After that each round trip adds the square root of
 //!   the limit. The limit only grows while at least half of it is used: what was not tried proves nothing.
 //! - **Refusals** (429, 503) and **timeouts** cut it at once, by half in slow start, which overshoots by up to twice, and
-//!   to [`CUT`] of what was in flight after that. The level that was refused is approached at a tenth of the pace.
+//!   to 0.7 of what was in flight after that. The level that was refused is approached at a tenth of the pace.
 //! - **Delay.** Requests are grouped into rounds, in the order in which they started. A round is judged when most of it
 //!   has finished: judging by those that finish first would favour quick ones. If its (geometric) mean latency lies
-//!   above [`TOLERANCE`] times the baseline, beyond what its own spread explains, requests queue up: the limit is cut in
+//!   above 1.5 times the baseline, beyond what its own spread explains, requests queue up: the limit is cut in
 //!   the proportion of baseline to latency, and a little more, so that the queue drains.
 //! - **The baseline** is the latency without a queue. It follows rounds that are faster. It never drifts upwards, or a
 //!   queue that fills slowly would pass for normal.

@@ -3,7 +3,7 @@
 //! A request starts when everything allows it, in this order:
 //!
 //! 1. its origin is not paused ([`Limiter::pause`], or an answer with `Retry-After`);
-//! 2. its origin takes one more: without a `max_in_flight`, the [`AdaptiveLimit`] decides;
+//! 2. its origin takes one more: without a `max_in_flight`, the [adaptive limit](adaptive) decides;
 //! 3. its connection has not reached its `max_in_flight`;
 //! 4. the run has not reached its own;
 //! 5. the connection's `rate_limit` has a token.
@@ -13,7 +13,7 @@
 //! behind one lock that is held for a few steps at a time, and no task of its own is needed: each change hands out what
 //! has become free, and whoever is first in line for something that comes with time sleeps until then.
 
-mod adaptive;
+pub mod adaptive;
 mod bucket;
 mod course;
 mod state;
@@ -29,7 +29,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use towpath_core::{Clock, Limiter, Permit, Rate};
 
-pub use adaptive::{AdaptiveLimit, RoundId, START};
 pub use course::{LimitPoint, LimiterCourse, MAX_POINTS, OriginCounts, OriginCourse};
 use state::{ConnectionId, Granted, OriginId, State, Ticket, Turn};
 

@@ -5,7 +5,9 @@ use futures::future::{join_all, poll_immediate};
 use serde_json::json;
 use tokio::time::Instant;
 use towpath_core::{Limiter, Outcome, Permit};
-use towpath_layers::{ConnectionLimiter, LONGEST_PAUSE, LimitSettings, RunLimit, START, TokioClock};
+use towpath_layers::limits::LONGEST_PAUSE;
+use towpath_layers::limits::adaptive::START;
+use towpath_layers::{ConnectionLimiter, LimitSettings, RunLimit, TokioClock};
 
 use crate::support::secs;
 
@@ -158,7 +160,7 @@ async fn after_a_pause_the_other_limits_hold() {
     let limiter = limiter(&run(10), json!({"max_in_flight": 1}));
     let began = Instant::now();
     limiter.pause("a", secs(5));
-    let (_, ended) = tokio::join!(request(&limiter, "b", secs(60), Outcome::Success), async {
+    let ((), ended) = tokio::join!(request(&limiter, "b", secs(60), Outcome::Success), async {
         drop(limiter.acquire("a").await);
         began.elapsed()
     });
