@@ -1,14 +1,56 @@
 //! The promises of the contract as tests. A connector writes a fixture; the macros make one named test for each promise.
 //!
-//! ```ignore
+//! ```
+//! use std::sync::Arc;
+//!
+//! use async_trait::async_trait;
+//! use serde_json::json;
+//! use towpath_core::{Context, DynSource, ErrorKind, Json, Result};
+//! use towpath_testkit::conformance::{ErrorCase, source::SourceFixture};
+//! use towpath_testkit::memory::{CONNECTOR, MemoryData, MemorySource};
+//! use towpath_testkit::{context, rows};
+//!
+//! struct Seeded(MemoryData);
+//!
+//! impl Seeded {
+//!     async fn new() -> Self {
+//!         let batch = |ids: Json| rows::batch("id: int64", &ids);
+//!         let data = MemoryData::new().split("a", [batch(json!([[1], [2]])), batch(json!([[3]]))]);
+//!         Self(data.split("b", [batch(json!([[4]]))]))
+//!     }
+//! }
+//!
+//! #[async_trait]
+//! impl SourceFixture for Seeded {
+//!     async fn open(&self, _cx: &Context) -> Result<Arc<dyn DynSource>> {
+//!         Ok(MemorySource::new(&self.0).shared())
+//!     }
+//!
+//!     fn rows(&self) -> Vec<Json> {
+//!         self.0.rows()
+//!     }
+//!
+//!     fn broken(&self) -> Vec<ErrorCase> {
+//!         let options = json!({"data": "nowhere"});
+//!         let case = ErrorCase::source("no such data", ErrorKind::NotFound, CONNECTOR, options, &context());
+//!         vec![case.mentions("nowhere")]
+//!     }
+//!
+//!     async fn leftovers(&self) -> Result<Vec<String>> {
+//!         let open = self.0.open_reads();
+//!         Ok(if open == 0 { Vec::new() } else { vec![format!("{open} open reads")] })
+//!     }
+//! }
+//!
 //! mod conformance {
 //!     towpath_testkit::source_conformance! { case = super::Seeded::new().await }
 //! }
+//! # fn main() {}
 //! ```
 //!
-//! makes `conformance::plan_is_deterministic` and all others. The expression is evaluated anew in each test, inside a
-//! runtime, and gives a [`SourceFixture`](source::SourceFixture) or [`SinkFixture`](sink::SinkFixture). Several cases of
-//! one connector (formats, options) go into modules of their own.
+//! This makes `conformance::plan_is_deterministic` and a test for each of the other promises. The expression is evaluated
+//! anew in each test, inside a runtime, and gives a [`SourceFixture`](source::SourceFixture) or a
+//! [`SinkFixture`](sink::SinkFixture). Several cases of one connector (formats, options) go into modules of their own.
 //!
 //! What a promise asks depends on the capabilities that the implementation declares. One that does not apply passes and
 //! says why on the test's output.

@@ -277,7 +277,9 @@ impl DynSink for BrokenSink {
         let committed = self.inner.commit(cx, &begun, &token, staged).await?;
         if self.flaw == Flaw::RepeatedTokensLandAgain && committed == Committed::AlreadyApplied {
             let landed = self.landed.lock().unwrap().clone();
-            landed.into_iter().for_each(|rows| self.target.insert(&begun.load.stream, rows));
+            for rows in landed {
+                self.target.insert(&begun.load.stream, rows);
+            }
         }
         Ok(committed)
     }

@@ -281,7 +281,7 @@ fn misplan(flaw: Flaw, step: Planned) -> Planned {
     let Planned::Split { mut split, resume } = step else { return step };
     match flaw {
         Flaw::RandomIds => {
-            split.id = format!("{}-{}", split.id, COUNTER.fetch_add(1, Ordering::Relaxed)).into()
+            split.id = format!("{}-{}", split.id, COUNTER.fetch_add(1, Ordering::Relaxed)).into();
         }
         Flaw::DoubledIds => split.id = "same".into(),
         Flaw::SecretInSplit => split.payload["token"] = json!(SECRET),
