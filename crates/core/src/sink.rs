@@ -3,12 +3,12 @@
 use std::future::Future;
 
 use arrow::record_batch::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Checkpoint, CommitToken, Context, Json, Rejected, Result, TypeFamily};
+use crate::{Checkpoint, ColumnType, CommitToken, Context, Error, Json, Rejected, Result, TypeFamily};
 
 /// A system that rows can be written to.
 ///
@@ -150,6 +150,25 @@ impl SinkCapabilities {
         self
     }
 
+    /// Refuses columns of a kind that this sink cannot hold.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` names the first such column and its type.
+    pub fn check_types(&self, schema: &Schema) -> Result<()> {
+        for field in schema.fields() {
+            let families = TypeFamily::all_of(field.data_type());
+            if families.iter().any(|family| !self.types.contains(family)) {
+                let column_type = ColumnType::from(field.data_type().clone());
+                return Err(Error::schema(format!(
+                    "the sink cannot hold column `{}` of type {column_type}",
+                    field.name()
+                ))
+                .help("cast or drop it under `transform`"));
+            }
+        }
+        Ok(())
+    }
+
     /// Says that a target with committed rows keeps its columns.
     pub fn fixed_schema(mut self) -> Self {
         self.evolves = false;
@@ -256,7 +275,7 @@ impl Begun {
     pub fn schema(&self) -> Result<&SchemaRef> {
         self.schema
             .as_ref()
-            .ok_or_else(|| crate::Error::unexpected("a writer was asked for before the schema was set"))
+            .ok_or_else(|| Error::unexpected("a writer was asked for before the schema was set"))
     }
 }
 

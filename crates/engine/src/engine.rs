@@ -13,9 +13,7 @@ use towpath_core::{
     Clock, Connection, Context, CpuPool, Delivery, DynSink, DynSource, Error, LoadSpec, Metrics, Result,
     WriteDisposition,
 };
-use towpath_layers::{
-    ConnectionLimiter, LayerSettings, RayonPool, RunLimit, TokioClock, layer_sink, layer_source,
-};
+use towpath_layers::{ConnectionLimiter, RayonPool, RunLimit, TokioClock, layer_sink, layer_source};
 use towpath_transform::{Transform, TransformContext};
 
 use crate::ledger::{Limits, Sides};
@@ -41,9 +39,23 @@ pub struct Engine {
 /// What the streams of a connection share.
 struct Shared {
     spec: ConnectionSpec,
+    reading: Side,
+    writing: Side,
+    slots: Option<Arc<Semaphore>>,
+}
+
+/// A connection as sources or as sinks see it. Each side has limits of its own: a reader may hold a permit while it waits
+/// for memory, and must not keep the sink from the permit with which it would free that memory.
+struct Side {
     connection: Arc<Connection>,
     limiter: Arc<ConnectionLimiter>,
-    slots: Option<Arc<Semaphore>>,
+}
+
+impl Side {
+    fn new(spec: &ConnectionSpec, run: &RunLimit) -> Self {
+        let limiter = Arc::new(ConnectionLimiter::new(run, &spec.limits));
+        Self { connection: Arc::new(Connection::new(spec.name.clone(), limiter.clone())), limiter }
+    }
 }
 
 impl Engine {
@@ -53,13 +65,12 @@ impl Engine {
     /// `Config` when a stream names a connection that is not there; `Unexpected` when threads cannot be started.
     pub fn new(pipeline: Pipeline) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock);
-        let most = NonZeroUsize::new(pipeline.max_in_flight).unwrap_or(NonZeroUsize::MIN);
-        let run_limit = RunLimit::new(most, clock.clone());
+        let side = || RunLimit::new(pipeline.max_in_flight, clock.clone());
+        let (reading, writing) = (side(), side());
         let shared = |spec: &ConnectionSpec| {
-            let limiter = Arc::new(ConnectionLimiter::new(&run_limit, &spec.limits));
-            let connection = Arc::new(Connection::new(spec.name.clone(), limiter.clone()));
             let slots = spec.limits.max_in_flight.map(|most| Arc::new(Semaphore::new(most.get())));
-            (spec.name.clone(), Shared { spec: spec.clone(), connection, limiter, slots })
+            let (reading, writing) = (Side::new(spec, &reading), Side::new(spec, &writing));
+            (spec.name.clone(), Shared { spec: spec.clone(), reading, writing, slots })
         };
         let connections: HashMap<_, _> = pipeline.connections.iter().map(shared).collect();
         for stream in &pipeline.streams {
@@ -75,7 +86,7 @@ impl Engine {
         }
         let half = towpath_core::ByteSize::new(pipeline.memory.bytes() / 2);
         Ok(Self {
-            cpu: Arc::new(RayonPool::new(pipeline.threads.max(1))?),
+            cpu: Arc::new(RayonPool::new(pipeline.threads.get())?),
             progress: RunProgress::new(pipeline.streams.iter().map(|stream| stream.name.clone())),
             batches: MemoryBudget::new(half),
             readers: MemoryBudget::new(half),
@@ -126,14 +137,16 @@ impl Engine {
     }
 
     fn limits(&self) -> Vec<LimitCourse> {
-        let courses = self.pipeline.connections.iter().map(|spec| {
-            let course = self.connections[&spec.name].limiter.course();
-            (spec.name.clone(), course)
+        let sides = self.pipeline.connections.iter().flat_map(|spec| {
+            let shared = &self.connections[&spec.name];
+            [(spec, "read", &shared.reading), (spec, "write", &shared.writing)]
         });
-        courses
-            .filter(|(_, course)| !course.origins.is_empty())
-            .map(|(connection, course)| LimitCourse {
-                connection,
+        sides
+            .map(|(spec, direction, side)| (spec, direction, side.limiter.course()))
+            .filter(|(.., course)| !course.origins.is_empty())
+            .map(|(spec, direction, course)| LimitCourse {
+                connection: spec.name.clone(),
+                direction: direction.to_owned(),
                 course: serde_json::to_value(course).unwrap_or_default(),
             })
             .collect()
@@ -171,7 +184,7 @@ impl Engine {
             max_in_flight: settings.max_in_flight.map(NonZeroUsize::get),
             rate_limited: settings.rate_limit.is_some(),
             throttled: report.throttled > 0,
-            run_max_in_flight: self.pipeline.max_in_flight,
+            run_max_in_flight: self.pipeline.max_in_flight.get(),
             splits: report.splits,
         }
     }
@@ -205,7 +218,7 @@ impl Engine {
             readers: self.readers.clone(),
             max_readers: self.max_readers(&spec.source.connection),
             connection_slots: self.connections[&spec.source.connection].slots.clone(),
-            max_writers: self.pipeline.threads.max(2),
+            max_writers: self.pipeline.threads.get().max(2),
             shutdown: shutdown.clone(),
             source,
             source_cx,
@@ -219,7 +232,7 @@ impl Engine {
     pub(crate) fn max_readers(&self, connection: &str) -> usize {
         let own =
             self.connections[connection].spec.limits.max_in_flight.map_or(usize::MAX, NonZeroUsize::get);
-        own.min(self.pipeline.max_in_flight).max(1)
+        own.min(self.pipeline.max_in_flight.get())
     }
 
     pub(crate) async fn open_source(
@@ -232,12 +245,13 @@ impl Engine {
         let entry = connector.source_entry().ok_or_else(|| {
             Error::config(format!("the connector `{}` cannot read; use it as a sink", connector.name()))
         })?;
-        let (cx, layers) = self.context(&spec.name, &spec.source.connection, metrics, shutdown);
+        let shared = &self.connections[&spec.source.connection];
+        let cx = self.context(&spec.name, &shared.reading, metrics, shutdown);
         let source = entry
             .open(spec.source.options.clone(), &cx)
             .await
             .map_err(|error| error.connector(connector.name()))?;
-        let source = layer_source(source, layers);
+        let source = layer_source(source, &shared.spec.layers);
         Ok((source, cx))
     }
 
@@ -252,32 +266,25 @@ impl Engine {
         let entry = connector.sink_entry().ok_or_else(|| {
             Error::config(format!("the connector `{}` cannot write; use it as a source", connector.name()))
         })?;
-        let (cx, layers) = self.context(stream, &spec.connection, metrics, shutdown);
+        let shared = &self.connections[&spec.connection];
+        let cx = self.context(stream, &shared.writing, metrics, shutdown);
         let sink =
             entry.open(spec.options.clone(), &cx).await.map_err(|error| error.connector(connector.name()))?;
-        let sink = layer_sink(sink, layers);
+        let sink = layer_sink(sink, &shared.spec.layers);
         let remembers = sink.capabilities().delivery != Delivery::AtLeastOnce;
         let sink =
             if remembers { sink } else { Arc::new(StateFileSink::new(sink, &self.pipeline.state_dir)) };
         Ok((sink, cx))
     }
 
-    fn context(
-        &self,
-        stream: &str,
-        connection: &str,
-        metrics: &Arc<Metrics>,
-        shutdown: &Shutdown,
-    ) -> (Context, &LayerSettings) {
-        let shared = &self.connections[connection];
-        let cx = Context::builder(self.clock.clone())
+    fn context(&self, stream: &str, side: &Side, metrics: &Arc<Metrics>, shutdown: &Shutdown) -> Context {
+        Context::builder(self.clock.clone())
             .stream(stream)
-            .connection(shared.connection.clone())
+            .connection(side.connection.clone())
             .cancellation(shutdown.kill.child())
             .cpu(self.cpu.clone())
             .metrics(metrics.clone())
-            .build();
-        (cx, &shared.spec.layers)
+            .build()
     }
 }
 

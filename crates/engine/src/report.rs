@@ -131,6 +131,8 @@ impl Failure {
 pub struct LimitCourse {
     /// The connection.
     pub connection: String,
+    /// `read` or `write`: each direction has limits of its own.
+    pub direction: String,
     /// What its limiter tells: for each origin the limit's range, its steps, what was throttled.
     pub course: Json,
 }

@@ -1,5 +1,6 @@
 //! A pipeline as the engine runs it. The runner makes it from a pipeline file.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,12 +15,12 @@ use towpath_transform::Step;
 pub struct Pipeline {
     /// Names the checkpoints.
     pub name: String,
-    /// How many requests and splits are in flight at once, over all connections.
-    pub max_in_flight: usize,
+    /// How many requests are in flight at once, over all connections; reading and writing are counted apart.
+    pub max_in_flight: NonZeroUsize,
     /// The budget for batches that were decoded and not yet written.
     pub memory: ByteSize,
     /// Threads for CPU work.
-    pub threads: usize,
+    pub threads: NonZeroUsize,
     /// Where the checkpoints of sinks are kept that cannot remember.
     pub state_dir: PathBuf,
     /// The connections that streams name.

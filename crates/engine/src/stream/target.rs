@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
-use towpath_core::{Begun, ColumnType, Context, DynSink, DynWriter, Error, Result, TypeFamily, conform};
+use towpath_core::{Begun, Context, DynSink, DynWriter, Error, Result, conform};
 
 /// The target of a stream. Each change of its columns begins a new generation.
 pub(super) struct Target {
@@ -67,7 +67,7 @@ impl Target {
     /// # Errors
     /// `SchemaMismatch` for a type that the sink cannot hold; the sink's own.
     pub(super) async fn evolve(&self, generation: u64, wanted: &SchemaRef) -> Result<()> {
-        self.refuse_types(wanted)?;
+        self.sink.capabilities().check_types(wanted)?;
         self.changing.send_modify(|wishes| *wishes += 1);
         let _alone = self.gate.write().await;
         let current = self.current();
@@ -112,24 +112,6 @@ impl Target {
         } else {
             Ok(())
         }
-    }
-
-    fn refuse_types(&self, schema: &SchemaRef) -> Result<()> {
-        let capabilities = self.sink.capabilities();
-        for field in schema.fields() {
-            let unknown = TypeFamily::all_of(field.data_type())
-                .into_iter()
-                .find(|kind| !capabilities.types.contains(kind));
-            if let Some(kind) = unknown {
-                let column_type = ColumnType::from(field.data_type().clone());
-                return Err(Error::schema(format!(
-                    "the sink cannot hold column `{}` of type {column_type} ({kind:?})",
-                    field.name()
-                ))
-                .help("cast or drop it under `transform`"));
-            }
-        }
-        Ok(())
     }
 
     fn current(&self) -> Current {

@@ -93,22 +93,6 @@ impl MemorySink {
         Arc::new(self)
     }
 
-    fn check_types(&self, schema: &Schema) -> Result<()> {
-        for field in schema.fields() {
-            let families = TypeFamily::all_of(field.data_type());
-            if families.iter().any(|family| !self.capabilities.types.contains(family)) {
-                let column_type = ColumnType::from(field.data_type().clone());
-                return Err(failure(
-                    Error::schema(format!("the target cannot hold {column_type}")),
-                    "evolve",
-                )
-                .detail("column", field.name())
-                .help("cast the column or leave it out"));
-            }
-        }
-        Ok(())
-    }
-
     fn check_fixed(&self, stream: &str, schema: &Schema) -> Result<()> {
         let Some(held) = self.target.schema(stream) else { return Ok(()) };
         if self.capabilities.evolves || self.target.batches(stream).is_empty() {
@@ -180,7 +164,7 @@ impl Sink for MemorySink {
     }
 
     async fn evolve(&self, _cx: &Context, begun: &Begun, schema: &SchemaRef) -> Result<Begun> {
-        self.check_types(schema)?;
+        self.capabilities.check_types(schema).map_err(|error| failure(error, "evolve"))?;
         if begun.load.disposition != WriteDisposition::Replace {
             self.check_fixed(&begun.load.stream, schema)?;
         }
