@@ -62,7 +62,10 @@ impl Input for MemoryInput {
     async fn stream(&self, from: u64) -> Result<ByteStream> {
         let from = usize::try_from(from).unwrap_or(usize::MAX).min(self.bytes.len());
         let bytes = self.bytes.slice(from..);
-        let chunks: Vec<_> = (0..bytes.len()).step_by(CHUNK).map(|at| Ok(bytes.slice(at..bytes.len().min(at + CHUNK)))).collect();
+        let chunks: Vec<_> = (0..bytes.len())
+            .step_by(CHUNK)
+            .map(|at| Ok(bytes.slice(at..bytes.len().min(at + CHUNK))))
+            .collect();
         Ok(futures::stream::iter(chunks).boxed())
     }
 

@@ -6,6 +6,7 @@
 //! Each format and codec is a cargo feature. The options of all of them are always there, so that a pipeline that asks
 //! for one which this binary lacks gets an error that names the feature.
 
+mod codec;
 mod columnar;
 mod encode;
 mod feature;
@@ -16,12 +17,23 @@ mod plain;
 mod read;
 #[cfg(all(test, feature = "full"))]
 mod samples;
+#[cfg(any(feature = "csv", feature = "json"))]
+mod text;
 mod write;
+
+#[cfg(feature = "json")]
+pub mod json {
+    //! Bodies of APIs: one parse for pagination and records.
+    //!
+    //! [`Page::parse`] checks a body once and finds its records. [`Page::value`] reads what leads to the next page, and
+    //! [`Reader::read_page`](crate::Reader::read_page) makes rows of the records.
+    pub use crate::text::json::{JsonPath, Page};
+}
 
 pub use input::{ByteStream, Input, MemoryInput};
 pub use options::{
-    Columns, Compression, CsvRead, CsvWrite, Encoding, JsonRead, ParquetCompression, ParquetWrite, ReadFormat,
-    ReadOptions, WriteFormat, WriteOptions,
+    Columns, Compression, CsvRead, CsvWrite, Encoding, JsonRead, ParquetCompression, ParquetWrite,
+    ReadFormat, ReadOptions, WriteFormat, WriteOptions,
 };
 pub use output::{MemoryOutput, Output};
 pub use read::{Piece, Reader};

@@ -310,7 +310,12 @@ pub struct ParquetWrite {
 
 impl Default for ParquetWrite {
     fn default() -> Self {
-        Self { row_group_rows: 1 << 20, compression: ParquetCompression::Zstd, statistics: true, dictionary: true }
+        Self {
+            row_group_rows: 1 << 20,
+            compression: ParquetCompression::Zstd,
+            statistics: true,
+            dictionary: true,
+        }
     }
 }
 

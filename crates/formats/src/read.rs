@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
-use towpath_core::{BatchStream, Context, Position, Result};
+use towpath_core::{BatchStream, Context, Error, Position, Result};
 
-use crate::{Input, ReadOptions};
+use crate::columnar::{self, Columnar};
+#[cfg(any(feature = "csv", feature = "json"))]
+use crate::text;
+use crate::{Compression, CsvRead, Input, JsonRead, ReadFormat, ReadOptions, codec};
 
 /// A piece of an input that can be read on its own: all of it, a range of bytes on record boundaries, or row groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,7 +29,14 @@ pub struct Piece {
 /// Reads inputs of one format. One reader serves all files of a stream, and its clones know the same columns.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    options: Arc<ReadOptions>,
+    format: Format,
+}
+
+#[derive(Debug, Clone)]
+enum Format {
+    #[cfg(any(feature = "csv", feature = "json"))]
+    Text(text::Reader),
+    Columnar(Columnar),
 }
 
 impl Reader {
@@ -41,8 +52,33 @@ impl Reader {
         content_type: Option<&str>,
         content_encoding: Option<&str>,
     ) -> Result<Self> {
-        let _ = (name, content_type, content_encoding);
-        Ok(Self { options: Arc::new(options) })
+        // What follows a path in a URL is not part of a file's name.
+        let name = if name.contains("://") { name.split(['?', '#']).next().unwrap_or(name) } else { name };
+        let compression = match options.compression {
+            Some(compression) => compression,
+            None => match content_encoding.map(Compression::of_content_encoding).transpose()?.flatten() {
+                Some(compression) => compression,
+                None => Compression::of_name(name).unwrap_or(Compression::None),
+            },
+        };
+        codec::check(compression)?;
+        let told = options.format.clone();
+        let told = told.or_else(|| content_type.and_then(ReadFormat::of_content_type));
+        let format = told.or_else(|| ReadFormat::of_name(name)).ok_or_else(|| {
+            Error::config("the format cannot be told from the name")
+                .detail("input", name)
+                .help("set `format` to csv, tsv, ndjson, json, parquet, arrow or avro")
+        })?;
+        let format = match format {
+            ReadFormat::Csv(csv) => csv_reader(csv, ',', compression, &options)?,
+            ReadFormat::Tsv(csv) => csv_reader(csv, '\t', compression, &options)?,
+            ReadFormat::Ndjson => json_reader(None, compression, &options)?,
+            ReadFormat::Json(json) => json_reader(Some(json), compression, &options)?,
+            ReadFormat::Parquet => columnar_format(Columnar::Parquet, compression)?,
+            ReadFormat::Arrow => columnar_format(Columnar::Arrow, compression)?,
+            ReadFormat::Avro => columnar_format(Columnar::Avro, compression)?,
+        };
+        Ok(Self { format })
     }
 
     /// The columns of an input: from its footer, or declared and inferred from a sample. The reader remembers them for
@@ -51,15 +87,21 @@ impl Reader {
     /// # Errors
     /// `DataInvalid` when the input is not of this format.
     pub async fn schema(&self, cx: &Context, input: &Arc<dyn Input>) -> Result<SchemaRef> {
-        let _ = (cx, input, &self.options);
-        todo!()
+        match &self.format {
+            #[cfg(any(feature = "csv", feature = "json"))]
+            Format::Text(reader) => reader.schema(cx, input).await,
+            Format::Columnar(kind) => columnar::schema(*kind, cx, input).await,
+        }
     }
 
     /// Cuts an input into pieces of about this many bytes, on record boundaries, as far as its format allows. A
     /// compressed or small one is one piece.
     pub fn pieces(&self, cx: &Context, input: Arc<dyn Input>, target: u64) -> BoxStream<'static, Result<Piece>> {
-        let _ = (cx, input, target);
-        todo!()
+        match &self.format {
+            #[cfg(any(feature = "csv", feature = "json"))]
+            Format::Text(reader) => reader.pieces(cx, input, target),
+            Format::Columnar(kind) => columnar::pieces(*kind, cx, input, target),
+        }
     }
 
     /// The batches of a piece. Each batch's position is exact: reading on from it gives the rows behind it. `columns`
@@ -75,7 +117,103 @@ impl Reader {
         from: Position,
         columns: Option<&[String]>,
     ) -> BatchStream {
-        let _ = (cx, input, piece, from, columns);
-        todo!()
+        if from == Position::End {
+            return futures::stream::empty().boxed();
+        }
+        match &self.format {
+            #[cfg(any(feature = "csv", feature = "json"))]
+            Format::Text(reader) => reader.read(cx, input, piece, &from, columns),
+            Format::Columnar(kind) => columnar::read(*kind, cx, input, piece, from, columns),
+        }
     }
+
+    /// The rows of a page of JSON, with the columns that this reader knows. A small page is decoded where it is called,
+    /// since a hop to another thread would cost more. `before` is how many rows of this URL or stream came before, for
+    /// the places of messages (`https://api.example/users#12`). The batch's position is `End`: only the caller knows
+    /// where the next page is.
+    ///
+    /// # Errors
+    /// `DataInvalid` as [`Page::parse`](crate::json::Page::parse); `Config` when the format is not JSON.
+    #[cfg(feature = "json")]
+    pub async fn read_page(
+        &self,
+        cx: &Context,
+        page: &crate::json::Page,
+        before: u64,
+        columns: Option<&[String]>,
+    ) -> Result<towpath_core::Batch> {
+        match &self.format {
+            Format::Text(reader) => reader.page(cx, page, before, columns).await,
+            Format::Columnar(_) => Err(Error::config("pages are JSON; remove `format`")),
+        }
+    }
+}
+
+impl ReadFormat {
+    fn of_content_type(content_type: &str) -> Option<Self> {
+        let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        Some(match media_type.as_str() {
+            "text/csv" | "application/csv" => Self::Csv(CsvRead::default()),
+            "text/tab-separated-values" => Self::Tsv(CsvRead::default()),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
+                Self::Ndjson
+            }
+            "application/vnd.apache.parquet" => Self::Parquet,
+            "application/vnd.apache.arrow.file" | "application/vnd.apache.arrow.stream" => Self::Arrow,
+            "application/avro" | "avro/binary" => Self::Avro,
+            "application/json" | "text/json" => Self::Json(JsonRead::default()),
+            other if other.ends_with("+json") => Self::Json(JsonRead::default()),
+            _ => return None,
+        })
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
+        let name = match Compression::of_name(name) {
+            Some(_) => name.rsplit_once('.')?.0,
+            None => name,
+        };
+        Some(match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
+            "csv" => Self::Csv(CsvRead::default()),
+            "tsv" | "tab" => Self::Tsv(CsvRead::default()),
+            "ndjson" | "jsonl" => Self::Ndjson,
+            "json" => Self::Json(JsonRead::default()),
+            "parquet" | "pq" => Self::Parquet,
+            "arrow" | "arrows" | "ipc" | "feather" => Self::Arrow,
+            "avro" => Self::Avro,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(feature = "csv")]
+fn csv_reader(csv: CsvRead, delimiter: char, compression: Compression, options: &ReadOptions) -> Result<Format> {
+    let kind = text::Kind::csv(csv, delimiter)?;
+    Ok(Format::Text(text::Reader::new(kind, compression, options)))
+}
+
+#[cfg(not(feature = "csv"))]
+fn csv_reader(_: CsvRead, _: char, _: Compression, _: &ReadOptions) -> Result<Format> {
+    Err(crate::feature::lacks("format", "csv"))
+}
+
+#[cfg(feature = "json")]
+fn json_reader(json: Option<JsonRead>, compression: Compression, options: &ReadOptions) -> Result<Format> {
+    let kind = match json {
+        None => text::Kind::Ndjson,
+        Some(json) => text::Kind::Json(json.records.map(|path| path.parse()).transpose()?),
+    };
+    Ok(Format::Text(text::Reader::new(kind, compression, options)))
+}
+
+#[cfg(not(feature = "json"))]
+fn json_reader(_: Option<JsonRead>, _: Compression, _: &ReadOptions) -> Result<Format> {
+    Err(crate::feature::lacks("format", "json"))
+}
+
+fn columnar_format(kind: Columnar, compression: Compression) -> Result<Format> {
+    if compression == Compression::None {
+        return Ok(Format::Columnar(kind));
+    }
+    Err(Error::unsupported(format!("{kind:?} is read from any place of a file, so it cannot be inside {}", compression.name()))
+        .help("its own compression is within the file; set `compression: none` if the name misleads"))
 }
