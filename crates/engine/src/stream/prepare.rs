@@ -51,8 +51,12 @@ impl Stream {
             let transformed = stream.opened.transform.apply(rows, &at)?;
             Ok((transformed.rows, transformed.rejected, seen))
         };
-        let (rows, rejected, seen) =
-            if size < INLINE_BYTES { steps()? } else { self.opened.between_cx.cpu(steps).await? };
+        let nothing_to_do = self.prepare.cursor.is_none() && self.opened.transform.is_empty();
+        let (rows, rejected, seen) = if nothing_to_do || size < INLINE_BYTES {
+            steps()?
+        } else {
+            self.opened.between_cx.cpu(steps).await?
+        };
         self.rejects.take(rejected).await?;
         let (rows, rejected) = self.admit(rows, size, place).await?;
         self.rejects.take(rejected).await?;
