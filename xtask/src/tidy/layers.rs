@@ -11,7 +11,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("transform", &["core"]),
     ("engine", &["core", "layers", "transform"]),
     ("testkit", &["core", "layers"]),
-    ("runner", &["core", "layers", "formats", "transform", "engine"]),
+    ("demo", &[]),
+    ("runner", &["core", "layers", "formats", "transform", "engine", "demo"]),
 ];
 
 /// What a connector may stand on; a crate that connectors share is added here.
