@@ -1,0 +1,259 @@
+//! One client for each connection: permits, redirects, timeouts, and errors that name the URL without its secrets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Method, Request, Response, StatusCode};
+use towpath_core::{Context, Error, Outcome, Permit, Result, ResultExt};
+use url::{Origin, Url};
+
+use crate::auth::Credentials;
+use crate::body::{Body, Deadline};
+use crate::config::{ConnectionOptions, Timeouts};
+use crate::errors::{Refusal, no_answer};
+use crate::limits::{LONGEST_PAUSE, Limits};
+use crate::redact::Redactor;
+
+/// How much of a refusal's body is read for its message.
+const REFUSAL_BYTES: usize = 4 << 10;
+
+/// How long an unused connection is probed for life.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Sends requests.
+pub(crate) struct Client {
+    http: Arc<reqwest::Client>,
+    credentials: Credentials,
+    redactor: Redactor,
+    timeouts: Timeouts,
+    redirects: u32,
+}
+
+/// A request.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
+    /// The URL whose host the credentials are meant for.
+    pub(crate) home: Arc<Url>,
+    /// A status that is no success and still no error.
+    pub(crate) also: Option<StatusCode>,
+}
+
+impl Call {
+    /// A GET.
+    pub(crate) fn get(url: Url, home: Arc<Url>) -> Self {
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, home, also: None }
+    }
+}
+
+/// A successful answer.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    /// Where it came from after all redirects.
+    pub(crate) url: Url,
+    pub(crate) body: Body,
+}
+
+impl Client {
+    /// The client of this connection. The pool of connections is shared by all its streams.
+    pub(crate) async fn new(options: &ConnectionOptions, cx: &Context) -> Result<Self> {
+        let mut redactor = Redactor::default();
+        let credentials = Credentials::new(options, &mut redactor)?;
+        let certificates = match &options.ca_certificate {
+            None => Vec::new(),
+            Some(path) => {
+                let pem = tokio::fs::read(path).await.operation("read `ca_certificate`").detail("path", path.display())?;
+                Certificate::from_pem_bundle(&pem).map_err(|error| {
+                    Error::config("`ca_certificate` is no PEM file").detail("path", path.display()).source(error)
+                })?
+            }
+        };
+        let connect = options.timeout.connect.get();
+        let key = format!("{connect:?} {:?}", options.ca_certificate);
+        let connection = cx.clone();
+        // Reading the system's certificates takes some milliseconds.
+        let http = cx.cpu(move || connection.connection().shared(&key, || build(connect, certificates))).await?;
+        Ok(Self { http, credentials, redactor, timeouts: options.timeout, redirects: options.redirects })
+    }
+
+    /// A URL as it may be shown.
+    pub(crate) fn show(&self, url: &Url) -> String {
+        self.redactor.url(url)
+    }
+
+    /// Takes our key out of a URL that a server gave.
+    pub(crate) fn take_key_out(&self, url: &mut Url) {
+        self.credentials.take_out(url);
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    ///
+    /// # Errors
+    /// Everything that is no success, with the URL.
+    pub(crate) async fn send(&self, cx: &Context, mut call: Call) -> Result<Answer> {
+        let sent = self.follow(cx, &mut call).await;
+        sent.map_err(|error| error.detail("url", self.show(&call.url)))
+    }
+
+    /// Follows redirects until there is an answer. `call.url` is where it stands.
+    async fn follow(&self, cx: &Context, call: &mut Call) -> Result<Answer> {
+        let mut redirects = 0;
+        loop {
+            let origin = call.url.origin().ascii_serialization();
+            let permit = cx.permit(&origin).await?;
+            let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
+            let (response, permit) = self.attempt(cx, call, deadline, permit).await?;
+            let limits = Limits::of(response.headers(), cx.clock().now());
+            if let Some(target) = redirect(&response, call)? {
+                permit.finish(Outcome::Success, cx.clock().monotonic());
+                redirects += 1;
+                if redirects > self.redirects {
+                    return Err(Error::config(format!("the server redirects more than {} times", self.redirects))
+                        .detail("to", self.show(&target))
+                        .help("set `url` to the final target, or raise `redirects`"));
+                }
+                call.url = target;
+                continue;
+            }
+            let status = response.status();
+            let headers = response.headers().clone();
+            let body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline);
+            if status.is_success() || call.also == Some(status) {
+                if let Some(pause) = limits.exhausted {
+                    hold_back(cx, &origin, pause);
+                }
+                return Ok(Answer { status, headers, url: call.url.clone(), body });
+            }
+            return Err(self.refuse(cx, call, &origin, (status, limits), body).await);
+        }
+    }
+
+    /// Sends one request to one server.
+    async fn attempt(&self, cx: &Context, call: &Call, deadline: Deadline, permit: Permit) -> Result<(Response, Permit)> {
+        let mut request = Request::new(call.method.clone(), call.url.clone());
+        *request.headers_mut() = call.headers.clone();
+        // A URL and the headers of a request cannot be borrowed at once.
+        let (mut url, mut headers) = (request.url().clone(), std::mem::take(request.headers_mut()));
+        self.credentials.put(&mut url, &mut headers, is_own(&call.home, &call.url))?;
+        (*request.url_mut(), *request.headers_mut()) = (url, headers);
+        *request.body_mut() = call.body.clone().map(Into::into);
+        let limit = ("timeout.first_byte", self.timeouts.first_byte.get());
+        let (error, outcome) = match deadline.wait(cx, limit, self.http.execute(request)).await {
+            Ok(Ok(response)) => return Ok((response, permit)),
+            Ok(Err(error)) => {
+                let outcome = if error.is_timeout() { Outcome::TimedOut } else { Outcome::Failed };
+                (no_answer(error), outcome)
+            }
+            Err(error) => (error, Outcome::TimedOut),
+        };
+        permit.finish(outcome, cx.clock().monotonic());
+        Err(error)
+    }
+
+    /// Ends a request that was refused.
+    async fn refuse(
+        &self,
+        cx: &Context,
+        call: &Call,
+        origin: &str,
+        (status, limits): (StatusCode, Limits),
+        body: Body,
+    ) -> Error {
+        let mut refusal = Refusal {
+            status,
+            limits,
+            body: String::new(),
+            method: &call.method,
+            with_credentials: self.credentials.present,
+        };
+        if refusal.is_overload() {
+            cx.metrics().add_throttled(1);
+            if let Some(pause) = limits.wait() {
+                hold_back(cx, origin, pause);
+            }
+        }
+        let text = body.beginning(REFUSAL_BYTES, refusal.outcome()).await;
+        refusal.body = self.redactor.text(&text);
+        refusal.error()
+    }
+}
+
+/// Holds back everybody who talks to this server.
+fn hold_back(cx: &Context, origin: &str, pause: Duration) {
+    let pause = pause.min(LONGEST_PAUSE);
+    if !pause.is_zero() {
+        tracing::debug!(origin, ?pause, "the server asks for a pause");
+        cx.connection().limiter().pause(origin, pause);
+    }
+}
+
+/// Where an answer redirects to, if it does.
+fn redirect(response: &Response, call: &Call) -> Result<Option<Url>> {
+    let follows = match response.status() {
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+        // These turn a POST into a GET, which would lose the rows.
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => call.method == Method::GET,
+        _ => false,
+    };
+    let Some(location) = response.headers().get(LOCATION).filter(|_| follows) else { return Ok(None) };
+    let target = std::str::from_utf8(location.as_bytes()).ok().and_then(|location| call.url.join(location).ok());
+    match target.filter(|target| matches!(target.scheme(), "http" | "https")) {
+        Some(target) => Ok(Some(target)),
+        None => Err(Error::data("the server redirects to something that is no HTTP URL")),
+    }
+}
+
+/// Whether a URL is on the host that the credentials are meant for. The same host over TLS is.
+fn is_own(home: &Url, url: &Url) -> bool {
+    let is_upgrade = || {
+        (home.scheme(), url.scheme()) == ("http", "https")
+            && (home.port(), url.port()) == (None, None)
+            && home.host() == url.host()
+    };
+    match (home.origin(), url.origin()) {
+        (Origin::Tuple(..), Origin::Tuple(..)) => home.origin() == url.origin() || is_upgrade(),
+        _ => false,
+    }
+}
+
+fn build(connect: Duration, certificates: Vec<Certificate>) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        // Redirects, retries and cookies are decided above this.
+        .redirect(Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .connect_timeout(connect)
+        .pool_max_idle_per_host(usize::MAX)
+        .tcp_nodelay(true)
+        .tcp_keepalive(KEEPALIVE)
+        .http2_adaptive_window(true);
+    if !certificates.is_empty() {
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder.build().map_err(|error| Error::unexpected("the HTTP client cannot be built").source(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own(home: &str, url: &str) -> bool {
+        is_own(&Url::parse(home).unwrap(), &Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn credentials_stay_on_their_host() {
+        assert!(own("https://a.example/v2", "https://a.example:443/other?x=1"));
+        assert!(own("http://a.example/", "https://a.example/"));
+        for other in ["https://b.example/", "https://sub.a.example/", "http://a.example/", "https://a.example:8443/"] {
+            assert!(!own("https://a.example/", other), "{other}");
+        }
+        assert!(!own("http://a.example:8080/", "https://a.example/"));
+    }
+}

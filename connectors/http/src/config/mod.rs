@@ -1,0 +1,175 @@
+//! The options, as pipeline files write them.
+
+mod connection;
+mod pagination;
+mod sink;
+mod values;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use towpath_core::{ByteSize, Secret};
+use towpath_formats::json::JsonPath;
+use towpath_formats::{Columns, Compression, ReadFormat};
+
+pub use connection::{Auth, KeyPlace, Timeouts};
+pub(crate) use connection::{ConnectionOptions, default_redirects};
+pub use pagination::Pagination;
+pub use sink::{BodyFormat, SinkConfig, WriteMethod};
+pub use values::{OneOrMany, Values};
+
+/// The options of an HTTP source.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// Where every `path` begins, such as `https://api.example.com/v2`. With it, credentials and headers go to this host
+    /// only, also when a stream names another one by `url`.
+    #[serde(default)]
+    pub base_url: Option<String>,
+    /// Headers of every request. They count as secrets and never follow to another host.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// How we say who we are.
+    #[serde(default)]
+    pub auth: Option<Auth>,
+    /// How long is waited for what.
+    #[serde(default)]
+    pub timeout: Timeouts,
+    /// The `User-Agent`; `towpath/VERSION` by default.
+    #[serde(default)]
+    pub user_agent: Option<String>,
+    /// How many redirects are followed; 5 by default, 0 to refuse them.
+    #[serde(default = "default_redirects")]
+    pub redirects: u32,
+    /// A PEM file with certificates to trust besides those of the system.
+    #[serde(default)]
+    pub ca_certificate: Option<PathBuf>,
+
+    /// The URL to read. Like every URL and path here it may hold `{name}`, filled in from `params`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// Several URLs to read.
+    #[serde(default)]
+    pub urls: Vec<String>,
+    /// The path to read, behind `base_url`.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Several paths to read, behind `base_url`.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// The values of `{name}` in URLs, paths and query: a value, a list, or a range `{ from: 1, to: 10, step: 1 }`.
+    #[serde(default)]
+    pub params: BTreeMap<String, Values>,
+    /// How several `params` go together.
+    #[serde(default)]
+    pub combine: Combine,
+    /// Query parameters: a value, or a list for a parameter that is repeated. They may hold `{name}`.
+    #[serde(default)]
+    pub query: BTreeMap<String, OneOrMany>,
+    /// The query parameter that gets the stream's last cursor value, so that the server sends only what is newer. It is
+    /// left out of the first run.
+    #[serde(default)]
+    pub cursor_param: Option<String>,
+
+    /// The format of the bodies; by default told by `Content-Type`, else by the URL's extension.
+    #[serde(default)]
+    pub format: Option<ReadFormat>,
+    /// The codec of the document itself; by default told by the URL's extension. `Content-Encoding` is always obeyed.
+    #[serde(default)]
+    pub compression: Option<Compression>,
+    /// `JSONPath` to the records of a JSON body, such as `$.data`: an array of objects, or single objects. By default the
+    /// document itself.
+    #[serde(default)]
+    pub records: Option<JsonPath>,
+    /// Column names with their types. The others are inferred.
+    #[serde(default)]
+    pub columns: Columns,
+    /// How many rows are looked at to infer types.
+    #[serde(default)]
+    pub sample_rows: Option<usize>,
+    /// How one page leads to the next.
+    #[serde(default)]
+    pub pagination: Pagination,
+    /// How many pages of one URL are read at once where their number is known; 32 by default. The connection's own limits
+    /// hold as well.
+    #[serde(default = "default_pages_in_flight")]
+    pub pages_in_flight: usize,
+    /// The largest page that is held in memory, decompressed; 256MiB by default. NDJSON and CSV without pagination are
+    /// streamed and may be larger.
+    #[serde(default = "default_max_body")]
+    pub max_body: ByteSize,
+}
+
+/// How several parameters go together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Combine {
+    /// Each value with each value of the others.
+    #[default]
+    Product,
+    /// The first with the first, the second with the second: lists of the same length.
+    Zip,
+}
+
+fn default_pages_in_flight() -> usize {
+    32
+}
+
+fn default_max_body() -> ByteSize {
+    ByteSize::mib(256)
+}
+
+impl SourceConfig {
+    pub(crate) fn connection(&self) -> ConnectionOptions {
+        ConnectionOptions {
+            headers: self.headers.clone(),
+            auth: self.auth.clone(),
+            timeout: self.timeout,
+            user_agent: self.user_agent.clone(),
+            redirects: self.redirects,
+            ca_certificate: self.ca_certificate.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn source_config(options: serde_json::Value) -> SourceConfig {
+    serde_json::from_value(options).expect("the options of a test are right")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_unknown_option_is_refused() {
+        let error = serde_json::from_value::<SourceConfig>(json!({"url": "http://a", "pages": 3})).unwrap_err();
+        assert!(error.to_string().starts_with("unknown field `pages`"), "{error}");
+    }
+
+    #[test]
+    fn no_secret_is_printed() {
+        let config = source_config(json!({
+            "url": "http://a",
+            "headers": {"x-token": "hush1"},
+            "auth": {"type": "basic", "username": "ann", "password": "hush2"},
+        }));
+        let printed = format!("{config:?}");
+        assert!(!printed.contains("hush"), "{printed}");
+    }
+
+    #[test]
+    fn a_range_and_a_list_are_told_apart() {
+        let config = source_config(json!({
+            "url": "http://a/{n}/{who}/{one}",
+            "params": {"n": {"from": 1, "to": 9, "step": 4}, "who": ["ann", 7, true], "one": "x"},
+        }));
+        let all = |name: &str| (0..config.params[name].len()).map(|i| config.params[name].get(i)).collect::<Vec<_>>();
+        assert_eq!(all("n"), ["1", "5", "9"]);
+        assert_eq!(all("who"), ["ann", "7", "true"]);
+        assert_eq!(all("one"), ["x"]);
+    }
+}

@@ -1,0 +1,250 @@
+//! Values of parameters: one, a list, a range. Numbers and booleans count as the text that a URL shows.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+/// The values of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Values {
+    /// These.
+    List(Vec<String>),
+    /// Whole numbers from the first to the last.
+    Range {
+        /// The first.
+        from: i64,
+        /// The last, unless a step leads past it.
+        to: i64,
+        /// The distance; negative to count down.
+        step: i64,
+    },
+}
+
+/// One value or several.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OneOrMany(pub Vec<String>);
+
+impl Values {
+    /// How many there are.
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::List(values) => values.len() as u64,
+            Self::Range { from, to, step } => {
+                let distance = i128::from(*to) - i128::from(*from);
+                let steps = distance / i128::from(*step);
+                // Deserializing made sure that the step leads from the first to the last.
+                u64::try_from(steps).unwrap_or(u64::MAX).saturating_add(1)
+            }
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One of them.
+    pub fn get(&self, index: u64) -> Cow<'_, str> {
+        match self {
+            Self::List(values) => usize::try_from(index).map_or("", |index| &values[index]).into(),
+            Self::Range { from, step, .. } => {
+                (i128::from(*from) + i128::from(index) * i128::from(*step)).to_string().into()
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RangeForm {
+    from: i64,
+    to: i64,
+    #[serde(default)]
+    step: Option<i64>,
+}
+
+impl RangeForm {
+    fn into_values<E: Error>(self) -> Result<Values, E> {
+        let Self { from, to, step } = self;
+        let step = step.unwrap_or(if to < from { -1 } else { 1 });
+        if step == 0 || (to > from && step < 0) || (to < from && step > 0) {
+            return Err(E::custom(format!("a step of {step} does not lead from {from} to {to}")));
+        }
+        Ok(Values::Range { from, to, step })
+    }
+}
+
+/// A scalar as text.
+struct Scalar(String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ScalarVisitor;
+        impl Visitor<'_> for ScalarVisitor {
+            type Value = Scalar;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a number or a boolean")
+            }
+            fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_owned()))
+            }
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+        }
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+/// Reads a scalar, a list of scalars, and (for [`Values`]) a range.
+struct ValuesVisitor {
+    ranges: bool,
+}
+
+impl<'de> Visitor<'de> for ValuesVisitor {
+    type Value = Values;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.ranges {
+            "a value, a list of values, or a range such as `{ from: 1, to: 10 }`"
+        } else {
+            "a value or a list of values"
+        })
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Values, E> {
+        Ok(Values::List(vec![value.to_owned()]))
+    }
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Values, E> {
+        Ok(Values::List(vec![value.to_string()]))
+    }
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Values, E> {
+        Ok(Values::List(vec![value.to_string()]))
+    }
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Values, E> {
+        Ok(Values::List(vec![value.to_string()]))
+    }
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Values, E> {
+        Ok(Values::List(vec![value.to_string()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Values, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Scalar(value)) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Values::List(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Values, A::Error> {
+        if !self.ranges {
+            return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
+        }
+        RangeForm::deserialize(MapAccessDeserializer::new(map))?.into_values()
+    }
+}
+
+impl<'de> Deserialize<'de> for Values {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValuesVisitor { ranges: true })
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match deserializer.deserialize_any(ValuesVisitor { ranges: false })? {
+            Values::List(values) => Ok(Self(values)),
+            Values::Range { .. } => Err(D::Error::custom("a range is not possible here")),
+        }
+    }
+}
+
+fn scalar_schema() -> Schema {
+    json_schema!({ "type": ["string", "number", "boolean"] })
+}
+
+impl JsonSchema for Values {
+    fn schema_name() -> Cow<'static, str> {
+        "Values".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A value, a list of values, or a range of whole numbers",
+            "anyOf": [
+                scalar_schema(),
+                { "type": "array", "items": scalar_schema() },
+                {
+                    "type": "object",
+                    "properties": {
+                        "from": { "type": "integer" },
+                        "to": { "type": "integer" },
+                        "step": { "type": "integer" },
+                    },
+                    "required": ["from", "to"],
+                    "additionalProperties": false,
+                },
+            ],
+        })
+    }
+}
+
+impl JsonSchema for OneOrMany {
+    fn schema_name() -> Cow<'static, str> {
+        "OneOrMany".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A value or a list of values",
+            "anyOf": [scalar_schema(), { "type": "array", "items": scalar_schema() }],
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn values(json: serde_json::Value) -> Result<Values, String> {
+        serde_json::from_value(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_range_counts_up_and_down() {
+        let down = values(json!({"from": 5, "to": 1, "step": -2})).unwrap();
+        assert_eq!((0..down.len()).map(|i| down.get(i).into_owned()).collect::<Vec<_>>(), ["5", "3", "1"]);
+        assert_eq!(values(json!({"from": 3, "to": 3})).unwrap().len(), 1);
+        assert_eq!(values(json!({"from": 1, "to": 10, "step": 4})).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_range_that_never_ends_is_refused() {
+        let error = values(json!({"from": 1, "to": 3, "step": -1})).unwrap_err();
+        assert!(error.contains("a step of -1 does not lead from 1 to 3"), "{error}");
+        assert!(values(json!({"from": 1, "to": 3, "step": 0})).is_err());
+    }
+
+    #[test]
+    fn something_else_is_refused_with_what_is_expected() {
+        let error = values(json!(null)).unwrap_err();
+        assert!(error.contains("a value, a list of values, or a range"), "{error}");
+        let error = serde_json::from_value::<OneOrMany>(json!({"from": 1})).unwrap_err().to_string();
+        assert!(error.contains("a value or a list of values"), "{error}");
+    }
+}

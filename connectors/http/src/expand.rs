@@ -1,0 +1,362 @@
+//! From templates and parameters to the URLs of a stream, each at its index, none of them held in memory.
+
+use std::fmt::Write;
+
+use towpath_core::{Error, Result};
+use url::Url;
+
+use crate::config::{Combine, SourceConfig, Values};
+
+/// All URLs of a stream.
+#[derive(Debug)]
+pub(crate) struct Targets {
+    params: Vec<(String, Values)>,
+    combine: Combine,
+    targets: Vec<Target>,
+    query: Vec<(String, Template)>,
+    total: u64,
+}
+
+/// A template, and how many URLs it makes.
+#[derive(Debug)]
+struct Target {
+    url: Template,
+    /// The parameters that it or the query uses.
+    used: Vec<usize>,
+    count: u64,
+}
+
+/// A text with places for parameters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Template(Vec<Part>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Param(usize),
+}
+
+impl Targets {
+    /// Reads the templates and holds them against the parameters.
+    pub(crate) fn new(config: &SourceConfig) -> Result<Self> {
+        let params: Vec<_> = config.params.iter().map(|(name, values)| (name.clone(), values.clone())).collect();
+        if let Some((name, _)) = params.iter().find(|(_, values)| values.is_empty()) {
+            return Err(Error::config(format!("`params.{name}` has no values")));
+        }
+        let mut query = Vec::new();
+        for (name, values) in &config.query {
+            for value in &values.0 {
+                query.push((name.clone(), Template::parse(value, &params)?));
+            }
+        }
+        let in_query: Vec<usize> = query.iter().flat_map(|(_, template)| template.params()).collect();
+        let mut targets = Vec::new();
+        for text in urls(config)? {
+            let url = Template::parse(&text, &params)?;
+            let mut used: Vec<usize> = url.params().chain(in_query.iter().copied()).collect();
+            used.sort_unstable();
+            used.dedup();
+            let count = count(&params, &used, config.combine)?;
+            targets.push(Target { url, used, count });
+        }
+        let is_used = |index: usize| targets.iter().any(|target| target.used.contains(&index));
+        if let Some(unused) = (0..params.len()).find(|index| !is_used(*index)) {
+            let name = &params[unused].0;
+            return Err(Error::config(format!("`params.{name}` is used nowhere"))
+                .help(format!("write {{{name}}} into the URL, path or query, or remove it")));
+        }
+        let total = targets.iter().try_fold(0_u64, |total, target| total.checked_add(target.count)).ok_or_else(too_many)?;
+        let expanded = Self { params, combine: config.combine, targets, query, total };
+        // The first of each template shows whether they are URLs at all.
+        let mut first = 0;
+        for target in &expanded.targets {
+            expanded.url(first)?;
+            first += target.count;
+        }
+        Ok(expanded)
+    }
+
+    /// How many URLs there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.total
+    }
+
+    /// The URL at an index below [`len`](Self::len).
+    pub(crate) fn url(&self, index: u64) -> Result<Url> {
+        let (target, index) = self.target(index)?;
+        let values = self.values(target, index);
+        let text = target.url.fill(&values, true);
+        let mut url = Url::parse(&text).map_err(|error| {
+            Error::config(format!("`{text}` is not a URL: {error}"))
+                .help("write it as https://host/path, or set `base_url` and use `path`")
+        })?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Error::config(format!("`{text}` is neither an http nor an https URL")));
+        }
+        url.set_fragment(None);
+        if !self.query.is_empty() {
+            let mut pairs = url.query_pairs_mut();
+            for (name, template) in &self.query {
+                pairs.append_pair(name, &template.fill(&values, false));
+            }
+        }
+        Ok(url)
+    }
+
+    fn target(&self, mut index: u64) -> Result<(&Target, u64)> {
+        for target in &self.targets {
+            if index < target.count {
+                return Ok((target, index));
+            }
+            index -= target.count;
+        }
+        Err(Error::config("the pipeline has fewer URLs than when this run was planned")
+            .help("finish the run with the old options, or `towpath state reset`"))
+    }
+
+    /// The values of all parameters for the URL at this index of a target; empty for those that it does not use.
+    fn values(&self, target: &Target, mut index: u64) -> Vec<String> {
+        let mut values = vec![String::new(); self.params.len()];
+        // The last parameter changes fastest.
+        for param in target.used.iter().rev() {
+            let (_, all) = &self.params[*param];
+            let at = match self.combine {
+                Combine::Zip => index,
+                Combine::Product => {
+                    let at = index % all.len();
+                    index /= all.len();
+                    at
+                }
+            };
+            values[*param] = all.get(at).into_owned();
+        }
+        values
+    }
+}
+
+/// The URLs as they are written, with `base_url` before paths.
+fn urls(config: &SourceConfig) -> Result<Vec<String>> {
+    let given = [
+        ("url", config.url.iter().collect::<Vec<_>>()),
+        ("urls", config.urls.iter().collect()),
+        ("path", config.path.iter().collect()),
+        ("paths", config.paths.iter().collect()),
+    ];
+    let mut given = given.into_iter().filter(|(_, texts)| !texts.is_empty());
+    let Some((option, texts)) = given.next() else {
+        return Err(Error::config("nothing to read").help("set `url`, `urls`, or with a `base_url` `path` or `paths`"));
+    };
+    if let Some((other, _)) = given.next() {
+        return Err(Error::config(format!("`{option}` and `{other}` cannot both be set")));
+    }
+    if option.starts_with("url") {
+        return Ok(texts.into_iter().cloned().collect());
+    }
+    let paths = texts.into_iter().map(|path| join(config.base_url.as_deref(), path));
+    paths.collect()
+}
+
+/// A path behind the base URL, which keeps its own path.
+pub(crate) fn join(base_url: Option<&str>, path: &str) -> Result<String> {
+    let base = base_url.ok_or_else(|| {
+        Error::config("`path` needs a `base_url`").help("set `base_url` on the connection, or use `url`")
+    })?;
+    if path.contains("://") {
+        return Err(Error::config(format!("`{path}` is a URL and not a path")).help("use `url`"));
+    }
+    let path = path.trim_start_matches('/');
+    let base = base.trim_end_matches('/');
+    Ok(if path.is_empty() || path.starts_with('?') { format!("{base}{path}") } else { format!("{base}/{path}") })
+}
+
+fn count(params: &[(String, Values)], used: &[usize], combine: Combine) -> Result<u64> {
+    let mut lengths = used.iter().map(|index| (&params[*index].0, params[*index].1.len()));
+    match combine {
+        Combine::Product => {
+            lengths.try_fold(1_u64, |total, (_, length)| total.checked_mul(length)).ok_or_else(too_many)
+        }
+        Combine::Zip => {
+            let Some((first, length)) = lengths.next() else { return Ok(1) };
+            match lengths.find(|(_, other)| *other != length) {
+                None => Ok(length),
+                Some((name, other)) => Err(Error::config(format!(
+                    "`combine: zip` needs lists of the same length, and `params.{first}` has {length} values, \
+                     `params.{name}` {other}"
+                ))),
+            }
+        }
+    }
+}
+
+fn too_many() -> Error {
+    Error::config("`params` make more URLs than can be counted").help("use shorter lists and ranges")
+}
+
+impl Template {
+    /// Reads `{name}`; `{{` and `}}` stand for braces.
+    fn parse(text: &str, params: &[(String, Values)]) -> Result<Self> {
+        let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
+        while let Some(at) = rest.find(['{', '}']) {
+            literal.push_str(&rest[..at]);
+            let brace = &rest[at..=at];
+            rest = &rest[at + 1..];
+            if let Some(behind) = rest.strip_prefix(brace) {
+                literal.push_str(brace);
+                rest = behind;
+                continue;
+            }
+            let name = rest.split_once('}').filter(|_| brace == "{");
+            let Some((name, behind)) = name else {
+                return Err(Error::config(format!("`{text}` has a single `{brace}`"))
+                    .help("write {name} for a parameter, and {{ or }} for a brace"));
+            };
+            let Some(param) = params.iter().position(|(known, _)| known == name) else {
+                return Err(unknown_param(text, name, params));
+            };
+            if !literal.is_empty() {
+                parts.push(Part::Text(std::mem::take(&mut literal)));
+            }
+            parts.push(Part::Param(param));
+            rest = behind;
+        }
+        literal.push_str(rest);
+        if !literal.is_empty() {
+            parts.push(Part::Text(literal));
+        }
+        Ok(Self(parts))
+    }
+
+    fn params(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Text(_) => None,
+            Part::Param(index) => Some(*index),
+        })
+    }
+
+    fn fill(&self, values: &[String], encoded: bool) -> String {
+        let mut text = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Param(index) if encoded => percent_encode(&values[*index], &mut text),
+                Part::Param(index) => text.push_str(&values[*index]),
+            }
+        }
+        text
+    }
+}
+
+fn unknown_param(text: &str, name: &str, params: &[(String, Values)]) -> Error {
+    let names: Vec<_> = params.iter().map(|(name, _)| format!("`{name}`")).collect();
+    let help = if names.is_empty() {
+        format!("set `params.{name}` to a value, a list or a range")
+    } else {
+        format!("`params` has {}", names.join(", "))
+    };
+    Error::config(format!("`{text}` names the parameter `{name}`, which `params` does not have")).help(help)
+}
+
+/// A value as a part of a path or query, whatever characters it holds.
+fn percent_encode(value: &str, text: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            text.push(char::from(byte));
+        } else {
+            // Writing into a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source_config;
+    use serde_json::{Value, json};
+
+    fn expand(options: Value) -> Vec<String> {
+        let targets = Targets::new(&source_config(options)).unwrap();
+        (0..targets.len()).map(|index| targets.url(index).unwrap().into()).collect()
+    }
+
+    fn refused(options: Value) -> String {
+        Targets::new(&source_config(options)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn parameters_make_every_combination() {
+        assert_eq!(
+            expand(json!({
+                "url": "https://a/repos/{owner}/{page}",
+                "params": {"owner": ["x", "y z"], "page": {"from": 1, "to": 2}},
+            })),
+            ["https://a/repos/x/1", "https://a/repos/x/2", "https://a/repos/y%20z/1", "https://a/repos/y%20z/2"]
+        );
+    }
+
+    #[test]
+    fn zipped_parameters_go_side_by_side() {
+        let options = |years: Value| {
+            json!({"url": "https://a/{owner}/{year}", "combine": "zip", "params": {"owner": ["x", "y"], "year": years}})
+        };
+        assert_eq!(expand(options(json!({"from": 2025, "to": 2026}))), ["https://a/x/2025", "https://a/y/2026"]);
+        assert_eq!(
+            refused(options(json!([1]))),
+            "`combine: zip` needs lists of the same length, and `params.owner` has 2 values, `params.year` 1"
+        );
+    }
+
+    #[test]
+    fn a_url_is_made_only_of_the_parameters_that_it_uses() {
+        assert_eq!(
+            expand(json!({"urls": ["https://a/{n}", "https://b/"], "params": {"n": [1, 2]}})),
+            ["https://a/1", "https://a/2", "https://b/"]
+        );
+    }
+
+    #[test]
+    fn the_query_may_use_parameters_and_repeat() {
+        assert_eq!(
+            expand(json!({
+                "base_url": "https://a/v2/", "path": "/x?a=b",
+                "query": {"q": "from:{who}", "tag": ["1", true]}, "params": {"who": "me & you"},
+            })),
+            ["https://a/v2/x?a=b&q=from%3Ame+%26+you&tag=1&tag=true"]
+        );
+    }
+
+    #[test]
+    fn braces_are_doubled_to_mean_themselves() {
+        assert_eq!(expand(json!({"url": "https://a/?q={{x}}"})), ["https://a/?q={x}"]);
+        assert!(refused(json!({"url": "https://a/{x"})).starts_with("`https://a/{x` has a single `{`"));
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_named() {
+        assert_eq!(
+            refused(json!({"url": "https://a/{ownr}", "params": {"owner": "x"}})),
+            "`https://a/{ownr}` names the parameter `ownr`, which `params` does not have; `params` has `owner`"
+        );
+        assert_eq!(
+            refused(json!({"url": "https://a/", "params": {"owner": "x"}})),
+            "`params.owner` is used nowhere; write {owner} into the URL, path or query, or remove it"
+        );
+        assert_eq!(refused(json!({"url": "https://a/{x}", "params": {"x": []}})), "`params.x` has no values");
+    }
+
+    #[test]
+    fn what_to_read_is_said_once() {
+        assert!(refused(json!({})).starts_with("nothing to read; set `url`"));
+        assert_eq!(refused(json!({"url": "https://a", "path": "/x"})), "`url` and `path` cannot both be set");
+        assert!(refused(json!({"path": "/x"})).starts_with("`path` needs a `base_url`"));
+        assert!(refused(json!({"url": "/x"})).contains("`/x` is not a URL"));
+        assert!(refused(json!({"url": "ftp://a/x"})).contains("neither an http nor an https URL"));
+    }
+
+    #[test]
+    fn more_urls_than_can_be_counted_are_refused() {
+        let range = json!({"from": 0, "to": i64::MAX});
+        let options = json!({"url": "https://a/{x}/{y}", "params": {"x": range, "y": range}});
+        assert!(refused(options).starts_with("`params` make more URLs than can be counted"));
+    }
+}

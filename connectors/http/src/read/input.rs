@@ -1,0 +1,281 @@
+//! One body as an input of the formats: streamed, and asked for again from where it broke off.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
+use towpath_core::{BatchStream, Error, Position, Result};
+use towpath_formats::{ByteStream, Input};
+
+use super::{Reading, Spot, whole, without_transfer_compression};
+use crate::body::Body;
+use crate::client::{Answer, Call};
+
+/// A body that is read as a stream.
+pub(super) struct BodyInput {
+    reading: Reading,
+    /// The URL as it may be shown.
+    name: String,
+    document: Document,
+    size: Option<u64>,
+    /// The answer that told what the body is, until it is read.
+    first: Mutex<Option<Body>>,
+}
+
+/// What is kept of a document to read on in it later.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Document {
+    /// What tells that it is still the same: its `ETag` or `Last-Modified`.
+    pub(crate) validator: Option<String>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) is_json: bool,
+}
+
+impl Document {
+    /// `exact` says that the bytes came as they are, so that they are those that the `ETag` names.
+    fn of(headers: &HeaderMap, exact: bool) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let strong = text(ETAG).filter(|tag| exact && !tag.starts_with("W/"));
+        Self { validator: strong.or_else(|| text(LAST_MODIFIED)), content_type: text(CONTENT_TYPE), is_json: false }
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let value = self.content_type.as_deref().and_then(|value| HeaderValue::from_str(value).ok());
+        value.into_iter().map(|value| (CONTENT_TYPE, value)).collect()
+    }
+}
+
+impl BodyInput {
+    /// The body of an answer.
+    pub(super) fn begin(reading: Reading, answer: Answer, is_json: bool) -> Self {
+        let exact = reading.shared.formats.is_streamed(&reading.url);
+        let size = length(&answer.headers);
+        let document = Document { is_json, ..Document::of(&answer.headers, exact) };
+        let name = reading.shared.client.show(&reading.url);
+        Self { reading, name, document, size, first: Mutex::new(Some(answer.body)) }
+    }
+
+    /// The body of a split that was read in part.
+    pub(super) fn resume(reading: Reading, document: Document) -> Self {
+        let name = reading.shared.client.show(&reading.url);
+        Self { reading, name, document, size: None, first: Mutex::new(None) }
+    }
+
+    /// Its batches from a position of its reader on.
+    pub(super) fn open(self, at: Position) -> Result<BatchStream> {
+        let formats = &self.reading.shared.formats;
+        let reader = if self.document.is_json {
+            formats.page_reader()
+        } else {
+            formats.body_reader(&self.document.headers(), &self.reading.url)
+        };
+        let reader = reader.map_err(|error| error.detail("url", &self.name))?;
+        let document = self.document.clone();
+        let cx = self.reading.cx.clone();
+        let batches = reader.read(&cx, Arc::new(self), &whole(), at, None);
+        let placed = batches.and_then(move |mut batch| {
+            let spot = match std::mem::take(&mut batch.resume) {
+                at @ Position::At(_) => Spot::body(at, &document).position(),
+                other => Ok(other),
+            };
+            std::future::ready(spot.map(|resume| {
+                batch.resume = resume;
+                batch
+            }))
+        });
+        Ok(placed.boxed())
+    }
+
+    /// Asks for the bytes from here on, or for a range of them.
+    async fn request(&self, range: Option<String>) -> Result<Answer> {
+        let range = range.and_then(|range| HeaderValue::from_str(&range).ok());
+        let prepare = |call: &mut Call| {
+            without_transfer_compression(call);
+            let Some(range) = range else { return };
+            call.headers.insert(RANGE, range);
+            call.also = Some(StatusCode::RANGE_NOT_SATISFIABLE);
+            if let Some(validator) = self.document.validator.as_deref().and_then(|v| HeaderValue::from_str(v).ok()) {
+                call.headers.insert(IF_RANGE, validator);
+            }
+        };
+        self.reading.get(self.reading.url.clone(), prepare).await
+    }
+}
+
+#[async_trait]
+impl Input for BodyInput {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    async fn stream(&self, from: u64) -> Result<ByteStream> {
+        if from == 0 {
+            let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let body = match first {
+                Some(body) => body,
+                None => self.request(None).await?.body,
+            };
+            return Ok(bytes(body, 0, self.name.clone()));
+        }
+        let answer = self.request(Some(format!("bytes={from}-"))).await?;
+        let start = start(answer.status, &answer.headers, from, &self.document);
+        match start.map_err(|error| error.detail("url", &self.name))? {
+            Start::Here => Ok(bytes(answer.body, 0, self.name.clone())),
+            Start::Behind(skip) => Ok(bytes(answer.body, skip, self.name.clone())),
+            Start::AtTheEnd => Ok(stream::empty().boxed()),
+        }
+    }
+
+    async fn range(&self, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let wanted = range.end - range.start;
+        let mut chunks = self.stream(range.start).await?;
+        let mut found = Vec::new();
+        while (found.len() as u64) < wanted {
+            let Some(chunk) = chunks.try_next().await? else {
+                let end = range.start + found.len() as u64;
+                return Err(Error::data(format!("it ends at byte {end}, before {}", range.end)).detail("url", &self.name));
+            };
+            found.extend_from_slice(&chunk);
+        }
+        found.truncate(usize::try_from(wanted).unwrap_or(usize::MAX));
+        Ok(found.into())
+    }
+}
+
+impl fmt::Debug for BodyInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BodyInput").field("name", &self.name).field("document", &self.document).finish_non_exhaustive()
+    }
+}
+
+/// Where the body of an answer begins.
+#[derive(Debug, PartialEq, Eq)]
+enum Start {
+    /// Where it was asked for.
+    Here,
+    /// At its first byte; so many are to be left out.
+    Behind(u64),
+    /// There is nothing more.
+    AtTheEnd,
+}
+
+/// Reads what a server made of a request for a range.
+fn start(status: StatusCode, headers: &HeaderMap, from: u64, document: &Document) -> Result<Start> {
+    let changed = || {
+        Error::data("the document has changed since a part of it was read")
+            .help("`towpath state reset` and run again, to read it from its beginning")
+    };
+    let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(|range| range.strip_prefix("bytes "));
+    let now = Document::of(headers, true).validator;
+    let same = document.validator.is_none() || now.is_none() || document.validator == now || {
+        // The first answer may have been compressed, and then only its date was kept.
+        document.validator == Document::of(headers, false).validator
+    };
+    match status {
+        StatusCode::PARTIAL_CONTENT if !same => Err(changed()),
+        StatusCode::PARTIAL_CONTENT => {
+            let begin = range.and_then(|range| range.split_once('-')).and_then(|(begin, _)| begin.parse::<u64>().ok());
+            if begin == Some(from) {
+                return Ok(Start::Here);
+            }
+            Err(Error::data(format!("the server was asked for the bytes from {from} on and sent {}", range.unwrap_or("others"))))
+        }
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            let size = range.and_then(|range| range.strip_prefix("*/")).and_then(|size| size.parse::<u64>().ok());
+            if size == Some(from) { Ok(Start::AtTheEnd) } else { Err(changed()) }
+        }
+        _ if !same => Err(changed()),
+        _ => Ok(Start::Behind(from)),
+    }
+}
+
+/// The bytes of a body without the first so many.
+fn bytes(body: Body, skip: u64, name: String) -> ByteStream {
+    let chunks = stream::try_unfold((body, skip, name), |(mut body, mut skip, name)| async move {
+        loop {
+            let Some(mut chunk) = body.chunk().await.map_err(|error| error.detail("url", &name))? else {
+                if skip == 0 {
+                    return Ok(None);
+                }
+                return Err(Error::data("the document is shorter than when a part of it was read").detail("url", &name));
+            };
+            let left_out = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
+            skip -= left_out as u64;
+            let chunk = chunk.split_off(left_out);
+            if !chunk.is_empty() {
+                return Ok(Some((chunk, (body, skip, name))));
+            }
+        }
+    });
+    chunks.boxed()
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ETAG_A: &str = "\"a\"";
+
+    fn start_of(status: u16, headers: &[(reqwest::header::HeaderName, &str)], validator: Option<&str>) -> Result<Start> {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+        let document = Document { validator: validator.map(str::to_owned), ..Document::default() };
+        start(StatusCode::from_u16(status).unwrap(), &headers, 100, &document)
+    }
+
+    #[test]
+    fn a_range_begins_where_it_was_asked_for() {
+        let found = start_of(206, &[(CONTENT_RANGE, "bytes 100-199/200"), (ETAG, ETAG_A)], Some(ETAG_A));
+        assert_eq!(found.unwrap(), Start::Here);
+        let error = start_of(206, &[(CONTENT_RANGE, "bytes 0-199/200")], None).unwrap_err();
+        assert_eq!(error.message(), "the server was asked for the bytes from 100 on and sent 0-199/200");
+    }
+
+    #[test]
+    fn a_server_without_ranges_sends_all_and_the_first_bytes_are_left_out() {
+        assert_eq!(start_of(200, &[], None).unwrap(), Start::Behind(100));
+        assert_eq!(start_of(200, &[(ETAG, ETAG_A)], Some(ETAG_A)).unwrap(), Start::Behind(100));
+        let date = "Fri, 27 Nov 2026 08:00:00 GMT";
+        assert_eq!(start_of(200, &[(ETAG, ETAG_A), (LAST_MODIFIED, date)], Some(date)).unwrap(), Start::Behind(100));
+    }
+
+    #[test]
+    fn nothing_follows_the_last_byte() {
+        assert_eq!(start_of(416, &[(CONTENT_RANGE, "bytes */100")], None).unwrap(), Start::AtTheEnd);
+    }
+
+    #[test]
+    fn a_document_that_has_changed_is_not_read_on() {
+        for (status, headers) in [
+            (200, vec![(ETAG, "\"b\"")]),
+            (206, vec![(CONTENT_RANGE, "bytes 100-199/200"), (ETAG, "\"b\"")]),
+            (416, vec![(CONTENT_RANGE, "bytes */70")]),
+        ] {
+            let error = start_of(status, &headers, Some(ETAG_A)).unwrap_err();
+            assert_eq!(error.message(), "the document has changed since a part of it was read");
+        }
+    }
+
+    #[test]
+    fn only_a_strong_tag_of_the_plain_bytes_tells_documents_apart() {
+        let headers = |tag: &str| [(ETAG, tag.parse().unwrap()), (LAST_MODIFIED, "then".parse().unwrap())].into_iter().collect();
+        assert_eq!(Document::of(&headers(ETAG_A), true).validator.as_deref(), Some(ETAG_A));
+        assert_eq!(Document::of(&headers("W/\"a\""), true).validator.as_deref(), Some("then"));
+        assert_eq!(Document::of(&headers(ETAG_A), false).validator.as_deref(), Some("then"));
+    }
+}

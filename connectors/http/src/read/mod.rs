@@ -1,0 +1,173 @@
+//! Reading a split: pages one after the other or at once, or one body as a stream.
+
+mod input;
+mod page;
+mod pages;
+mod spot;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
+use towpath_core::{Batch, BatchStream, ByteSize, Context, Position, Result};
+use towpath_formats::Piece;
+use url::Url;
+
+use crate::CONNECTOR;
+use crate::client::{Answer, Call, Client};
+use crate::config::Pagination;
+use crate::formats::{Formats, html};
+
+use input::{BodyInput, Document};
+use page::{Fetched, LARGE};
+use pages::Pages;
+pub(crate) use spot::Spot;
+
+/// What all splits of a stream share.
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) formats: Formats,
+    pub(crate) pagination: Pagination,
+    pub(crate) pages_in_flight: usize,
+    pub(crate) max_body: ByteSize,
+}
+
+/// A split under reading.
+#[derive(Clone)]
+pub(crate) struct Reading {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) cx: Context,
+    /// The split's own URL.
+    pub(crate) url: Url,
+    /// The URL whose host credentials are meant for.
+    pub(crate) home: Arc<Url>,
+}
+
+/// How far it is.
+enum State {
+    Begin(Option<Spot>),
+    Pages(Box<Pages>, VecDeque<Batch>),
+    Body(BatchStream),
+}
+
+impl Reading {
+    /// The batches from here on.
+    pub(crate) fn batches(self, from: Option<Spot>) -> BatchStream {
+        let batches = stream::try_unfold((self, State::Begin(from)), |(reading, state)| async move {
+            let next = reading.next(state).await?;
+            Ok(next.map(|(batch, state)| (batch, (reading, state))))
+        });
+        batches
+            .map_err(|error: towpath_core::Error| error.connector(CONNECTOR.name()).operation("read"))
+            .boxed()
+    }
+
+    async fn next(&self, mut state: State) -> Result<Option<(Batch, State)>> {
+        loop {
+            state = match state {
+                State::Begin(from) => self.begin(from).await?,
+                State::Body(mut batches) => {
+                    let batch = batches.try_next().await?;
+                    return Ok(batch.map(|batch| (batch, State::Body(batches))));
+                }
+                State::Pages(mut pages, mut ready) => {
+                    if let Some(batch) = ready.pop_front() {
+                        return Ok(Some((batch, State::Pages(pages, ready))));
+                    }
+                    match pages.next().await? {
+                        None => return Ok(None),
+                        Some(batches) => State::Pages(pages, batches),
+                    }
+                }
+            };
+        }
+    }
+
+    async fn begin(&self, from: Option<Spot>) -> Result<State> {
+        match from {
+            Some(Spot::Body { at, validator, content_type, is_json }) => {
+                let document = Document { validator, content_type, is_json };
+                BodyInput::resume(self.clone(), document).open(at).map(State::Body)
+            }
+            Some(Spot::Page { place, row, within }) => {
+                self.shared.pagination.check(&place)?;
+                Ok(State::Pages(Box::new(Pages::new(self.clone(), place, None, (row, within))), VecDeque::new()))
+            }
+            None if self.shared.pagination == Pagination::None => {
+                let answer = self.get(self.url.clone(), |call| self.prepare(call)).await?;
+                self.only_body(answer).await
+            }
+            None => self.first_page_of_many().await,
+        }
+    }
+
+    async fn first_page(&self, answer: Answer) -> Result<State> {
+        let place = self.shared.pagination.first();
+        let fetched = Fetched::collect(self, answer).await?;
+        let pages = Pages::new(self.clone(), place, Some(fetched), (0, Position::Start));
+        Ok(State::Pages(Box::new(pages), VecDeque::new()))
+    }
+
+    async fn first_page_of_many(&self) -> Result<State> {
+        let place = self.shared.pagination.first();
+        let url = self.shared.pagination.url(&self.url, &place.page);
+        self.first_page(self.get(url, |_| {}).await?).await
+    }
+
+    /// The body of a split without pagination. Only small JSON is read as a page.
+    async fn only_body(&self, mut answer: Answer) -> Result<State> {
+        if answer.status == StatusCode::NO_CONTENT {
+            return self.first_page(answer).await;
+        }
+        let is_json = self.is_json(&answer)?;
+        let looked = async {
+            if is_json {
+                return answer.body.is_longer_than(LARGE).await;
+            }
+            let is_page = Formats::is_html(&answer.headers) && answer.body.peek().await?.trim_ascii_start().starts_with(b"<");
+            if is_page { Err(html()) } else { Ok(true) }
+        };
+        if looked.await.map_err(|error| error.detail("url", self.show()))? {
+            BodyInput::begin(self.clone(), answer, is_json).open(Position::Start).map(State::Body)
+        } else {
+            self.first_page(answer).await
+        }
+    }
+
+    /// The split's URL as it may be shown.
+    fn show(&self) -> String {
+        self.shared.client.show(&self.url)
+    }
+
+    /// The first request of a split without pagination: its body may turn out to be a stream.
+    fn prepare(&self, call: &mut Call) {
+        if self.shared.formats.is_streamed(&self.url) {
+            without_transfer_compression(call);
+        }
+    }
+
+    pub(crate) fn is_json(&self, answer: &Answer) -> Result<bool> {
+        let found = self.shared.formats.is_json(&answer.headers, &answer.url);
+        found.map_err(|error| error.detail("url", self.shared.client.show(&answer.url)))
+    }
+
+    /// Sends a GET.
+    pub(crate) async fn get(&self, url: Url, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
+        let mut call = Call::get(url, self.home.clone());
+        self.shared.formats.accept(&mut call.headers);
+        prepare(&mut call);
+        self.shared.client.send(&self.cx, call).await
+    }
+}
+
+/// Asks for the bytes as they are, so that they can be counted and read on from any of them.
+fn without_transfer_compression(call: &mut Call) {
+    call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+}
+
+/// All of a body.
+fn whole() -> Piece {
+    Piece { start: 0, end: None, line: 1, bytes: None }
+}

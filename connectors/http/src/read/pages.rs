@@ -1,0 +1,200 @@
+//! Pages in order: fetched one ahead where each tells the next, many at once where their number is known.
+
+use std::collections::{HashSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::future::Future;
+
+use tokio_util::task::AbortOnDropHandle;
+use towpath_core::{Batch, Error, Position, Result};
+
+use super::page::{Fetched, Opened};
+use super::{Reading, Spot};
+use crate::pagination::{Key, Place};
+
+/// The pages of a split.
+pub(super) struct Pages {
+    reading: Reading,
+    /// The page to read next; `None` at the end.
+    next: Option<Place>,
+    /// That page, when its request has been sent.
+    ahead: Option<Ahead>,
+    /// Known pages that are read at once, in order. The first is `next`.
+    known: VecDeque<(Place, Task<Done>)>,
+    /// The pages that were told so far, as hashes.
+    told: HashSet<u64>,
+    /// Where in the first page to begin.
+    begin: (u64, Position),
+}
+
+/// Work that goes on by itself and ends when nobody wants it any more.
+struct Task<T>(AbortOnDropHandle<Result<T>>);
+
+/// A page that was asked for before it is needed.
+enum Ahead {
+    Here(Fetched),
+    OnItsWay(Task<Fetched>),
+}
+
+/// A page that has been read.
+struct Done {
+    batches: Vec<Batch>,
+    next: Option<Place>,
+}
+
+impl Pages {
+    /// The pages from this one on. `fetched` is it, if it is here already.
+    pub(super) fn new(reading: Reading, first: Place, fetched: Option<Fetched>, begin: (u64, Position)) -> Self {
+        Self {
+            reading,
+            next: Some(first),
+            ahead: fetched.map(Ahead::Here),
+            known: VecDeque::new(),
+            told: HashSet::new(),
+            begin,
+        }
+    }
+
+    /// The batches of the next page that has any; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<VecDeque<Batch>>> {
+        while let Some(place) = self.next.take() {
+            let (row, within) = std::mem::replace(&mut self.begin, (0, Position::Start));
+            let done = if place.known.is_some() && self.ahead.is_none() {
+                self.known_page(place.clone(), row, within).await?
+            } else {
+                self.told_page(&place, row, within).await?
+            };
+            self.next = done.next;
+            let batches = with_positions(done.batches, (place, row), self.next.as_ref())?;
+            if !batches.is_empty() {
+                return Ok(Some(batches));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a page that only the one before it could tell.
+    async fn told_page(&mut self, place: &Place, row: u64, within: Position) -> Result<Done> {
+        let fetched = match self.ahead.take() {
+            Some(Ahead::Here(fetched)) => fetched,
+            Some(Ahead::OnItsWay(task)) => task.join().await?,
+            None => Fetched::get(&self.reading, place).await?,
+        };
+        let opened = fetched.open(&self.reading).await?;
+        if !self.reading.shared.pagination.is_told() {
+            return finish(&self.reading, &opened, place, row, within).await;
+        }
+        let next = opened.after(&self.reading, place, None)?;
+        if let Some(next) = &next {
+            self.refuse_loop(place, next)?;
+            let (reading, next) = (self.reading.clone(), next.clone());
+            self.ahead = Some(Ahead::OnItsWay(Task::spawn(async move { Fetched::get(&reading, &next).await })));
+        }
+        let batches = opened.batches(&self.reading, within).await?;
+        Ok(Done { batches, next })
+    }
+
+    /// Reads one of several known pages, and sees to it that those behind it are on their way.
+    async fn known_page(&mut self, place: Place, row: u64, within: Position) -> Result<Done> {
+        if self.known.front().is_none_or(|(first, _)| first.page != place.page) {
+            self.known.clear();
+            self.spawn(place.clone(), row, within);
+        }
+        self.fill(&place);
+        let Some((_, task)) = self.known.pop_front() else {
+            return Err(Error::unexpected("a page that was just asked for is gone"));
+        };
+        let done = task.join().await?;
+        // The next ones start before the batches of this one are consumed.
+        if let Some(next) = &done.next {
+            self.fill(next);
+        }
+        Ok(done)
+    }
+
+    /// Starts as many of the pages from `place` on as may be under way.
+    fn fill(&mut self, place: &Place) {
+        while self.known.len() < self.reading.shared.pages_in_flight {
+            let next = match self.known.back() {
+                None => Some(place.clone()),
+                // How many pages there are may have been corrected since.
+                Some((last, _)) => {
+                    self.reading.shared.pagination.next_known(&Place { known: place.known, ..last.clone() })
+                }
+            };
+            let Some(next) = next.filter(|next| next.known.is_some()) else { return };
+            self.spawn(next, 0, Position::Start);
+        }
+    }
+
+    fn spawn(&mut self, place: Place, row: u64, within: Position) {
+        let (reading, page) = (self.reading.clone(), place.clone());
+        let task = Task::spawn(async move {
+            let opened = Fetched::get(&reading, &page).await?.open(&reading).await?;
+            finish(&reading, &opened, &page, row, within).await
+        });
+        self.known.push_back((place, task));
+    }
+
+    /// Ends a chain that comes back to a page that it has had.
+    fn refuse_loop(&mut self, place: &Place, next: &Place) -> Result<()> {
+        self.told.insert(hash(&place.page));
+        if self.told.insert(hash(&next.page)) {
+            return Ok(());
+        }
+        let client = &self.reading.shared.client;
+        let url = client.show(&self.reading.shared.pagination.url(&self.reading.url, &next.page));
+        Err(Error::data(format!("the pages go in a circle: page {} leads back to one that has been read", place.index + 1))
+            .detail("url", url)
+            .help("check `pagination`: its parameter may be one that the server does not know"))
+    }
+}
+
+/// Decodes a page and tells where it leads, by the number of its records.
+async fn finish(reading: &Reading, opened: &Opened, place: &Place, row: u64, within: Position) -> Result<Done> {
+    let batches = opened.batches(reading, within).await?;
+    let records = row + batches.iter().map(records).sum::<u64>();
+    let next = opened.after(reading, place, Some(records))?;
+    Ok(Done { batches, next })
+}
+
+fn records(batch: &Batch) -> u64 {
+    (batch.rows.num_rows() + batch.rejected.len()) as u64
+}
+
+/// Turns positions within a page into positions within the split.
+fn with_positions(batches: Vec<Batch>, (place, mut row): (Place, u64), next: Option<&Place>) -> Result<VecDeque<Batch>> {
+    let behind = match next {
+        None => Position::End,
+        Some(next) => Spot::page(next.clone()).position()?,
+    };
+    let last = batches.len().saturating_sub(1);
+    let placed = batches.into_iter().enumerate().map(|(index, mut batch)| {
+        row += records(&batch);
+        batch.resume = if index == last {
+            behind.clone()
+        } else {
+            Spot::Page { place: place.clone(), row, within: batch.resume }.position()?
+        };
+        Ok(batch)
+    });
+    placed.collect()
+}
+
+fn hash(page: &Key) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    page.hash(&mut hasher);
+    hasher.finish()
+}
+
+impl<T: Send + 'static> Task<T> {
+    fn spawn(work: impl Future<Output = Result<T>> + Send + 'static) -> Self {
+        Self(AbortOnDropHandle::new(tokio::spawn(work)))
+    }
+
+    async fn join(self) -> Result<T> {
+        match self.0.await {
+            Ok(result) => result,
+            Err(error) => Err(Error::unexpected("the task that reads a page panicked").source(error)),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! URLs and texts without their secrets, for messages, names of splits and logs.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+/// What stands where a secret stood.
+const HIDDEN: &str = "***";
+
+/// Query parameters that hold secrets under these names in most APIs.
+const SECRET_NAMES: [&str; 16] = [
+    "access_key",
+    "access_token",
+    "api_key",
+    "api_token",
+    "apikey",
+    "appid",
+    "auth",
+    "auth_token",
+    "client_secret",
+    "key",
+    "password",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+    "x-amz-signature",
+];
+
+/// Secrets shorter than this are not looked for in texts: they would hide half of every message.
+const SHORTEST_SECRET: usize = 4;
+
+/// Knows what must not be shown.
+#[derive(Clone, Default)]
+pub(crate) struct Redactor {
+    names: BTreeSet<String>,
+    values: Vec<String>,
+}
+
+impl Redactor {
+    /// Hides the query parameter of this name as well.
+    pub(crate) fn hide_parameter(&mut self, name: &str) {
+        self.names.insert(name.to_ascii_lowercase());
+    }
+
+    /// Hides this value wherever it stands in a text.
+    pub(crate) fn hide_value(&mut self, value: &str) {
+        if value.len() >= SHORTEST_SECRET {
+            self.values.push(value.to_owned());
+        }
+    }
+
+    /// A URL without user, password, secret parameters and fragment.
+    pub(crate) fn url(&self, url: &Url) -> String {
+        let has_secret_parameter = url.query().is_some_and(|_| {
+            url.query_pairs().any(|(name, _)| self.is_secret(&name))
+        });
+        if url.username().is_empty() && url.password().is_none() && url.fragment().is_none() && !has_secret_parameter {
+            return url.as_str().to_owned();
+        }
+        let mut shown = url.clone();
+        shown.set_fragment(None);
+        // Only URLs that cannot have users refuse these, and they have none.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        if has_secret_parameter {
+            let query = url.query().unwrap_or_default();
+            let parts: Vec<String> = query.split('&').map(|part| self.parameter(part)).collect();
+            shown.set_query(Some(&parts.join("&")));
+        }
+        shown.into()
+    }
+
+    /// A text, such as the beginning of a body, without the secrets that were configured.
+    pub(crate) fn text(&self, text: &str) -> String {
+        self.values.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+    }
+
+    fn parameter(&self, part: &str) -> String {
+        let secret = url::form_urlencoded::parse(part.as_bytes()).next().is_some_and(|(name, _)| self.is_secret(&name));
+        match part.split_once('=') {
+            Some((name, _)) if secret => format!("{name}={HIDDEN}"),
+            _ => part.to_owned(),
+        }
+    }
+
+    fn is_secret(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        SECRET_NAMES.contains(&name.as_str()) || self.names.contains(&name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(redactor: &Redactor, url: &str) -> String {
+        redactor.url(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_secrets() {
+        let mut redactor = Redactor::default();
+        redactor.hide_parameter("Passkey");
+        assert_eq!(
+            shown(&redactor, "https://ann:pw@a.example/x?page=2&passkey=1&API_KEY=2&token=3&q=a%20b#top"),
+            "https://a.example/x?page=2&passkey=***&API_KEY=***&token=***&q=a%20b"
+        );
+    }
+
+    #[test]
+    fn a_url_without_secrets_is_shown_as_it_is() {
+        let url = "https://a.example/x?page=2&q=a+b&empty";
+        assert_eq!(shown(&Redactor::default(), url), url);
+    }
+
+    #[test]
+    fn a_secret_that_a_server_echoes_is_hidden() {
+        let mut redactor = Redactor::default();
+        redactor.hide_value("hush-hush");
+        redactor.hide_value("a");
+        assert_eq!(redactor.text("bad token hush-hush at"), "bad token *** at");
+    }
+}

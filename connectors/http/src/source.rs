@@ -1,0 +1,268 @@
+//! The source: a split for each URL.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use futures::stream::{self, StreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use towpath_core::{
+    BatchStream, Context, Dataset, Error, Json, Planned, Position, Pushdown, Result, ResultExt, Resume, ScanPlan,
+    ScanRequest, Source, SourceCapabilities, Split,
+};
+use url::Url;
+
+use crate::CONNECTOR;
+use crate::client::Client;
+use crate::config::SourceConfig;
+use crate::expand::Targets;
+use crate::formats::Formats;
+use crate::query;
+use crate::read::{Reading, Shared, Spot};
+
+/// Reads HTTP APIs and downloads.
+pub struct HttpSource {
+    shared: Arc<Shared>,
+    targets: Arc<Targets>,
+    base: Option<Arc<Url>>,
+    cursor_param: Option<String>,
+    /// What a data set is read by: the options that name its URLs.
+    named: Json,
+}
+
+/// What a split holds. Secrets of a URL stay in the pipeline file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    /// The URL as it may be shown.
+    url: String,
+    /// Which of the pipeline's URLs it is, where some of it may not be shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    index: Option<u64>,
+    /// The cursor's last value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    after: Option<String>,
+}
+
+/// Where planning goes on.
+#[derive(Debug, Serialize, Deserialize)]
+struct NextUrl {
+    next: u64,
+}
+
+impl Source for HttpSource {
+    type Config = SourceConfig;
+
+    async fn open(config: SourceConfig, cx: &Context) -> Result<Self> {
+        Self::new(config, cx).await.map_err(|error| error.connector(CONNECTOR.name()).operation("open"))
+    }
+
+    fn capabilities(&self) -> SourceCapabilities {
+        SourceCapabilities { resume: Resume::Exact, ordered: false, bounded: true }
+    }
+
+    async fn check(&self, cx: &Context) -> Result<()> {
+        let checked = async {
+            let reading = self.reading(cx, self.targets.url(0)?);
+            let first = self.shared.pagination.first();
+            let url = self.shared.pagination.url(&reading.url, &first.page);
+            // Many servers refuse HEAD. The body is left where it is.
+            let answer = reading.get(url, |_| {}).await?;
+            reading.is_json(&answer).map(drop)
+        };
+        checked.await.map_err(|error: Error| error.connector(CONNECTOR.name()).operation("check"))
+    }
+
+    async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
+        let url = self.targets.url(0).operation("discover")?;
+        let mut batches = self.reading(cx, url.clone()).batches(None);
+        let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
+        let mut dataset = Dataset::new(name, self.named.clone());
+        dataset.schema = batches.try_next().await?.map(|batch| batch.rows.schema());
+        Ok(vec![dataset])
+    }
+
+    async fn plan(&self, _cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
+        let planned = self.splits(request);
+        planned.map_err(|error| error.connector(CONNECTOR.name()).operation("plan"))
+    }
+
+    fn read(&self, cx: &Context, split: &Split, from: Position) -> Result<BatchStream> {
+        if from == Position::End {
+            return Ok(stream::empty().boxed());
+        }
+        let batches = self.split_url(split).and_then(|url| Ok((url, Spot::of(from)?)));
+        let (url, from) = batches.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
+        Ok(self.reading(cx, url).batches(from))
+    }
+}
+
+impl HttpSource {
+    async fn new(config: SourceConfig, cx: &Context) -> Result<Self> {
+        let targets = Targets::new(&config)?;
+        let base = config.base_url.as_deref().map(base).transpose()?;
+        let formats = Formats::new(&config)?;
+        if config.pages_in_flight == 0 {
+            return Err(Error::config("`pages_in_flight` must be above zero"));
+        }
+        let client = Client::new(&config.connection(), cx).await?;
+        let named = named(&config);
+        let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
+        let shared = Shared { client, formats, pagination, pages_in_flight, max_body };
+        Ok(Self { shared: Arc::new(shared), targets: Arc::new(targets), base, cursor_param, named })
+    }
+
+    fn reading(&self, cx: &Context, url: Url) -> Reading {
+        let home = self.base.clone().unwrap_or_else(|| Arc::new(url.clone()));
+        Reading { shared: self.shared.clone(), cx: cx.clone(), url, home }
+    }
+
+    fn splits(&self, request: &ScanRequest) -> Result<ScanPlan> {
+        if let (Some(param), None) = (&self.cursor_param, &request.cursor) {
+            return Err(Error::config(format!("`cursor_param: {param}` has no cursor to send"))
+                .help("set the stream's `cursor`, or remove `cursor_param`"));
+        }
+        let next = match &request.planned {
+            Position::Start => 0,
+            Position::End => self.targets.len(),
+            Position::At(at) => {
+                let at = NextUrl::deserialize(at);
+                at.map_err(|error| Error::unsupported("this plan was stored by another version").source(error))?.next
+            }
+        };
+        let after = request.cursor.as_ref().filter(|_| self.cursor_param.is_some()).and_then(|cursor| cursor.after.as_ref());
+        let after = after.map(|after| after.as_str().map_or_else(|| after.to_string(), str::to_owned));
+        let (targets, shared) = (self.targets.clone(), self.shared.clone());
+        let mut names = Names::default();
+        // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
+        let splits = (0..self.targets.len()).filter_map(move |index| {
+            let url = match targets.url(index) {
+                Ok(url) => url,
+                Err(error) => return Some(Err(error)),
+            };
+            let shown = shared.client.show(&url);
+            let id = names.name(&url, &shown)?;
+            let secret = shown != url.as_str();
+            let payload = Payload { url: shown, index: secret.then_some(index), after: after.clone() };
+            (index >= next).then(|| planned(id, &payload, index + 1))
+        });
+        let cursor = if self.cursor_param.is_some() { Pushdown::Inexact } else { Pushdown::Unsupported };
+        Ok(ScanPlan { cursor, ..ScanPlan::new(None, stream::iter(splits).boxed()) })
+    }
+
+    /// The URL that a split is read from.
+    fn split_url(&self, split: &Split) -> Result<Url> {
+        let payload = Payload::deserialize(&split.payload);
+        let payload = match payload {
+            Ok(payload) if split.version == 1 => payload,
+            _ => return Err(Error::unsupported("this split was planned by another version").detail("split", &split.id)),
+        };
+        let mut url = match payload.index {
+            None => Url::parse(&payload.url).map_err(|error| Error::data("this split holds no URL").source(error))?,
+            Some(index) => self.targets.url(index)?,
+        };
+        if self.shared.client.show(&url) != payload.url {
+            return Err(Error::config("the URLs of the pipeline have changed while a run was under way")
+                .detail("planned", payload.url)
+                .help("finish the run with the old options, or `towpath state reset`"));
+        }
+        if let (Some(param), Some(after)) = (&self.cursor_param, &payload.after) {
+            query::set(&mut url, param, after);
+        }
+        Ok(url)
+    }
+}
+
+fn planned(id: String, payload: &Payload, next: u64) -> Result<Planned> {
+    let unexpected = |error| Error::unexpected("a split cannot be stored").source(error);
+    let payload = serde_json::to_value(payload).map_err(unexpected)?;
+    Ok(Planned::Split { split: Split::new(id, payload), resume: Position::At(json!(NextUrl { next })) })
+}
+
+/// Gives each URL a name of its own.
+#[derive(Default)]
+struct Names {
+    seen: HashSet<u64>,
+    /// How often a name was given to URLs that differ only in what may not be shown.
+    shown: HashMap<String, u64>,
+}
+
+impl Names {
+    /// The name of a URL; `None` when it has one already, because each is read once.
+    fn name(&mut self, url: &Url, shown: &str) -> Option<String> {
+        let mut hasher = DefaultHasher::new();
+        url.as_str().hash(&mut hasher);
+        if !self.seen.insert(hasher.finish()) {
+            return None;
+        }
+        if shown == url.as_str() {
+            return Some(shown.to_owned());
+        }
+        let count = self.shown.entry(shown.to_owned()).or_default();
+        *count += 1;
+        Some(if *count == 1 { shown.to_owned() } else { format!("{shown} #{count}") })
+    }
+}
+
+fn base(text: &str) -> Result<Arc<Url>> {
+    Url::parse(text).map(Arc::new).map_err(|error| Error::config(format!("`base_url` is not a URL: {error}")))
+}
+
+/// The options that name what is read.
+fn named(config: &SourceConfig) -> Json {
+    let SourceConfig { url, urls, path, paths, .. } = config;
+    match (url, path) {
+        (Some(url), _) => json!({ "url": url }),
+        (_, Some(path)) => json!({ "path": path }),
+        _ if !urls.is_empty() => json!({ "urls": urls }),
+        _ => json!({ "paths": paths }),
+    }
+}
+
+/// A name for what is at a URL.
+fn last_segment(url: &Url) -> String {
+    let mut segments = url.path().rsplit('/').filter(|segment| !segment.is_empty());
+    let name = segments.next().and_then(|segment| segment.split('.').next()).filter(|name| !name.is_empty());
+    name.or_else(|| url.host_str()).unwrap_or("data").to_owned()
+}
+
+/// The options that a URI of the command line stands for.
+pub(crate) fn options_of_uri(uri: &str) -> Result<Json> {
+    match Url::parse(uri) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(json!({ "url": uri })),
+        _ => Err(Error::config("this is not an HTTP URL").help("write it as https://host/path")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_that_differ_only_in_secrets_get_names_of_their_own() {
+        let mut names = Names::default();
+        let mut name = |url: &str| {
+            let url = Url::parse(url).unwrap();
+            names.name(&url, &crate::redact::Redactor::default().url(&url))
+        };
+        assert_eq!(name("http://a/?token=1").as_deref(), Some("http://a/?token=***"));
+        assert_eq!(name("http://a/?token=2").as_deref(), Some("http://a/?token=*** #2"));
+        assert_eq!(name("http://a/").as_deref(), Some("http://a/"));
+        assert_eq!(name("http://a/"), None);
+    }
+
+    #[test]
+    fn a_uri_stands_for_its_url() {
+        assert_eq!(options_of_uri("https://a/x?y=1").unwrap(), json!({"url": "https://a/x?y=1"}));
+        assert!(options_of_uri("https:").is_err());
+    }
+
+    #[test]
+    fn a_data_set_is_named_after_its_path() {
+        let name = |url: &str| last_segment(&Url::parse(url).unwrap());
+        assert_eq!(name("https://a.example/v2/orders.csv.gz?x"), "orders");
+        assert_eq!(name("https://a.example/v2/orders/"), "orders");
+        assert_eq!(name("https://a.example"), "a.example");
+    }
+}
