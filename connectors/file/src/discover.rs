@@ -1,0 +1,131 @@
+//! Which data sets there are: files whose names differ only in their digits are one.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use towpath_core::{Context, Dataset, Result};
+
+use crate::list::{FileEntry, Walk};
+use crate::source::FileSource;
+
+/// The most data sets that are listed.
+const MOST: usize = 1_000;
+
+/// Files that belong together.
+struct Group {
+    first: FileEntry,
+    files: usize,
+    bytes: u64,
+}
+
+pub(crate) async fn discover(source: &FileSource, cx: &Context) -> Result<Vec<Dataset>> {
+    let mut walk = Walk::new(source.listing().await?, None);
+    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    while let Some(found) = walk.next().await? {
+        let glob = glob_of(&found.file.path);
+        if groups.len() == MOST && !groups.contains_key(&glob) {
+            tracing::warn!(most = MOST, "there are more data sets than are listed; narrow `path`");
+            break;
+        }
+        let bytes = found.file.size;
+        let group = groups.entry(glob).or_insert_with(|| Group { first: found.file, files: 0, bytes: 0 });
+        group.files += 1;
+        group.bytes += bytes;
+    }
+    let mut names = BTreeSet::new();
+    let mut datasets = Vec::new();
+    for (glob, group) in groups {
+        let path = if group.files == 1 { &group.first.path } else { &glob };
+        let schema = match source.schema(cx, group.first.clone(), None).await {
+            Ok(schema) => Some(schema),
+            Err(error) if source.reader(&group.first.path).is_err() => {
+                tracing::warn!(path, %error, "left out files of no known format");
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(path, %error, "cannot tell the columns");
+                None
+            }
+        };
+        let mut dataset =
+            Dataset::new(unique(&mut names, name_of(&group.first.path)), json!({ "path": path }));
+        dataset.schema = schema;
+        dataset.estimate.bytes = Some(group.bytes);
+        datasets.push(dataset);
+    }
+    Ok(datasets)
+}
+
+/// The glob of the files like this one: any digits in its name, any `key=value` folders below the first.
+fn glob_of(path: &str) -> String {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut parts: Vec<String> = Vec::new();
+    for part in folder.split('/').filter(|_| !folder.is_empty()) {
+        match part.split_once('=') {
+            Some(_) => {
+                parts.push("**".to_owned());
+                break;
+            }
+            None => parts.push(globset::escape(part)),
+        }
+    }
+    let mut glob = String::new();
+    for character in name.chars() {
+        match character {
+            '0'..='9' if glob.ends_with('*') => {}
+            '0'..='9' => glob.push('*'),
+            other => glob.push_str(&globset::escape(other.encode_utf8(&mut [0; 4]))),
+        }
+    }
+    parts.push(glob);
+    parts.join("/")
+}
+
+/// The name without digits and extensions, or the folder's where nothing is left of it.
+fn name_of(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.contains('=')).collect();
+    let words = |name: &str| {
+        let stem = name.split('.').next().unwrap_or(name);
+        let cleaned: String = stem.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let cleaned = cleaned.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+        (!matches!(cleaned.as_str(), "" | "part" | "data")).then_some(cleaned)
+    };
+    let name = parts.last().and_then(|name| words(name));
+    let folder = || parts.iter().rev().nth(1).map(|folder| (*folder).to_owned());
+    name.or_else(folder).filter(|name| !name.is_empty()).unwrap_or_else(|| "data".to_owned())
+}
+
+fn unique(names: &mut BTreeSet<String>, name: String) -> String {
+    let mut candidate = name.clone();
+    let mut number = 2;
+    while !names.insert(candidate.clone()) {
+        candidate = format!("{name}_{number}");
+        number += 1;
+    }
+    candidate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_differ_in_digits_or_partitions_are_one_data_set() {
+        for (path, glob, name) in [
+            ("in/sales_2026_01.csv", "in/sales_*_*.csv", "sales"),
+            ("in/orders.csv.gz", "in/orders.csv.gz", "orders"),
+            ("lake/orders/year=2026/month=1/part-00001.parquet", "lake/orders/**/part-*.parquet", "orders"),
+            ("2026.csv", "*.csv", "data"),
+        ] {
+            assert_eq!((glob_of(path).as_str(), name_of(path).as_str()), (glob, name), "{path}");
+        }
+    }
+
+    #[test]
+    fn no_two_data_sets_have_one_name() {
+        let mut names = BTreeSet::new();
+        let given = ["a", "a", "b", "a"].map(|name| unique(&mut names, name.to_owned()));
+        assert_eq!(given, ["a", "a_2", "b", "a_3"]);
+    }
+}

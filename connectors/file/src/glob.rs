@@ -1,0 +1,145 @@
+//! Globs over the paths below a folder.
+
+use globset::{GlobBuilder, GlobMatcher};
+use towpath_core::{Error, Result};
+
+use crate::errors::CONNECTOR;
+
+/// A glob, cut into the folder before its first wildcard and what is matched below it.
+#[derive(Debug)]
+pub(crate) struct Glob {
+    root: String,
+    whole: GlobMatcher,
+    /// The leading parts that each match one folder level.
+    levels: Vec<GlobMatcher>,
+    /// Whether anything more may follow the levels: there is a `**`, or braces that span folders.
+    deep: bool,
+    /// The parts that spell a leading dot: only they match hidden names.
+    dotted: Vec<GlobMatcher>,
+}
+
+impl Glob {
+    /// Whether a path has wildcards at all.
+    pub(crate) fn has_wildcards(text: &str) -> bool {
+        text.contains(['*', '?', '[', '{'])
+    }
+
+    /// Reads a glob.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let literal = parts.iter().take_while(|part| !Self::has_wildcards(part)).count();
+        let root = parts[..literal].join("/");
+        let root = if root.is_empty() && text.starts_with('/') { "/".to_owned() } else { root };
+        Self::below(root, &parts[literal..].join("/"), text)
+    }
+
+    /// Everything in a folder and below it.
+    pub(crate) fn everything_in(folder: &str) -> Result<Self> {
+        let root = if folder == "." { "" } else { folder };
+        Self::below(root.to_owned(), "**/*", folder)
+    }
+
+    fn below(root: String, rest: &str, text: &str) -> Result<Self> {
+        let whole = matcher(rest).map_err(|error| {
+            Error::config("the path is no valid glob").connector(CONNECTOR).detail("path", text).source(error)
+        })?;
+        let mut levels = Vec::new();
+        let mut deep = false;
+        for part in rest.split('/') {
+            let spans_folders = part.contains("**") || part.matches('{').count() != part.matches('}').count();
+            let level = if spans_folders { None } else { matcher(part).ok() };
+            let Some(level) = level else {
+                deep = true;
+                break;
+            };
+            levels.push(level);
+        }
+        let dotted =
+            rest.split('/').filter(|part| part.starts_with('.')).filter_map(|part| matcher(part).ok());
+        Ok(Self { root, whole, levels, deep, dotted: dotted.collect() })
+    }
+
+    /// The folder before the first wildcard; empty for the current one.
+    pub(crate) fn root(&self) -> &str {
+        &self.root
+    }
+
+    /// Whether this path below the root is a match.
+    pub(crate) fn matches(&self, below: &str) -> bool {
+        self.whole.is_match(below) && below.split('/').all(|name| self.admits_name(name))
+    }
+
+    /// Whether a folder below the root can hold a match.
+    pub(crate) fn may_match_in(&self, below: &str) -> bool {
+        let mut depth = 0;
+        for (index, name) in below.split('/').enumerate() {
+            depth = index + 1;
+            let fits = self.levels.get(index).map_or(self.deep, |level| level.is_match(name));
+            if !fits || !self.admits_name(name) {
+                return false;
+            }
+        }
+        self.deep || depth < self.levels.len()
+    }
+
+    fn admits_name(&self, name: &str) -> bool {
+        !name.starts_with('.') || self.dotted.iter().any(|dotted| dotted.is_match(name))
+    }
+}
+
+fn matcher(text: &str) -> Result<GlobMatcher, globset::Error> {
+    Ok(GlobBuilder::new(text).literal_separator(true).backslash_escape(true).build()?.compile_matcher())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(glob: &str, below: &str) -> bool {
+        Glob::parse(glob).unwrap().matches(below)
+    }
+
+    #[test]
+    fn the_root_is_what_stands_before_the_first_wildcard() {
+        for (glob, root) in [
+            ("landing/sales/*.csv", "landing/sales"),
+            ("*.csv", ""),
+            ("/*.csv", "/"),
+            ("/a/{b,c}/d.csv", "/a"),
+        ] {
+            assert_eq!(Glob::parse(glob).unwrap().root(), root, "{glob}");
+        }
+    }
+
+    #[test]
+    fn wildcards_stay_in_their_folder_unless_doubled() {
+        assert!(matches("in/*.csv", "a.csv") && !matches("in/*.csv", "b/a.csv"));
+        assert!(matches("in/**/*.csv", "a.csv") && matches("in/**/*.csv", "b/c/a.csv"));
+        assert!(matches("in/*.{csv,csv.gz}", "a.csv.gz") && !matches("in/*.{csv,csv.gz}", "a.csv.bz2"));
+        assert!(matches("in/{x/y,z}/*.csv", "x/y/a.csv") && matches("in/[ab]?.csv", "a1.csv"));
+        assert!(matches(r"in/a\*.cs[v]", "a*.csv") && !matches(r"in/a\*.cs[v]", "ab.csv"));
+    }
+
+    #[test]
+    fn hidden_names_are_left_out_unless_spelled() {
+        assert!(!matches("**/*.csv", ".hidden.csv") && !matches("**/*.csv", ".git/a.csv"));
+        assert!(matches("**/.*.csv", ".hidden.csv") && !matches("**/.*.csv", ".git/.a.csv"));
+        assert!(matches(".git/*.cs[v]", "a.csv") && matches("*/.x/*.csv", "a/.x/b.csv"));
+    }
+
+    #[test]
+    fn only_folders_that_can_hold_a_match_are_entered() {
+        let glob = Glob::parse("in/year=*/month=0[12]/*.parquet").unwrap();
+        assert!(glob.may_match_in("year=2026") && glob.may_match_in("year=2026/month=01"));
+        assert!(!glob.may_match_in("other") && !glob.may_match_in("year=2026/month=07"));
+        assert!(!glob.may_match_in("year=2026/month=01/deeper"));
+        let deep = Glob::parse("in/a*/**/x.csv").unwrap();
+        assert!(deep.may_match_in("ab/c/d/e") && !deep.may_match_in("b") && !deep.may_match_in("ab/.git"));
+    }
+
+    #[test]
+    fn a_broken_glob_is_a_wrong_option() {
+        let error = Glob::parse("in/[a.csv").unwrap_err().to_string();
+        assert!(error.starts_with("file: the path is no valid glob (path: in/[a.csv)"), "{error}");
+    }
+}

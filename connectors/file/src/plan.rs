@@ -1,0 +1,241 @@
+//! Planning: files are listed, and large ones cut, as splits are asked for.
+
+use std::cmp::Ordering;
+
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use towpath_core::{
+    Context, Error, ErrorKind, Estimate, PlanStream, Planned, Position, Result, ScanRequest, Split,
+};
+use towpath_formats::Piece;
+
+use crate::config::HivePartitions;
+use crate::errors::{CONNECTOR, changed};
+use crate::list::{FileEntry, Found, Listing, Place, Walk};
+use crate::seen::{Seen, Tally};
+use crate::source::{FilePiece, FileSource};
+
+/// How far planning got: behind a piece of a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Behind {
+    #[serde(flatten)]
+    place: Place,
+    size: u64,
+    modified: i64,
+    /// Where the last planned piece starts.
+    start: u64,
+    /// For incremental streams: what was planned so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tally: Option<Tally>,
+}
+
+/// What is planned next.
+pub(crate) struct Planner {
+    source: FileSource,
+    cx: Context,
+    walk: Walk,
+    seen: Option<Seen>,
+    columns: Option<Vec<String>>,
+    /// Where an interrupted planning goes on; `None` once it is behind that.
+    behind: Option<Behind>,
+    /// The keys of the folders of the first file.
+    partition_keys: Option<Vec<String>>,
+    under_way: Option<Cutting>,
+    complete: bool,
+}
+
+/// A file that is being cut.
+struct Cutting {
+    found: Found,
+    pieces: BoxStream<'static, Result<Piece>>,
+}
+
+/// The steps of a planner.
+pub(crate) fn steps(planner: Planner) -> PlanStream {
+    let steps = stream::try_unfold(planner, |mut planner| async move {
+        Ok(planner.next().await?.map(|step| (step, planner)))
+    });
+    steps.map_err(|error: Error| error.connector(CONNECTOR).operation("plan")).boxed()
+}
+
+impl Planner {
+    pub(crate) async fn new(
+        source: FileSource,
+        cx: &Context,
+        listing: std::sync::Arc<Listing>,
+        mut seen: Option<Seen>,
+        request: &ScanRequest,
+    ) -> Result<Self> {
+        let behind = behind(&request.planned)?;
+        if let (Some(seen), Some(behind)) = (&mut seen, &behind) {
+            recount(seen, listing.clone(), behind).await?;
+        }
+        let from = behind.as_ref().map(|behind| behind.place.clone());
+        Ok(Self {
+            source,
+            cx: cx.clone(),
+            walk: Walk::new(listing, from),
+            seen,
+            columns: request.columns.clone(),
+            behind,
+            partition_keys: None,
+            under_way: None,
+            complete: request.planned == Position::End,
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<Planned>> {
+        if self.complete {
+            return Ok(None);
+        }
+        loop {
+            self.cx.cancellation().check()?;
+            if let Some(mut cutting) = self.under_way.take() {
+                if let Some(piece) =
+                    cutting.pieces.try_next().await.map_err(|error| {
+                        error.connector(CONNECTOR).detail("path", &cutting.found.file.path)
+                    })?
+                {
+                    let step = self.step(&cutting.found, piece)?;
+                    self.under_way = Some(cutting);
+                    match step {
+                        Some(step) => return Ok(Some(step)),
+                        None => continue,
+                    }
+                }
+                self.behind = None;
+            }
+            let Some(found) = self.walk.next().await? else {
+                self.complete = true;
+                return Ok(self.seen.take().map(|seen| Planned::Complete { since: seen.complete() }));
+            };
+            self.begin(found)?;
+        }
+    }
+
+    /// Begins to cut a file, unless it has been read by an earlier run.
+    fn begin(&mut self, found: Found) -> Result<()> {
+        let behind = self.behind.take().filter(|behind| found.compare(&behind.place) == Ordering::Equal);
+        if let Some(behind) = &behind {
+            if (behind.size, behind.modified) != (found.file.size, found.file.modified) {
+                let planned = FileEntry {
+                    path: found.file.path.clone(),
+                    size: behind.size,
+                    modified: behind.modified,
+                    arrived: 0,
+                };
+                return Err(changed(&planned, found.file.size, found.file.modified));
+            }
+        }
+        if let Some(seen) = self.seen.as_mut().filter(|_| behind.is_none()) {
+            if !seen.is_new(&found.file) {
+                return Ok(());
+            }
+            seen.plan(&found.file);
+        }
+        self.check_partitions(&found.file.path)?;
+        let reader = self.source.reader(&found.file.path)?;
+        let input = self.source.input(found.file.clone(), &self.cx);
+        let pieces = reader.pieces(&self.cx, input, self.source.config().split_size.bytes());
+        self.behind = behind;
+        self.under_way = Some(Cutting { found, pieces });
+        Ok(())
+    }
+
+    /// The step for a piece; `None` for one that had been planned.
+    fn step(&self, found: &Found, piece: Piece) -> Result<Option<Planned>> {
+        if self.behind.as_ref().is_some_and(|behind| piece.start <= behind.start) {
+            return Ok(None);
+        }
+        let file = &found.file;
+        let resume = Behind {
+            place: found.place(),
+            size: file.size,
+            modified: file.modified,
+            start: piece.start,
+            tally: self.seen.as_ref().map(Seen::tally),
+        };
+        let id = format!("{}#{}", file.path, piece.start);
+        let bytes = piece.bytes.or(Some(file.size));
+        let payload = FilePiece { file: file.clone(), piece, columns: self.columns.clone() };
+        let payload = serde_json::to_value(payload).map_err(unexpected)?;
+        let resume = Position::At(serde_json::to_value(resume).map_err(unexpected)?);
+        let split = Split::new(id, payload).estimate(Estimate { rows: None, bytes });
+        Ok(Some(Planned::Split { split, resume }))
+    }
+
+    /// With `hive_partitions: true`, every file has the keys of the first one.
+    fn check_partitions(&mut self, path: &str) -> Result<()> {
+        if self.source.config().hive_partitions != HivePartitions::Required {
+            return Ok(());
+        }
+        let keys: Vec<String> = self.source.partitions(path).into_iter().map(|(key, _)| key).collect();
+        let wrong = |message: String| {
+            Err(Error::new(ErrorKind::SchemaMismatch, message).connector(CONNECTOR).detail("path", path).help(
+                "move the file, let `path` leave it out, or set `hive_partitions: auto` to take each file as it is",
+            ))
+        };
+        if keys.is_empty() {
+            return wrong("the file lies in no folder `key=value`".to_owned());
+        }
+        let expected = self.partition_keys.get_or_insert_with(|| keys.clone());
+        if *expected == keys {
+            return Ok(());
+        }
+        wrong(format!("the file's folders name {}, those of others {}", keys.join(", "), expected.join(", ")))
+    }
+}
+
+/// What a split holds.
+pub(crate) fn payload(split: &Split) -> Result<FilePiece> {
+    if split.version != 1 {
+        return Err(Error::unsupported(format!(
+            "split {} has version {}, this build reads 1",
+            split.id, split.version
+        ))
+        .connector(CONNECTOR)
+        .help("use the newer towpath that planned it, or `towpath state reset`"));
+    }
+    serde_json::from_value(split.payload.clone()).map_err(|error| {
+        Error::unexpected(format!("the payload of split {} cannot be read", split.id))
+            .connector(CONNECTOR)
+            .source(error)
+    })
+}
+
+fn behind(planned: &Position) -> Result<Option<Behind>> {
+    match planned {
+        Position::Start | Position::End => Ok(None),
+        Position::At(json) => serde_json::from_value(json.clone()).map(Some).map_err(|error| {
+            Error::unsupported("the position of the planning cannot be read")
+                .connector(CONNECTOR)
+                .source(error)
+                .help("`towpath state reset` makes the next run begin anew")
+        }),
+    }
+}
+
+/// Finds the files again that an interrupted run had planned.
+async fn recount(seen: &mut Seen, listing: std::sync::Arc<Listing>, behind: &Behind) -> Result<()> {
+    let tally = behind.tally.as_ref().ok_or_else(|| {
+        Error::config("a run that was interrupted goes on, and `incremental` was not set when it began")
+            .connector(CONNECTOR)
+            .help("finish that run without `incremental`, or `towpath state reset`")
+    })?;
+    let mut walk = Walk::new(listing, None);
+    let mut before = Vec::new();
+    while let Some(found) = walk.next().await? {
+        if found.compare(&behind.place) == Ordering::Greater {
+            break;
+        }
+        if seen.is_new(&found.file) {
+            before.push(found.file);
+        }
+    }
+    seen.resume(before, tally)
+}
+
+fn unexpected(error: serde_json::Error) -> Error {
+    Error::unexpected("a plan cannot be stored").connector(CONNECTOR).source(error)
+}

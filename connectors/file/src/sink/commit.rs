@@ -1,0 +1,165 @@
+//! The steps of a commit, each of which may be the last one before a crash.
+
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use towpath_core::{
+    Applied, Checkpoint, CommitToken, Committed, Error, ErrorKind, LoadSpec, Result, Staged, WriteDisposition,
+};
+
+use super::manifest::{Home, Intent, Locked, Move, sync_folder};
+use crate::errors::{CONNECTOR, io_error};
+
+/// What a receipt holds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Receipt {
+    pub(crate) files: Vec<Move>,
+    /// The columns of the files, where they may have to be brought together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) schema: Option<arrow_schema::SchemaRef>,
+}
+
+impl Receipt {
+    pub(crate) fn of(staged: &Staged) -> Result<Self> {
+        if staged.version != 1 {
+            return Err(Error::unsupported(format!(
+                "a receipt has version {}, this build reads 1",
+                staged.version
+            ))
+            .connector(CONNECTOR));
+        }
+        serde_json::from_value(staged.payload.clone())
+            .map_err(|error| Error::unexpected("a receipt cannot be read").connector(CONNECTOR).source(error))
+    }
+}
+
+/// Takes the target over for a run.
+pub(crate) fn begin(home: &Home, load: &LoadSpec) -> Result<Checkpoint> {
+    let locked = home.lock()?;
+    let held = locked.load()?.map(|manifest| locked.roll_forward(manifest)).transpose()?;
+    let checkpoint = Checkpoint::begin(held.as_ref().map(|held| &held.checkpoint), load)?;
+    if held.is_none_or(|held| held.checkpoint != checkpoint) {
+        locked.store(&checkpoint, None)?;
+    }
+    locked.clear_staged(Some(&load.run))?;
+    Ok(checkpoint)
+}
+
+/// The checkpoint that the target holds. A commit under way counts: whoever comes next finishes it.
+pub(crate) fn checkpoint(home: &Home) -> Result<Option<Checkpoint>> {
+    let manifest = home.load()?;
+    Ok(manifest.map(|manifest| manifest.intent.map_or(manifest.checkpoint, |intent| intent.checkpoint)))
+}
+
+/// Removes the checkpoint and what is staged. The list of committed files stays, so that a `replace` finds them.
+pub(crate) fn forget(home: &Home) -> Result<()> {
+    if !home.exists() {
+        return Ok(());
+    }
+    let locked = home.lock()?;
+    match locked.load() {
+        Ok(Some(manifest)) => drop(locked.roll_forward(manifest)?),
+        Ok(None) => {}
+        // This is how to get rid of it.
+        Err(error) if error.kind() == ErrorKind::DataInvalid => {}
+        Err(error) => return Err(error),
+    }
+    locked.remove_manifest()?;
+    locked.clear_staged(None)
+}
+
+/// Whether a token has been applied before.
+pub(crate) fn is_applied(home: &Home, token: &CommitToken) -> Result<bool> {
+    Ok(next(&home.lock()?, token)?.is_none())
+}
+
+/// Commits these files with a token.
+pub(crate) fn commit(
+    home: &Home,
+    load: &LoadSpec,
+    token: &CommitToken,
+    moves: Vec<Move>,
+) -> Result<Committed> {
+    let locked = home.lock()?;
+    let Some((held, intent)) = prepare(&locked, load, token, &moves)? else {
+        discard(home, &moves)?;
+        return Ok(Committed::AlreadyApplied);
+    };
+    let manifest = locked.store(&held, Some(&intent))?;
+    locked.roll_forward(manifest)?;
+    Ok(Committed::Applied)
+}
+
+/// All that can fail before it is decided that the commit happens: what the target holds, and what is to be done.
+/// `None` when it has been done before.
+pub(crate) fn prepare(
+    locked: &Locked,
+    load: &LoadSpec,
+    token: &CommitToken,
+    moves: &[Move],
+) -> Result<Option<(Checkpoint, Intent)>> {
+    let Some((held, checkpoint)) = next(locked, token)? else { return Ok(None) };
+    let replace = load.disposition == WriteDisposition::Replace;
+    for step in moves {
+        ready(locked.home(), step, replace)?;
+    }
+    if !moves.is_empty() {
+        locked.note_files(moves.iter().map(|step| step.target.as_str()))?;
+    }
+    Ok(Some((held, Intent { checkpoint, moves: moves.to_vec(), replace })))
+}
+
+/// The checkpoint as the target holds it now, and after this token; `None` when it was applied before.
+fn next(locked: &Locked, token: &CommitToken) -> Result<Option<(Checkpoint, Checkpoint)>> {
+    let manifest = locked.load()?.ok_or_else(|| {
+        Error::new(ErrorKind::Conflict, "the manifest is gone")
+            .connector(CONNECTOR)
+            .operation("commit")
+            .help("do not remove `.towpath` while a run is under way; run again")
+    })?;
+    let held = locked.roll_forward(manifest)?.checkpoint;
+    match held.apply(token).map_err(|error| error.connector(CONNECTOR).operation("commit"))? {
+        Applied::Already => Ok(None),
+        Applied::Now(next) => Ok(Some((held, *next))),
+    }
+}
+
+/// Checks that a move can be done, and makes the folders for it.
+fn ready(home: &Home, step: &Move, replace: bool) -> Result<()> {
+    let (from, to) = (home.path(&step.staged)?, home.path(&step.target)?);
+    if !from.is_file() {
+        return Err(Error::new(ErrorKind::Conflict, "a staged file is gone")
+            .connector(CONNECTOR)
+            .operation("commit")
+            .detail("path", from.display())
+            .help("do not remove `.towpath` while a run is under way; run again"));
+    }
+    if !replace && to.exists() {
+        return Err(Error::new(ErrorKind::Conflict, "a file that this run did not write is in the way")
+            .connector(CONNECTOR)
+            .operation("commit")
+            .detail("path", to.display())
+            .help("move it away and run again"));
+    }
+    let folder = to.parent().unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        fs::create_dir_all(folder).map_err(|error| io_error(error, "commit", folder.display()))?;
+        folder.parent().filter(|above| above.is_dir()).map_or(Ok(()), sync_folder)?;
+    }
+    Ok(())
+}
+
+/// Throws staged files away.
+pub(crate) fn discard(home: &Home, moves: &[Move]) -> Result<()> {
+    for step in moves {
+        let path = home.path(&step.staged)?;
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io_error(error, "discard", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! Where files go: the path of the options, with its placeholders.
+
+use std::path::PathBuf;
+
+use towpath_core::{Error, Result};
+
+use crate::errors::CONNECTOR;
+use crate::names::encode;
+
+/// A path with placeholders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Template {
+    text: String,
+    /// The folder before the first part with a placeholder; everything that is written lies in it.
+    base: PathBuf,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Stream,
+    Run,
+    Part,
+    Sequence,
+}
+
+/// What the placeholders of one file stand for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileName<'a> {
+    pub(crate) stream: &'a str,
+    pub(crate) run: &'a str,
+    pub(crate) part: u32,
+    pub(crate) sequence: u32,
+}
+
+impl Template {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let wrong = |message: String, help: &str| {
+            Error::config(message).connector(CONNECTOR).detail("path", text).help(help)
+        };
+        if text.ends_with('/') || text.is_empty() || matches!(text.rsplit('/').next(), Some("." | "..")) {
+            let folder =
+                if text.is_empty() || text.ends_with('/') { text.to_owned() } else { format!("{text}/") };
+            return Err(wrong(
+                "the path names no file".to_owned(),
+                &format!("write for example `{folder}{{part}}.parquet`"),
+            ));
+        }
+        if text.contains(char::is_control) {
+            return Err(wrong("the path holds a control character".to_owned(), "remove it"));
+        }
+        let first = text.find('{').unwrap_or(text.len());
+        let (folder, rest) = match text[..first].rfind('/') {
+            Some(slash) => text.split_at(slash + 1),
+            None => ("", text),
+        };
+        if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            let message = "behind a placeholder, `.`, `..` and `//` are not allowed";
+            return Err(wrong(message.to_owned(), "write the path without them"));
+        }
+        let pieces = pieces(rest).map_err(|(message, help)| wrong(message, help))?;
+        let template = Self { text: text.to_owned(), base: folder_path(folder), pieces };
+        if !template.has(&Piece::Part) && (template.has(&Piece::Run) || template.has(&Piece::Sequence)) {
+            return Err(wrong(
+                "the path needs `{part}`, because a run writes more than one file".to_owned(),
+                "add `{part}` to the file name, or remove `{run}` and `{sequence}`",
+            ));
+        }
+        Ok(template)
+    }
+
+    /// Whether it is exactly one file.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.has(&Piece::Part)
+    }
+
+    /// As it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn base(&self) -> &std::path::Path {
+        &self.base
+    }
+
+    /// The path of a file below the base, in these partition folders.
+    pub(crate) fn render(&self, name: FileName<'_>, folders: &str) -> String {
+        let mut rendered = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => rendered.push_str(text),
+                Piece::Stream => rendered.push_str(&encode(name.stream)),
+                Piece::Run => rendered.push_str(&encode(name.run)),
+                Piece::Part => rendered.push_str(&self.part(name)),
+                Piece::Sequence => rendered.push_str(&format!("{:04}", name.sequence)),
+            }
+        }
+        if folders.is_empty() {
+            return rendered;
+        }
+        match rendered.rsplit_once('/') {
+            Some((folder, file)) => format!("{folder}/{folders}/{file}"),
+            None => format!("{folders}/{rendered}"),
+        }
+    }
+
+    /// The number of a file, with all that makes it unique and stands nowhere else in the path.
+    fn part(&self, name: FileName<'_>) -> String {
+        let mut part = format!("{:05}", name.part);
+        if !self.has(&Piece::Run) {
+            part = format!("{}-{part}", encode(name.run));
+        }
+        if !self.has(&Piece::Sequence) && name.sequence > 0 {
+            part = format!("{part}-{:04}", name.sequence);
+        }
+        part
+    }
+
+    fn has(&self, piece: &Piece) -> bool {
+        self.pieces.contains(piece)
+    }
+}
+
+fn folder_path(folder: &str) -> PathBuf {
+    match folder {
+        "" => ".".into(),
+        "/" => "/".into(),
+        folder => folder.trim_end_matches('/').into(),
+    }
+}
+
+type Wrong = (String, &'static str);
+
+fn pieces(text: &str) -> Result<Vec<Piece>, Wrong> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find('{') {
+        if open > 0 {
+            pieces.push(Piece::Text(rest[..open].to_owned()));
+        }
+        let close = rest[open..]
+            .find('}')
+            .ok_or_else(|| ("a `{` of the path is not closed".to_owned(), "add the `}`"))?;
+        let name = &rest[open + 1..open + close];
+        pieces.push(match name {
+            "stream" => Piece::Stream,
+            "run" => Piece::Run,
+            "part" => Piece::Part,
+            "sequence" => Piece::Sequence,
+            _ => {
+                return Err((
+                    format!("`{{{name}}}` is no placeholder"),
+                    "there are `{stream}`, `{run}`, `{part}` and `{sequence}`",
+                ));
+            }
+        });
+        rest = &rest[open + close + 1..];
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    Ok(pieces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    const NAME: FileName<'_> = FileName { stream: "orders", run: "r1", part: 3, sequence: 0 };
+
+    fn render(text: &str, name: FileName<'_>) -> String {
+        Template::parse(text).unwrap().render(name, "")
+    }
+
+    #[test]
+    fn a_path_without_a_part_is_one_file() {
+        let plain = Template::parse("out/a.csv").unwrap();
+        assert!(plain.is_plain());
+        assert_eq!((plain.base(), plain.render(NAME, "").as_str()), (Path::new("out"), "a.csv"));
+        let named = Template::parse("out/{stream}/x.csv").unwrap();
+        assert!(named.is_plain());
+        assert_eq!((named.base(), named.render(NAME, "").as_str()), (Path::new("out"), "orders/x.csv"));
+        assert_eq!(Template::parse("a.csv").unwrap().base(), Path::new("."));
+        assert_eq!(Template::parse("/a.csv").unwrap().base(), Path::new("/"));
+    }
+
+    #[test]
+    fn every_name_is_unique_whatever_placeholders_there_are() {
+        let second = FileName { sequence: 1, ..NAME };
+        assert_eq!(render("o/{part}.csv", NAME), "r1-00003.csv");
+        assert_eq!(render("o/{part}.csv", second), "r1-00003-0001.csv");
+        assert_eq!(render("o/{run}/{part}.csv", second), "r1/00003-0001.csv");
+        assert_eq!(render("o/{stream}-{run}-{part}-{sequence}.csv", second), "orders-r1-00003-0001.csv");
+    }
+
+    #[test]
+    fn partitions_come_before_the_file_name() {
+        let template = Template::parse("lake/{stream}/{part}.csv").unwrap();
+        assert_eq!(template.render(NAME, "day=1/x=2"), "orders/day=1/x=2/r1-00003.csv");
+    }
+
+    #[test]
+    fn a_name_never_leaves_the_folder() {
+        let name = FileName { stream: "../../etc", run: "/x", ..NAME };
+        assert_eq!(render("o/{stream}/{part}.csv", name), "%2E.%2F..%2Fetc/%2Fx-00003.csv");
+    }
+
+    #[test]
+    fn a_wrong_path_says_what_to_write() {
+        for (text, expected) in [
+            ("out/", "the path names no file (path: out/); write for example `out/{part}.parquet`"),
+            ("out/{parts}.csv", "`{parts}` is no placeholder"),
+            ("out/{part.csv", "a `{` of the path is not closed"),
+            ("out/{run}.csv", "the path needs `{part}`"),
+            ("out/{stream}/../{part}.csv", "behind a placeholder"),
+            ("out/a\n.csv", "a control character"),
+        ] {
+            let error = Template::parse(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

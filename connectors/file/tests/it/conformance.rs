@@ -1,0 +1,211 @@
+//! The promises of the contract, for the formats that differ most.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+use towpath_connector_file::CONNECTOR;
+use towpath_core::{Context, DynSink, DynSource, ErrorKind, Json, Result, WriteDisposition};
+use towpath_testkit::conformance::ErrorCase;
+use towpath_testkit::conformance::sink::SinkFixture;
+use towpath_testkit::conformance::source::SourceFixture;
+use towpath_testkit::{context, rows};
+
+use crate::support::Folder;
+
+mod csv_source {
+    towpath_testkit::source_conformance! { case = super::Seeded::new("csv", false).await }
+}
+
+mod ndjson_source {
+    towpath_testkit::source_conformance! { case = super::Seeded::new("ndjson.gz", false).await }
+}
+
+mod incremental_source {
+    towpath_testkit::source_conformance! { case = super::Seeded::new("ndjson", true).await }
+}
+
+mod parquet_source {
+    towpath_testkit::source_conformance! { case = super::Seeded::new("parquet", false).await }
+}
+
+mod csv_sink {
+    towpath_testkit::sink_conformance! { case = super::Empty::new("{stream}/{part}.csv", "csv") }
+}
+
+mod ndjson_sink {
+    towpath_testkit::sink_conformance! { case = super::Empty::new("{stream}/{part}.ndjson.zst", "ndjson") }
+}
+
+mod parquet_sink {
+    towpath_testkit::sink_conformance! { case = super::Empty::new("{stream}/{run}/{part}.parquet", "parquet") }
+}
+
+mod plain_ndjson_sink {
+    towpath_testkit::sink_conformance! { case = super::Empty::new("{stream}.ndjson", "ndjson") }
+}
+
+mod plain_csv_sink {
+    towpath_testkit::sink_conformance! { case = super::Empty::new("{stream}.csv.gz", "csv") }
+}
+
+mod plain_parquet_sink {
+    towpath_testkit::sink_conformance! { case = super::Empty::new("{stream}.parquet", "parquet") }
+}
+
+/// Files of some thousand rows in partition folders, cut small.
+struct Seeded {
+    folder: Folder,
+    rows: Vec<Json>,
+    incremental: bool,
+}
+
+impl Seeded {
+    async fn new(extension: &str, incremental: bool) -> Self {
+        let folder = Folder::new();
+        let mut all = Vec::new();
+        let format = if extension == "parquet" {
+            json!({ "format": { "type": "parquet", "row_group_rows": 500 } })
+        } else {
+            json!({})
+        };
+        for (day, count) in [(1_i64, 3_000_i64), (2, 5), (3, 1_200)] {
+            let values: Vec<Json> = (0..count)
+                .map(|row| json!([row, format!("name {row}, day {day}"), 0.5 + row as f64]))
+                .collect();
+            let batch = rows::batch("id: int64, name: string, amount: float64", &json!(values));
+            let file = format!("in/day={day}/file.{extension}");
+            folder
+                .load(&file, &format, &format!("run{day}"), WriteDisposition::Replace, &[batch])
+                .await
+                .unwrap();
+            let of_day = values
+                .into_iter()
+                .map(|row| json!({"id": row[0], "name": row[1], "amount": row[2], "day": day}));
+            all.extend(of_day);
+        }
+        Self { folder, rows: all, incremental }
+    }
+}
+
+#[async_trait]
+impl SourceFixture for Seeded {
+    async fn open(&self, cx: &Context) -> Result<Arc<dyn DynSource>> {
+        let options =
+            self.folder.options("in/*/*", &json!({ "split_size": "8KiB", "incremental": self.incremental }));
+        CONNECTOR.source_entry().unwrap().open(options, cx).await
+    }
+
+    fn rows(&self) -> Vec<Json> {
+        self.rows.clone()
+    }
+
+    fn broken(&self) -> Vec<ErrorCase> {
+        let case = |name: &str, kind, path: &str, more: Json| {
+            ErrorCase::source(name, kind, CONNECTOR, self.folder.options(path, &more), &context())
+        };
+        vec![
+            case("no such file", ErrorKind::NotFound, "none.csv", json!({})).mentions("none.csv"),
+            case("no match", ErrorKind::NotFound, "in/*.nothing", json!({})).mentions("in/*.nothing"),
+            case("a broken glob", ErrorKind::Config, "in/[a.csv", json!({})).mentions("in/[a.csv"),
+            case("an unknown option", ErrorKind::Config, "in", json!({"pth": 1})).mentions("pth"),
+            case("no split size", ErrorKind::Config, "in", json!({"split_size": 0})).mentions("split_size"),
+        ]
+    }
+
+    async fn leftovers(&self) -> Result<Vec<String>> {
+        let own = self.folder.at("in").canonicalize().unwrap();
+        let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return Ok(Vec::new()) };
+        let targets = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        Ok(targets
+            .filter(|target| target.starts_with(&own))
+            .map(|target| target.display().to_string())
+            .collect())
+    }
+}
+
+/// An empty folder.
+struct Empty {
+    folder: Folder,
+    path: &'static str,
+    format: &'static str,
+}
+
+impl Empty {
+    fn new(path: &'static str, format: &'static str) -> Self {
+        Self { folder: Folder::new(), path, format }
+    }
+
+    fn files_of(&self, stream: &str) -> Vec<String> {
+        let of_stream = |file: &String| {
+            file.starts_with(&format!("{stream}/")) || file.starts_with(&format!("{stream}."))
+        };
+        self.folder.files("out").into_iter().filter(of_stream).collect()
+    }
+}
+
+#[async_trait]
+impl SinkFixture for Empty {
+    async fn open(&self, cx: &Context, _: &str) -> Result<Arc<dyn DynSink>> {
+        let options = self.folder.options(&format!("out/{}", self.path), &json!({}));
+        CONNECTOR.sink_entry().unwrap().open(options, cx).await
+    }
+
+    async fn rows(&self, stream: &str) -> Result<Vec<Json>> {
+        let mut found = Vec::new();
+        for file in self.files_of(stream) {
+            found.extend(
+                self.folder.read(&format!("out/{file}"), &json!({ "hive_partitions": false })).await?,
+            );
+        }
+        Ok(found)
+    }
+
+    fn broken(&self) -> Vec<ErrorCase> {
+        self.folder.write("a_file", "x");
+        let case = |name: &str, kind, path: &str, more: Json| {
+            ErrorCase::sink(name, kind, CONNECTOR, self.folder.options(path, &more), &context())
+        };
+        vec![
+            case("no file name", ErrorKind::Config, "out/", json!({})).mentions("{part}"),
+            case("no such placeholder", ErrorKind::Config, "out/{day}.csv", json!({})).mentions("{day}"),
+            case("no format", ErrorKind::Config, "out/a", json!({})).mentions("format"),
+            case("below a file", ErrorKind::Config, "a_file/b.csv", json!({})).mentions("a_file"),
+            case("partitions of one file", ErrorKind::Config, "out/a.csv", json!({"partition_by": ["id"]}))
+                .mentions("a/{part}.csv"),
+            case(
+                "no such partition",
+                ErrorKind::SchemaMismatch,
+                "out/{part}.csv",
+                json!({"partition_by": ["day"]}),
+            )
+            .mentions("day"),
+        ]
+    }
+
+    async fn leftovers(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        staged(&self.folder.at("out"), &mut found);
+        Ok(found)
+    }
+
+    fn reads_back(&self, field: &arrow_schema::Field, value: Json) -> Json {
+        crate::support::as_read_back(self.format, field.data_type(), value)
+    }
+}
+
+/// Files that are staged, or were left by a check or a half-written manifest.
+fn staged(folder: &std::path::Path, found: &mut Vec<String>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.map(|entry| entry.unwrap()) {
+        let path = entry.path();
+        if path.is_dir() {
+            staged(&path, found);
+        } else {
+            let text = path.display().to_string();
+            if text.contains("/staged/") || text.contains(".towpath-check") || text.ends_with(".new") {
+                found.push(text);
+            }
+        }
+    }
+}

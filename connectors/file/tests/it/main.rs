@@ -1,0 +1,7 @@
+//! Files, read and written for real.
+
+mod conformance;
+mod sink;
+mod source;
+mod support;
+mod trouble;
