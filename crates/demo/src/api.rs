@@ -1,6 +1,6 @@
 //! What the servers answer to which request, and after how long.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -58,8 +58,10 @@ pub(crate) struct Apis {
 
 #[derive(Default)]
 struct Memory {
-    /// How often each thing was asked for and not refused.
-    attempts: HashMap<String, u32>,
+    /// What was asked for and not refused.
+    asked: HashSet<String>,
+    /// What was given. It may be asked for again, when a client reads ahead and has to throw that away.
+    given: HashSet<String>,
     /// When the last requests for weather came.
     recent: VecDeque<Instant>,
     served: Served,
@@ -97,7 +99,7 @@ impl Apis {
             api.fail_by_chance(&target, &mut reply);
         }
         reply.after = api.latency(&target);
-        self.memory().count(&reply);
+        self.memory().count(target, &reply);
         reply
     }
 
@@ -194,19 +196,20 @@ impl Memory {
     }
 
     fn is_first(&mut self, target: &str) -> bool {
-        let attempts = self.attempts.entry(target.to_owned()).or_default();
-        *attempts += 1;
-        *attempts == 1
+        self.asked.insert(target.to_owned())
     }
 
-    fn count(&mut self, reply: &Reply) {
-        let served = &mut self.served;
-        if reply.status.is_success() && !reply.breaks {
-            served.answered += 1;
-        } else {
-            served.failed += 1;
+    fn count(&mut self, target: String, reply: &Reply) {
+        let is_given = reply.status.is_success() && !reply.breaks;
+        if !self.given.contains(&target) {
+            self.served.one_after_the_other += reply.after;
         }
-        served.one_after_the_other += reply.after;
+        if is_given {
+            self.served.answered += 1;
+            self.given.insert(target);
+        } else {
+            self.served.failed += 1;
+        }
     }
 }
 

@@ -49,8 +49,8 @@ pub struct Served {
     pub refused: u64,
     /// Failures: errors of the server, and connections that broke.
     pub failed: u64,
-    /// How long all answers but refusals took, each counted by itself: what a client would have waited for that asks for
-    /// one thing after the other.
+    /// How long a client would have waited that asks for one thing after the other: the time of every answer, refusals
+    /// and what was asked for again left out.
     pub one_after_the_other: Duration,
 }
 

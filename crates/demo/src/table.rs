@@ -95,7 +95,8 @@ impl Column {
                 json.push_str(value);
                 json.push('"');
             }
-            Kind::Fraction if !value.contains('.') => {
+            // A fraction stays one where it happens to be whole.
+            Kind::Fraction if value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 json.push_str(value);
                 json.push_str(".0");
             }
@@ -116,10 +117,10 @@ mod tests {
 
     #[test]
     fn rows_become_json_objects_with_the_types_of_their_columns() {
-        let table = table("origin,temp,hour\nEWR,39,1\nNA,NA,NA\nJFK,39.02,23");
+        let table = table("origin,temp,hour\nEWR,39,1\nNA,NA,NA\nJFK,-1e-04,23");
         assert_eq!(
             table.json([0, 1, 2]),
-            r#"[{"origin":"EWR","temp":39.0,"hour":1},{"origin":null,"temp":null,"hour":null},{"origin":"JFK","temp":39.02,"hour":23}]"#
+            r#"[{"origin":"EWR","temp":39.0,"hour":1},{"origin":null,"temp":null,"hour":null},{"origin":"JFK","temp":-1e-04,"hour":23}]"#
         );
     }
 
