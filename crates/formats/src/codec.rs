@@ -224,3 +224,17 @@ impl std::fmt::Debug for Decompressor {
         f.debug_struct("Decompressor").field("compression", &self.compression).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(
+    test,
+    feature = "csv",
+    feature = "json",
+    feature = "gzip",
+    feature = "zlib",
+    feature = "zstd",
+    feature = "bzip2",
+    feature = "xz",
+    feature = "brotli",
+    feature = "lz4"
+))]
+mod tests;

@@ -96,7 +96,12 @@ impl Reader {
 
     /// Cuts an input into pieces of about this many bytes, on record boundaries, as far as its format allows. A
     /// compressed or small one is one piece.
-    pub fn pieces(&self, cx: &Context, input: Arc<dyn Input>, target: u64) -> BoxStream<'static, Result<Piece>> {
+    pub fn pieces(
+        &self,
+        cx: &Context,
+        input: Arc<dyn Input>,
+        target: u64,
+    ) -> BoxStream<'static, Result<Piece>> {
         match &self.format {
             #[cfg(any(feature = "csv", feature = "json"))]
             Format::Text(reader) => reader.pieces(cx, input, target),
@@ -149,15 +154,26 @@ impl Reader {
     }
 }
 
+#[cfg(all(test, any(feature = "csv", feature = "json")))]
+impl Reader {
+    pub(crate) fn into_text(self) -> text::Reader {
+        match self.format {
+            Format::Text(reader) => reader,
+            Format::Columnar(kind) => panic!("{kind:?} is no text"),
+        }
+    }
+}
+
 impl ReadFormat {
     fn of_content_type(content_type: &str) -> Option<Self> {
         let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         Some(match media_type.as_str() {
             "text/csv" | "application/csv" => Self::Csv(CsvRead::default()),
             "text/tab-separated-values" => Self::Tsv(CsvRead::default()),
-            "application/x-ndjson" | "application/ndjson" | "application/jsonl" | "application/x-jsonlines" => {
-                Self::Ndjson
-            }
+            "application/x-ndjson"
+            | "application/ndjson"
+            | "application/jsonl"
+            | "application/x-jsonlines" => Self::Ndjson,
             "application/vnd.apache.parquet" => Self::Parquet,
             "application/vnd.apache.arrow.file" | "application/vnd.apache.arrow.stream" => Self::Arrow,
             "application/avro" | "avro/binary" => Self::Avro,
@@ -186,7 +202,12 @@ impl ReadFormat {
 }
 
 #[cfg(feature = "csv")]
-fn csv_reader(csv: CsvRead, delimiter: char, compression: Compression, options: &ReadOptions) -> Result<Format> {
+fn csv_reader(
+    csv: CsvRead,
+    delimiter: char,
+    compression: Compression,
+    options: &ReadOptions,
+) -> Result<Format> {
     let kind = text::Kind::csv(csv, delimiter)?;
     Ok(Format::Text(text::Reader::new(kind, compression, options)))
 }
@@ -212,8 +233,62 @@ fn json_reader(_: Option<JsonRead>, _: Compression, _: &ReadOptions) -> Result<F
 
 fn columnar_format(kind: Columnar, compression: Compression) -> Result<Format> {
     if compression == Compression::None {
+        kind.available()?;
         return Ok(Format::Columnar(kind));
     }
-    Err(Error::unsupported(format!("{kind:?} is read from any place of a file, so it cannot be inside {}", compression.name()))
-        .help("its own compression is within the file; set `compression: none` if the name misleads"))
+    Err(Error::unsupported(format!(
+        "{kind:?} is read from any place of a file, so it cannot be inside {}",
+        compression.name()
+    ))
+    .help("its own compression is within the file; set `compression: none` if the name misleads"))
+}
+
+#[cfg(all(test, feature = "csv", feature = "json"))]
+mod tests {
+    use super::*;
+
+    fn kind(name: &str, content_type: Option<&str>) -> String {
+        match Reader::new(ReadOptions::default(), name, content_type, None).unwrap().format {
+            Format::Text(reader) => reader.kind().to_owned(),
+            Format::Columnar(kind) => format!("{kind:?}"),
+        }
+    }
+
+    #[test]
+    fn the_format_is_told_by_content_type_or_name() {
+        for (name, content_type, expected) in [
+            ("in/a.CSV", None, "csv"),
+            ("a.b.tsv.gz", None, "csv"),
+            ("a.jsonl.zst", None, "ndjson"),
+            ("https://x.example/data.json?page=3.csv", None, "json"),
+            ("https://x.example/data", Some("application/json; charset=utf-8"), "json"),
+            ("https://x.example/data", Some("application/vnd.api+json"), "json"),
+            ("https://x.example/data", Some("text/csv"), "csv"),
+            ("https://x.example/data.ndjson", Some("application/octet-stream"), "ndjson"),
+        ] {
+            assert_eq!(kind(name, content_type), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_format_that_cannot_be_told_is_asked_for() {
+        for name in ["data", "data.gz", "data.txt"] {
+            let error = Reader::new(ReadOptions::default(), name, None, None).unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "the format cannot be told from the name (input: {name}); set `format` to csv, tsv, ndjson, json, \
+                     parquet, arrow or avro"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_path_to_the_records_fails_before_anything_is_read() {
+        let format = Some(ReadFormat::Json(JsonRead { records: Some("data[".to_owned()) }));
+        let options = ReadOptions { format, ..ReadOptions::default() };
+        let error = Reader::new(options, "a", None, None).unwrap_err().to_string();
+        assert!(error.starts_with("`data[` is not a JSONPath"), "{error}");
+    }
 }

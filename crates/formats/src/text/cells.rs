@@ -25,7 +25,10 @@ impl Cell {
         Self::new(start, end, QUOTED | REWRITTEN)
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "no block comes near 1 GiB, as no record is longer than 256 MiB")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "no block comes near 1 GiB, as no record is longer than 256 MiB"
+    )]
     fn new(start: usize, end: usize, flags: u32) -> Self {
         Self { start: start as u32, length_and_flags: (end - start) as u32 | flags }
     }

@@ -50,5 +50,8 @@ impl Known {
 /// Whether all columns of the second schema are in the first as they are. Nearly always they are.
 fn holds(known: &Schema, met: &Schema) -> bool {
     known.fields() == met.fields()
-        || met.fields().iter().all(|field| known.fields().find(field.name()).is_some_and(|(_, known)| known == field))
+        || met
+            .fields()
+            .iter()
+            .all(|field| known.fields().find(field.name()).is_some_and(|(_, known)| known == field))
 }

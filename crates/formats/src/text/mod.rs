@@ -14,10 +14,12 @@ mod frame;
 pub(crate) mod json;
 mod known;
 mod pieces;
+#[cfg(all(test, feature = "csv", feature = "json"))]
+mod properties;
 mod scalars;
 mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod value;
 
 use std::collections::VecDeque;
@@ -109,6 +111,23 @@ impl Reader {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn kind(&self) -> &'static str {
+        match &self.kind {
+            #[cfg(feature = "csv")]
+            Kind::Csv(..) => "csv",
+            #[cfg(feature = "json")]
+            Kind::Ndjson => "ndjson",
+            #[cfg(feature = "json")]
+            Kind::Json(_) => "json",
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
+    }
+
     fn encoding(&self) -> Encoding {
         match &self.kind {
             #[cfg(feature = "csv")]
@@ -126,7 +145,9 @@ impl Reader {
                 Box::new(csv::Csv::new(name.into(), options.clone(), *dialect, declared))
             }
             #[cfg(feature = "json")]
-            Kind::Ndjson => Box::new(json::Lines { decoder: json::LineDecoder { name: name.into(), declared } }),
+            Kind::Ndjson => {
+                Box::new(json::Lines { decoder: json::LineDecoder { name: name.into(), declared } })
+            }
             #[cfg(feature = "json")]
             Kind::Json(path) => Box::new(json::Document::new(name.into(), declared, path.clone(), records)),
         }
@@ -180,7 +201,9 @@ impl Reader {
     ) -> BatchStream {
         let from = match from {
             Position::End => return stream::empty().boxed(),
-            Position::Start => Ok((piece.start > 0).then(|| Point { offset: piece.start, line: piece.line, ..Point::START })),
+            Position::Start => {
+                Ok((piece.start > 0).then(|| Point { offset: piece.start, line: piece.line, ..Point::START }))
+            }
             Position::At(position) => Point::of(position).map(Some),
         };
         let (reader, cx, end) = (self.clone(), cx.clone(), piece.end);
@@ -371,6 +394,7 @@ fn batch(known: &Known, block: &Block, decoder: &dyn Decode, wanted: Option<&[St
 }
 
 fn truncated(what: &str, rows: u64) -> Error {
-    Error::data(format!("it ends in the middle of {what} after {rows} rows"))
+    let plural = if rows == 1 { "" } else { "s" };
+    Error::data(format!("it ends in the middle of {what} after {rows} row{plural}"))
         .help("get the whole file, or set `keep_truncated: true` to keep the rows before the end")
 }

@@ -97,7 +97,8 @@ fn at_newlines(input: Arc<dyn Input>, size: u64, target: u64) -> BoxStream<'stat
             let Some(start) = start else { return Ok(None) };
             let line = u64::from(start == 0);
             let cut = start + target;
-            let end = if cut + target / 2 < size { behind_newline(&*input, cut - 1, size).await? } else { size };
+            let end =
+                if cut + target / 2 < size { behind_newline(&*input, cut - 1, size).await? } else { size };
             if end >= size {
                 let last = Piece { start, end: None, line, bytes: Some(size - start) };
                 return Ok(Some((last, None)));

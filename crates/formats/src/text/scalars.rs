@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use arrow::array::timezone::Tz;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BooleanArray, PrimitiveArray, StringArray,
     StringBuilder,
 };
 use arrow::array::{BooleanBufferBuilder, NullBufferBuilder};
-use arrow::array::timezone::Tz;
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
     Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, Float32Type, Float64Type, Int8Type,
     Int16Type, Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_schema::{DataType, TimeUnit};
 use towpath_core::{ColumnType, Error, Result};
@@ -103,7 +103,9 @@ fn timestamps(
     let zone: Option<Tz> = zone
         .map(|zone| {
             zone.parse().map_err(|_| {
-                Error::config(format!("`{zone}` is not a time zone; write for example UTC, +02:00 or Europe/Berlin"))
+                Error::config(format!(
+                    "`{zone}` is not a time zone; write for example UTC, +02:00 or Europe/Berlin"
+                ))
             })
         })
         .transpose()?;

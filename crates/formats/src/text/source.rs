@@ -54,7 +54,6 @@ impl Source {
         self
     }
 
-
     /// Whether text is nothing but the bytes that are given.
     pub(crate) fn is_plain(&self) -> bool {
         self.decompressor.is_none() && self.decoder.is_none()

@@ -44,11 +44,17 @@ pub(crate) fn json(records: Option<&str>) -> Reader {
 
 /// Options with declared columns.
 pub(crate) fn declared(columns: &[(&str, &str)]) -> ReadOptions {
-    let columns = columns.iter().map(|(name, column_type)| ((*name).to_owned(), column_type.parse().unwrap()));
+    let columns =
+        columns.iter().map(|(name, column_type)| ((*name).to_owned(), column_type.parse().unwrap()));
     ReadOptions { columns: Columns(columns.collect()), ..ReadOptions::default() }
 }
 
-pub(crate) async fn batches(reader: &Reader, input: &Arc<dyn Input>, piece: &Piece, from: &Position) -> Result<Vec<Batch>> {
+pub(crate) async fn batches(
+    reader: &Reader,
+    input: &Arc<dyn Input>,
+    piece: &Piece,
+    from: &Position,
+) -> Result<Vec<Batch>> {
     reader.read(&context(), input.clone(), piece, from, None).try_collect().await
 }
 

@@ -1,7 +1,9 @@
 //! Single values from text, exactly or not at all.
 
 use arrow::array::timezone::Tz;
-use arrow::compute::kernels::cast_utils::{Parser, parse_decimal, string_to_datetime, string_to_time_nanoseconds};
+use arrow::compute::kernels::cast_utils::{
+    Parser, parse_decimal, string_to_datetime, string_to_time_nanoseconds,
+};
 use arrow::datatypes::{Date32Type, Decimal256Type, i256};
 use arrow_schema::{DataType, TimeUnit};
 use chrono::{DateTime, TimeZone, Utc};

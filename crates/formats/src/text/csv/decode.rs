@@ -63,7 +63,13 @@ pub(crate) fn decode(bytes: &[u8], layout: &Layout, target: Target<'_>, place: &
 }
 
 /// The types of a block's columns, no narrower than these.
-pub(crate) fn infer(bytes: &[u8], layout: &Layout, declared: &Columns, types: &mut [DataType], max_rows: usize) -> usize {
+pub(crate) fn infer(
+    bytes: &[u8],
+    layout: &Layout,
+    declared: &Columns,
+    types: &mut [DataType],
+    max_rows: usize,
+) -> usize {
     let (text, _) = readable(bytes);
     let width = layout.names.len();
     let mut records = split(&text, layout.dialect, width, layout.options.allow_short_rows);
@@ -121,7 +127,8 @@ impl Decoder<'_> {
             let row = self.records.rows.partition_point(|span| span.end <= *at);
             if let Some(span) = self.records.rows.get(row).filter(|span| span.start <= *at) {
                 let byte = self.bytes[*at];
-                let reason = format!("invalid UTF-8 (byte {byte:#04x}); set `encoding` if the file has another one");
+                let reason =
+                    format!("invalid UTF-8 (byte {byte:#04x}); set `encoding` if the file has another one");
                 let rejected = self.rejected(*span, reason);
                 self.bad.entry(row).or_insert(rejected);
             }
@@ -138,7 +145,8 @@ impl Decoder<'_> {
         if let Some(declared) = self.target.declared.get(name) {
             return self.declared(&cells, name, declared);
         }
-        let known = self.target.known.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
+        let known =
+            self.target.known.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
         if known != DataType::Null
             && let Some(array) = inferred(&cells, &known)?
         {
@@ -170,7 +178,8 @@ impl Decoder<'_> {
 
     fn finish(self, mut rows: RecordBatch) -> Result<Decoded> {
         if !self.bad.is_empty() {
-            let good: BooleanArray = (0..rows.num_rows()).map(|row| Some(!self.bad.contains_key(&row))).collect();
+            let good: BooleanArray =
+                (0..rows.num_rows()).map(|row| Some(!self.bad.contains_key(&row))).collect();
             rows = filter_record_batch(&rows, &good)?;
         }
         let expected = self.layout.names.len();
@@ -181,7 +190,11 @@ impl Decoder<'_> {
         let mut rejected: Vec<_> = ragged.collect();
         rejected.extend(self.bad.into_iter().map(|(row, rejected)| (self.records.rows[row].start, rejected)));
         rejected.sort_by_key(|(start, _)| *start);
-        Ok(Decoded { rows, rejected: rejected.into_iter().map(|(_, rejected)| rejected).collect(), ends: false })
+        Ok(Decoded {
+            rows,
+            rejected: rejected.into_iter().map(|(_, rejected)| rejected).collect(),
+            ends: false,
+        })
     }
 }
 

@@ -22,7 +22,10 @@ impl Dialect {
         let mut quotes = options.quote.chars();
         let quote = quotes.next().map(|quote| byte("quote", quote)).transpose()?;
         if quotes.next().is_some() {
-            return Err(Error::config(format!("`quote` must be one character or none, not `{}`", options.quote)));
+            return Err(Error::config(format!(
+                "`quote` must be one character or none, not `{}`",
+                options.quote
+            )));
         }
         let escape = options.escape.map(|escape| byte("escape", escape)).transpose()?;
         let comment = options.comment.map(|comment| byte("comment", comment)).transpose()?;

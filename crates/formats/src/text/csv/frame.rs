@@ -27,7 +27,12 @@ pub(crate) struct CsvDecoder {
 }
 
 impl Csv {
-    pub(crate) fn new(name: Arc<str>, options: Arc<CsvRead>, dialect: Dialect, declared: Arc<Columns>) -> Self {
+    pub(crate) fn new(
+        name: Arc<str>,
+        options: Arc<CsvRead>,
+        dialect: Dialect,
+        declared: Arc<Columns>,
+    ) -> Self {
         let layout = Layout { options, dialect, names: Arc::new([]) };
         Self { scanner: Scanner::new(dialect), decoder: CsvDecoder { name, declared, layout } }
     }
@@ -79,7 +84,8 @@ impl Decode for CsvDecoder {
         };
         let mut types: Vec<_> = self.layout.names.iter().map(of).collect();
         let rows = infer(&block.text, &self.layout, &self.declared, &mut types, max_rows);
-        let fields = self.layout.names.iter().zip(types).map(|(name, data_type)| Field::new(name, data_type, true));
+        let fields =
+            self.layout.names.iter().zip(types).map(|(name, data_type)| Field::new(name, data_type, true));
         Ok((Schema::new(fields.collect::<Vec<_>>()), rows))
     }
 

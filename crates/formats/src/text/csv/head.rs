@@ -72,17 +72,19 @@ fn first_line(bytes: &[u8], mut at: usize, at_end: bool, dialect: Dialect) -> Op
 
 /// A column without a name gets its number, as if there were no header.
 fn named(cells: Vec<String>) -> Vec<String> {
-    let names = cells.into_iter().enumerate().map(|(index, name)| {
-        if name.is_empty() { format!("column_{}", index + 1) } else { name }
-    });
+    let names = cells
+        .into_iter()
+        .enumerate()
+        .map(|(index, name)| if name.is_empty() { format!("column_{}", index + 1) } else { name });
     names.collect()
 }
 
 fn check(names: &[String], declared: &Columns) -> Result<()> {
     for (index, name) in names.iter().enumerate() {
         if names[..index].contains(name) {
-            return Err(Error::data(format!("the header names the column `{name}` twice"))
-                .help("rename one of them, or set `header: false` and `skip_lines: 1` to number the columns"));
+            return Err(Error::data(format!("the header names the column `{name}` twice")).help(
+                "rename one of them, or set `header: false` and `skip_lines: 1` to number the columns",
+            ));
         }
     }
     for (name, _) in &declared.0 {
@@ -149,6 +151,9 @@ mod tests {
         );
         let declared = Columns(vec![("prise".to_owned(), "int64".parse().unwrap())]);
         let error = of("id,price\n", &CsvRead::default(), &declared).unwrap_err();
-        assert_eq!(error.to_string(), "the header has no column `prise`, which is declared (header: id, price)");
+        assert_eq!(
+            error.to_string(),
+            "the header has no column `prise`, which is declared (header: id, price)"
+        );
     }
 }

@@ -179,7 +179,8 @@ mod tests {
 
     fn rows(text: &str, width: usize, options: &CsvRead) -> Vec<Vec<String>> {
         let records = split(text, Dialect::new(options, ',').unwrap(), width, options.allow_short_rows);
-        let cells: Vec<_> = records.cells.iter().map(|cell| cell.text(text, &records.scratch).0.to_owned()).collect();
+        let cells: Vec<_> =
+            records.cells.iter().map(|cell| cell.text(text, &records.scratch).0.to_owned()).collect();
         assert_eq!(cells.len(), records.rows.len() * width);
         cells.chunks(width).map(<[String]>::to_vec).collect()
     }

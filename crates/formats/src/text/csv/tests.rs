@@ -96,7 +96,8 @@ async fn a_bad_row_names_file_line_column_and_value() {
 
 #[tokio::test]
 async fn bytes_that_are_no_utf_8_are_rejected_with_their_row_only() {
-    let (rows, rejected) = read(&csv(|_| ()), b"a,b\nx,1\ncaf\xE9,2\ny,3\n".as_slice().to_vec()).await.unwrap();
+    let (rows, rejected) =
+        read(&csv(|_| ()), b"a,b\nx,1\ncaf\xE9,2\ny,3\n".as_slice().to_vec()).await.unwrap();
     assert_eq!(rows.num_rows(), 2);
     assert_eq!(
         messages(&rejected),
@@ -129,12 +130,32 @@ async fn a_file_with_its_columns_in_another_order_is_read_by_name() {
 async fn each_option_changes_what_is_read() {
     type Case<'a> = (&'a str, Box<dyn FnOnce(&mut CsvRead)>, Json, Json);
     let cases: Vec<Case<'_>> = vec![
-        ("a;b\n1;2\n", Box::new(|csv| csv.delimiter = Some(';')), json!({"a;b": "1;2"}), json!({"a": 1, "b": 2})),
-        ("a,b\n'1,2',3\n", Box::new(|csv| csv.quote = "'".to_owned()), json!(null), json!({"a": "1,2", "b": 3})),
+        (
+            "a;b\n1;2\n",
+            Box::new(|csv| csv.delimiter = Some(';')),
+            json!({"a;b": "1;2"}),
+            json!({"a": 1, "b": 2}),
+        ),
+        (
+            "a,b\n'1,2',3\n",
+            Box::new(|csv| csv.quote = "'".to_owned()),
+            json!(null),
+            json!({"a": "1,2", "b": 3}),
+        ),
         ("a\n\"1\"\n", Box::new(|csv| csv.quote = String::new()), json!({"a": 1}), json!({"a": "\"1\""})),
-        ("a\n\"x\\\"y\"\n", Box::new(|csv| csv.escape = Some('\\')), json!({"a": "x\\y\""}), json!({"a": "x\"y"})),
+        (
+            "a\n\"x\\\"y\"\n",
+            Box::new(|csv| csv.escape = Some('\\')),
+            json!({"a": "x\\y\""}),
+            json!({"a": "x\"y"}),
+        ),
         ("1,2\n", Box::new(|csv| csv.header = false), json!(null), json!({"column_1": 1, "column_2": 2})),
-        ("a\nNA\n", Box::new(|csv| csv.null_values = vec!["NA".to_owned()]), json!({"a": "NA"}), json!({"a": null})),
+        (
+            "a\nNA\n",
+            Box::new(|csv| csv.null_values = vec!["NA".to_owned()]),
+            json!({"a": "NA"}),
+            json!({"a": null}),
+        ),
         ("x\na\n1\n", Box::new(|csv| csv.skip_lines = 1), json!({"x": "a"}), json!({"a": 1})),
         ("a\n#1\n2\n", Box::new(|csv| csv.comment = Some('#')), json!({"a": "#1"}), json!({"a": 2})),
         ("a,b\n1\n", Box::new(|csv| csv.allow_short_rows = true), json!(null), json!({"a": 1, "b": null})),
@@ -153,7 +174,8 @@ async fn other_encodings_become_utf_8_and_can_be_resumed() {
     let expected = [json!({"name": "café", "n": 1}), json!({"name": "naïve", "n": 2})];
     let latin: Vec<u8> = text.chars().map(|c| u8::try_from(u32::from(c)).unwrap()).collect();
     let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let big: Vec<u8> = std::iter::once(0xFEFF).chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
+    let big: Vec<u8> =
+        std::iter::once(0xFEFF).chain(text.encode_utf16()).flat_map(u16::to_be_bytes).collect();
     for (bytes, encoding) in [
         (latin, Encoding::Latin1),
         (little, Encoding::Utf16),

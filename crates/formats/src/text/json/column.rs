@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int64Array, ListArray, MapArray,
-    NullArray, NullBufferBuilder, StringArray,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, Float64Array, Int64Array, ListArray,
+    MapArray, NullArray, NullBufferBuilder, StringArray,
 };
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{Float64Type, Int64Type};
@@ -385,7 +385,11 @@ enum Mismatch<'a> {
 
 fn number_type(number: &str) -> DataType {
     if number.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
-        return if value::float(number, Accept::Lenient).is_some() { DataType::Float64 } else { DataType::Utf8 };
+        return if value::float(number, Accept::Lenient).is_some() {
+            DataType::Float64
+        } else {
+            DataType::Utf8
+        };
     }
     if value::integer::<i64>(number, Accept::Lenient).is_some() {
         DataType::Int64

@@ -7,8 +7,8 @@ use towpath_core::{Error, Rejected, Result};
 use super::column::no_object;
 use super::fields::{Fault, FieldSet, Unfit};
 use super::scan::{Cursor, Syntax};
-use crate::text::block::{Decoded, Place, readable};
 use crate::Columns;
+use crate::text::block::{Decoded, Place, readable};
 
 /// How records stand in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,16 @@ pub(crate) fn decode(bytes: &[u8], layout: Layout, target: Target<'_>, place: &P
     let is_wanted = |name: &str| target.wanted.is_none_or(|wanted| wanted.iter().any(|known| known == name));
     let fields = target.known.fields().iter().filter(|field| is_wanted(field.name())).cloned().collect();
     let fields = FieldSet::new(&fields, |name| target.declared.get(name).is_some())?.open(target.wanted);
-    let mut decoder = Decoder { bytes, text: &text, invalid: &invalid, place, fields, rows: 0, seen: 0, rejected: Vec::new() };
+    let mut decoder = Decoder {
+        bytes,
+        text: &text,
+        invalid: &invalid,
+        place,
+        fields,
+        rows: 0,
+        seen: 0,
+        rejected: Vec::new(),
+    };
     match layout {
         Layout::Lines => decoder.lines()?,
         Layout::Elements => decoder.elements()?,
@@ -139,8 +148,11 @@ impl Decoder<'_> {
     fn broken(&self, syntax: Syntax) -> Error {
         let (line, column) = self.place.line_and_column(&self.bytes[..syntax.at.min(self.bytes.len())]);
         let found = found(&self.text[syntax.at.min(self.text.len())..]);
-        Error::data(format!("invalid JSON at line {line}, column {column}: expected {}, {found}", syntax.expected))
-            .detail("input", &self.place.name)
+        Error::data(format!(
+            "invalid JSON at line {line}, column {column}: expected {}, {found}",
+            syntax.expected
+        ))
+        .detail("input", &self.place.name)
     }
 
     fn unfit(&self, unfit: Unfit, start: usize) -> Rejected {

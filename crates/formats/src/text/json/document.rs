@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::Schema;
-use towpath_core::Result;
+use towpath_core::{Error, Result};
 
 use super::decode::{Layout, Target, decode};
 use super::lines::mark;
@@ -114,6 +114,9 @@ impl Framer for Document {
             return Ok(None);
         }
         refuse_other_formats(body, &self.decoder.name)?;
+        if body.trim_ascii().is_empty() {
+            return Err(Error::data("the body is empty, not JSON"));
+        }
         let Some(names) = &self.names else { return Ok(self.whole(mark)) };
         // A character may be cut at the end of the text so far.
         let valid = match std::str::from_utf8(body) {
@@ -126,7 +129,9 @@ impl Framer for Document {
             Ok(None) => Ok(self.whole(mark)),
             Err(_) if at_end => Ok(self.whole(mark)),
             // A mistake near the end may be nothing but a word or a number that is not all there.
-            Err(syntax) if syntax.at + 64 < valid.len() => Err(syntax_error(valid, syntax, &self.decoder.name)),
+            Err(syntax) if syntax.at + 64 < valid.len() => {
+                Err(syntax_error(valid, syntax, &self.decoder.name))
+            }
             Err(_) if text.len() > MAX_HEAD => {
                 Err(nothing_there(valid, &self.decoder.path.to_string(), &self.decoder.name))
             }

@@ -49,8 +49,13 @@ pub(crate) struct FieldSet {
 impl FieldSet {
     /// Empty columns of these types.
     pub(crate) fn new(fields: &Fields, declared: impl Fn(&str) -> bool) -> Result<Self> {
-        let mut set =
-            Self { names: Vec::new(), columns: Vec::new(), index: HashMap::new(), closed: false, wanted: None };
+        let mut set = Self {
+            names: Vec::new(),
+            columns: Vec::new(),
+            index: HashMap::new(),
+            closed: false,
+            wanted: None,
+        };
         for field in fields {
             let column = Column::new(field.data_type(), declared(field.name()))
                 .map_err(|error| error.detail("column", field.name()))?;

@@ -70,7 +70,8 @@ impl Decode for LineDecoder {
 
     fn infer(&self, block: &Block, known: &Schema, max_rows: usize) -> Result<(Schema, usize)> {
         let mut newlines = memchr::memchr_iter(b'\n', &block.text);
-        let end = max_rows.checked_sub(1).and_then(|last| newlines.nth(last)).map_or(block.text.len(), |at| at + 1);
+        let end =
+            max_rows.checked_sub(1).and_then(|last| newlines.nth(last)).map_or(block.text.len(), |at| at + 1);
         let sample = Block { text: block.text.slice(..end), ..block.clone() };
         let rows = self.decode(&sample, known, None)?.rows;
         Ok((rows.schema().as_ref().clone(), rows.num_rows()))
@@ -85,4 +86,3 @@ impl Decode for LineDecoder {
 pub(crate) fn mark(text: &[u8]) -> usize {
     if text.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 }
 }
-

@@ -134,8 +134,11 @@ pub(crate) fn syntax_error(text: &str, syntax: Syntax, name: &str) -> Error {
     let column = String::from_utf8_lossy(&before[begin..]).chars().count() + 1;
     let found = text[at..].chars().next();
     let found = found.map_or("it ends there".to_owned(), |found| format!("found `{found}`"));
-    Error::data(format!("invalid JSON at line {line}, column {column}: expected {}, {found}", syntax.expected))
-        .detail("input", name)
+    Error::data(format!(
+        "invalid JSON at line {line}, column {column}: expected {}, {found}",
+        syntax.expected
+    ))
+    .detail("input", name)
 }
 
 fn find_records(text: &str, steps: &[super::path::Step], path: &str, name: &str) -> Result<Range<usize>> {

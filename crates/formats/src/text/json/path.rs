@@ -174,7 +174,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const BODY: &str = r#"{"meta": {"next": "abc", "total": 3, "a b": true}, "data": [{"id": 1}, {"id": 2}], "none": null}"#;
+    const BODY: &str =
+        r#"{"meta": {"next": "abc", "total": 3, "a b": true}, "data": [{"id": 1}, {"id": 2}], "none": null}"#;
 
     #[test]
     fn simple_and_other_paths_find_the_same_values() {

@@ -281,7 +281,12 @@ mod tests {
     #[test]
     fn what_is_json_is_skipped_and_what_is_not_is_refused_where_it_shows() {
         for text in [
-            "{}", "[]", " [1, -2.5e+3 , 0, \"a\\\"b\", {\"a\": [true, false, null]}] ", "\"\\u00e9\"", "0", "-0.5",
+            "{}",
+            "[]",
+            " [1, -2.5e+3 , 0, \"a\\\"b\", {\"a\": [true, false, null]}] ",
+            "\"\\u00e9\"",
+            "0",
+            "-0.5",
         ] {
             let mut cursor = Cursor::new(text);
             assert!(cursor.skip().and_then(|_| cursor.end()).is_ok(), "{text}");
