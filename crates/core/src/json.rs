@@ -1,6 +1,7 @@
 //! Single values as JSON, for cursors, dead letters and previews. Bulk conversion belongs to the formats.
 
 use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
 use arrow::datatypes::{Float16Type, Float32Type, Float64Type, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::DataType;
@@ -40,6 +41,10 @@ pub fn json_value(array: &dyn Array, row: usize) -> Result<Json> {
         DataType::List(_) => items(&array.as_list::<i32>().value(row))?,
         DataType::LargeList(_) => items(&array.as_list::<i64>().value(row))?,
         DataType::FixedSizeList(..) => items(&array.as_fixed_size_list().value(row))?,
+        DataType::ListView(_) => items(&array.as_list_view::<i32>().value(row))?,
+        DataType::LargeListView(_) => items(&array.as_list_view::<i64>().value(row))?,
+        DataType::Dictionary(_, value) => plain(array, row, value)?,
+        DataType::RunEndEncoded(_, value) => plain(array, row, value.data_type())?,
         DataType::Map(..) => {
             let entries = array.as_map().value(row);
             (0..entries.len())
@@ -65,6 +70,11 @@ pub fn json_row(rows: &RecordBatch, row: usize) -> Result<Json> {
 
 fn items(array: &dyn Array) -> Result<Json> {
     (0..array.len()).map(|item| json_value(array, item)).collect::<Result<Vec<_>>>().map(Json::Array)
+}
+
+/// A value of an encoded array, as its own type shows it.
+fn plain(array: &dyn Array, row: usize, value: &DataType) -> Result<Json> {
+    json_value(&cast(&array.slice(row, 1), value)?, 0)
 }
 
 fn text(array: &dyn Array, row: usize) -> Result<String> {
@@ -97,6 +107,22 @@ mod tests {
         assert_eq!(json_value(&Int64Array::from(vec![None, Some(i64::MAX)]), 1).unwrap(), json!(i64::MAX));
         let list = ListArray::from_iter_primitive::<Int32Type, _, _>([Some([Some(1), None])]);
         assert_eq!(json_value(&list, 0).unwrap(), json!([1, null]));
+    }
+
+    #[test]
+    fn encoded_values_are_shown_as_what_they_stand_for() {
+        let plain: ArrayRef = Arc::new(Int64Array::from(vec![Some(7), Some(7), None]));
+        let index = || Box::new(DataType::Int32);
+        let runs = Field::new("run_ends", DataType::Int32, false);
+        let values = Field::new("values", DataType::Int64, true);
+        for encoding in [
+            DataType::Dictionary(index(), Box::new(DataType::Int64)),
+            DataType::RunEndEncoded(Arc::new(runs), Arc::new(values)),
+        ] {
+            let encoded = cast(&plain, &encoding).unwrap();
+            let shown: Vec<_> = (0..3).map(|row| json_value(&encoded, row).unwrap()).collect();
+            assert_eq!(shown, [json!(7), json!(7), Json::Null], "{encoding}");
+        }
     }
 
     #[test]
