@@ -4,7 +4,7 @@
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use towpath_core::{Error, Result, Secret};
-use url::Url;
+use url::{Origin, Url};
 
 use crate::config::{Auth, ConnectionOptions, KeyPlace};
 use crate::query;
@@ -26,7 +26,8 @@ impl Credentials {
     /// Prepares them, and tells the redactor what to hide.
     pub(crate) fn new(options: &ConnectionOptions, redactor: &mut Redactor) -> Result<Self> {
         let mut own = HeaderMap::new();
-        let user_agent = options.user_agent.as_deref().unwrap_or(concat!("towpath/", env!("CARGO_PKG_VERSION")));
+        let user_agent =
+            options.user_agent.as_deref().unwrap_or(concat!("towpath/", env!("CARGO_PKG_VERSION")));
         let user_agent = HeaderValue::from_str(user_agent)
             .map_err(|_| Error::config("`user_agent` holds characters that no header can"))?;
         own.insert(USER_AGENT, user_agent);
@@ -39,7 +40,10 @@ impl Credentials {
             None => {}
             Some(Auth::Bearer { token }) => {
                 redactor.hide_value(token.expose());
-                own.insert(AUTHORIZATION, secret_value("Authorization", &format!("Bearer {}", token.expose()))?);
+                own.insert(
+                    AUTHORIZATION,
+                    secret_value("Authorization", &format!("Bearer {}", token.expose()))?,
+                );
             }
             Some(Auth::Basic { username, password }) => {
                 redactor.hide_value(password.expose());
@@ -64,18 +68,19 @@ impl Credentials {
         Ok(Self { own, foreign, parameter, present })
     }
 
-    /// Puts them on a request. `own` says whether it goes to the host that they are meant for.
-    pub(crate) fn put(&self, url: &mut Url, headers: &mut HeaderMap, own: bool) -> Result<()> {
+    /// Puts them on a request, as far as it goes where they are meant for.
+    pub(crate) fn put(&self, url: &mut Url, headers: &mut HeaderMap, home: &Home) {
+        let own = is_own(&home.connection, url);
         for (name, value) in if own { &self.own } else { &self.foreign } {
-            headers.entry(name).or_insert_with(|| value.clone());
+            headers.insert(name, value.clone());
         }
-        if !url.username().is_empty() || url.password().is_some() {
-            put_user(url, headers)?;
+        if let Some((_, value)) = home.user.as_ref().filter(|(place, _)| is_own(place, url)) {
+            headers.insert(AUTHORIZATION, value.clone());
         }
+        without_user(url);
         if let (true, Some((name, value))) = (own, &self.parameter) {
             query::set(url, name, value.expose());
         }
-        Ok(())
     }
 
     /// Takes the key out of a URL that a server gave, so that it can be stored.
@@ -86,19 +91,53 @@ impl Credentials {
     }
 }
 
-/// Moves user and password of a URL into the header.
-fn put_user(url: &mut Url, headers: &mut HeaderMap) -> Result<()> {
+/// Who credentials are meant for.
+pub(crate) struct Home {
+    /// The URL whose host gets those of the connection.
+    connection: Url,
+    /// The user and password of a URL, for its host.
+    user: Option<(Url, HeaderValue)>,
+}
+
+impl Home {
+    /// For requests that begin at this URL, which loses its user and password. With a base URL, the connection's
+    /// credentials are meant for that.
+    pub(crate) fn new(base: Option<&Url>, url: &mut Url) -> Result<Self> {
+        let user = (!url.username().is_empty() || url.password().is_some()).then(|| user(url)).transpose()?;
+        without_user(url);
+        Ok(Self { connection: base.unwrap_or(url).clone(), user: user.map(|user| (url.clone(), user)) })
+    }
+}
+
+/// User and password of a URL as a header.
+fn user(url: &Url) -> Result<HeaderValue> {
     let decode = |text: &str| {
         // The form decoder also knows `+`, which means itself here.
         let text = format!("x={}", text.replace('+', "%2B"));
-        url::form_urlencoded::parse(text.as_bytes()).next().map_or_else(String::new, |(_, value)| value.into_owned())
+        url::form_urlencoded::parse(text.as_bytes())
+            .next()
+            .map_or_else(String::new, |(_, value)| value.into_owned())
     };
-    let value = basic(&decode(url.username()), &decode(url.password().unwrap_or_default()))?;
-    headers.insert(AUTHORIZATION, value);
-    // Only URLs that cannot have users refuse these.
+    basic(&decode(url.username()), &decode(url.password().unwrap_or_default()))
+}
+
+fn without_user(url: &mut Url) {
+    // Only URLs that cannot have users refuse these, and they have none.
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    Ok(())
+}
+
+/// Whether a URL is on the host that the credentials are meant for. The same host over TLS is.
+fn is_own(home: &Url, url: &Url) -> bool {
+    let is_upgrade = || {
+        (home.scheme(), url.scheme()) == ("http", "https")
+            && (home.port(), url.port()) == (None, None)
+            && home.host() == url.host()
+    };
+    match (home.origin(), url.origin()) {
+        (Origin::Tuple(..), Origin::Tuple(..)) => home.origin() == url.origin() || is_upgrade(),
+        _ => false,
+    }
 }
 
 fn header_name(name: &str) -> Result<HeaderName> {
@@ -106,8 +145,9 @@ fn header_name(name: &str) -> Result<HeaderName> {
 }
 
 fn secret_value(name: &str, value: &str) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_bytes(value.as_bytes())
-        .map_err(|_| Error::config(format!("the value of the header `{name}` holds characters that no header can")))?;
+    let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+        Error::config(format!("the value of the header `{name}` holds characters that no header can"))
+    })?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -123,7 +163,8 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {
-        let number = group.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte)) << (8 * (3 - group.len()));
+        let number = group.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
+            << (8 * (3 - group.len()));
         for digit in 0..4 {
             let shown = digit <= group.len();
             text.push(if shown { char::from(DIGITS[number >> (18 - 6 * digit) & 63]) } else { '=' });
@@ -142,8 +183,11 @@ mod tests {
         let options = source_config(options).connection();
         let credentials = Credentials::new(&options, &mut Redactor::default()).unwrap();
         let (mut url, mut headers) = (Url::parse(url).unwrap(), HeaderMap::new());
-        credentials.put(&mut url, &mut headers, own).unwrap();
-        let headers = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        let base = Url::parse(if own { "http://a/v2" } else { "http://b/" }).unwrap();
+        let home = Home::new(Some(&base), &mut url).unwrap();
+        credentials.put(&mut url, &mut headers, &home);
+        let headers =
+            headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
         (url.into(), headers.filter(|(name, _)| name != "user-agent").collect())
     }
 
@@ -156,7 +200,10 @@ mod tests {
         let (_, headers) = put(json!({"auth": {"type": "bearer", "token": "t"}}), "http://a/", true);
         assert_eq!(headers, header("authorization", "Bearer t"));
         let basic = json!({"auth": {"type": "basic", "username": "Aladdin", "password": "open sesame"}});
-        assert_eq!(put(basic, "http://a/", true).1, header("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+        assert_eq!(
+            put(basic, "http://a/", true).1,
+            header("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")
+        );
         let key = json!({"auth": {"type": "api_key", "name": "X-Key", "value": "k"}});
         assert_eq!(put(key, "http://a/", true).1, header("x-key", "k"));
         let key = json!({"auth": {"type": "api_key", "name": "k", "value": "1 2", "in": "query"}});
@@ -170,7 +217,8 @@ mod tests {
             json!({"type": "api_key", "name": "X-Key", "value": "k"}),
             json!({"type": "api_key", "name": "k", "value": "v", "in": "query"}),
         ] {
-            let options = json!({"auth": auth, "headers": {"cookie": "a=b", "x-more": "c", "accept": "text/csv"}});
+            let options =
+                json!({"auth": auth, "headers": {"cookie": "a=b", "x-more": "c", "accept": "text/csv"}});
             let (url, headers) = put(options, "http://a/?x=1", false);
             assert_eq!((url.as_str(), headers), ("http://a/?x=1", header("accept", "text/csv")));
         }
@@ -179,11 +227,33 @@ mod tests {
     #[test]
     fn user_and_password_of_a_url_become_a_header() {
         let (url, headers) = put(json!({}), "http://Aladdin:open%20sesame@a/", true);
-        assert_eq!((url.as_str(), headers), ("http://a/", header("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")));
+        assert_eq!(
+            (url.as_str(), headers),
+            ("http://a/", header("authorization", "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="))
+        );
+    }
+
+    fn own(home: &str, url: &str) -> bool {
+        is_own(&Url::parse(home).unwrap(), &Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn credentials_stay_on_their_host() {
+        assert!(own("https://a.example/v2", "https://a.example:443/other?x=1"));
+        assert!(own("http://a.example/", "https://a.example/"));
+        for other in
+            ["https://b.example/", "https://sub.a.example/", "http://a.example/", "https://a.example:8443/"]
+        {
+            assert!(!own("https://a.example/", other), "{other}");
+        }
+        assert!(!own("http://a.example:8080/", "https://a.example/"));
     }
 
     #[test]
     fn base64_is_padded() {
-        assert_eq!([base64(b""), base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"foob")], ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]);
+        assert_eq!(
+            [base64(b""), base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"foob")],
+            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
+        );
     }
 }

@@ -8,14 +8,16 @@ use bytes::{Bytes, BytesMut};
 use futures::future::{Either, select};
 use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result};
 
-use crate::errors::broken_body;
+use crate::decode::{Chunks, is_encoded};
 
 /// The most memory that is reserved because a header says so.
 const LARGEST_GUESS: u64 = 8 << 20;
 
 /// Bytes that arrive.
 pub(crate) struct Body {
-    response: reqwest::Response,
+    chunks: Chunks,
+    /// How many bytes it will have, if that is known.
+    announced: Option<u64>,
     cx: Context,
     permit: Option<Permit>,
     idle: Duration,
@@ -44,7 +46,8 @@ impl Deadline {
         (name, limit): (&str, Duration),
         future: impl Future<Output = T>,
     ) -> Result<T> {
-        let left = self.total.map(|(total, end)| (total, end.saturating_duration_since(cx.clock().monotonic())));
+        let left =
+            self.total.map(|(total, end)| (total, end.saturating_duration_since(cx.clock().monotonic())));
         let (name, limit, wait) = match left {
             Some((total, left)) if left < limit => ("timeout.total", total, left),
             _ => (name, limit, limit),
@@ -58,14 +61,28 @@ impl Deadline {
 }
 
 impl Body {
+    /// The body of an answer.
+    ///
+    /// # Errors
+    /// `Unsupported` for an encoding that we do not know.
     pub(crate) fn new(
         response: reqwest::Response,
         cx: &Context,
         permit: Permit,
         idle: Duration,
         deadline: Deadline,
-    ) -> Self {
-        Self { response, cx: cx.clone(), permit: Some(permit), idle, deadline, received: 0, peeked: VecDeque::new() }
+    ) -> Result<Self> {
+        let announced = response.content_length().filter(|_| !is_encoded(response.headers()));
+        Ok(Self {
+            chunks: Chunks::new(response, cx.metrics().clone())?,
+            announced,
+            cx: cx.clone(),
+            permit: Some(permit),
+            idle,
+            deadline,
+            received: 0,
+            peeked: VecDeque::new(),
+        })
     }
 
     /// The first bytes, which stay where they are; none at the end.
@@ -97,15 +114,16 @@ impl Body {
     }
 
     async fn arriving(&mut self) -> Result<Option<Bytes>> {
-        let Self { response, cx, idle, deadline, .. } = self;
-        match deadline.wait(cx, ("timeout.idle", *idle), response.chunk()).await {
+        let Self { chunks, cx, idle, deadline, received, .. } = self;
+        let next = deadline.wait(cx, ("timeout.idle", *idle), chunks.next(*received)).await;
+        match next {
             Err(error) => {
                 self.finish(Outcome::TimedOut);
                 Err(error.detail("received", format!("{} bytes", self.received)))
             }
             Ok(Err(error)) => {
                 self.finish(Outcome::Failed);
-                Err(broken_body(error, self.received))
+                Err(error)
             }
             Ok(Ok(None)) => {
                 self.finish(Outcome::Success);
@@ -113,7 +131,6 @@ impl Body {
             }
             Ok(Ok(Some(chunk))) => {
                 self.received += chunk.len() as u64;
-                self.cx.metrics().add_bytes_read(chunk.len() as u64);
                 Ok(Some(chunk))
             }
         }
@@ -121,7 +138,7 @@ impl Body {
 
     /// All bytes, at most so many.
     pub(crate) async fn collect(mut self, most: ByteSize) -> Result<Bytes> {
-        let announced = self.response.content_length().unwrap_or_default();
+        let announced = self.announced.unwrap_or_default();
         check_size(announced, most)?;
         // Most small bodies come in one piece, which needs no copy.
         let Some(first) = self.chunk_within(most).await? else { return Ok(Bytes::new()) };

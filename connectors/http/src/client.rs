@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Method, Request, Response, StatusCode};
 use towpath_core::{Context, Error, Outcome, Permit, Result, ResultExt};
-use url::{Origin, Url};
+use url::Url;
 
-use crate::auth::Credentials;
+use crate::auth::{Credentials, Home};
 use crate::body::{Body, Deadline};
 use crate::config::{ConnectionOptions, Timeouts};
+use crate::decode::ACCEPTED;
 use crate::errors::{Refusal, no_answer};
 use crate::limits::{LONGEST_PAUSE, Limits};
 use crate::redact::Redactor;
@@ -38,15 +39,15 @@ pub(crate) struct Call {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
-    /// The URL whose host the credentials are meant for.
-    pub(crate) home: Arc<Url>,
+    /// Who credentials are meant for.
+    pub(crate) home: Arc<Home>,
     /// A status that is no success and still no error.
     pub(crate) also: Option<StatusCode>,
 }
 
 impl Call {
     /// A GET.
-    pub(crate) fn get(url: Url, home: Arc<Url>) -> Self {
+    pub(crate) fn get(url: Url, home: Arc<Home>) -> Self {
         Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, home, also: None }
     }
 }
@@ -68,17 +69,27 @@ impl Client {
         let certificates = match &options.ca_certificate {
             None => Vec::new(),
             Some(path) => {
-                let pem = tokio::fs::read(path).await.operation("read `ca_certificate`").detail("path", path.display())?;
-                Certificate::from_pem_bundle(&pem).map_err(|error| {
-                    Error::config("`ca_certificate` is no PEM file").detail("path", path.display()).source(error)
-                })?
+                let no_certificate = || {
+                    Error::config("`ca_certificate` holds no PEM certificate").detail("path", path.display())
+                };
+                let pem = tokio::fs::read(path)
+                    .await
+                    .operation("read `ca_certificate`")
+                    .detail("path", path.display())?;
+                let found =
+                    Certificate::from_pem_bundle(&pem).map_err(|error| no_certificate().source(error))?;
+                if found.is_empty() {
+                    return Err(no_certificate());
+                }
+                found
             }
         };
         let connect = options.timeout.connect.get();
         let key = format!("{connect:?} {:?}", options.ca_certificate);
         let connection = cx.clone();
         // Reading the system's certificates takes some milliseconds.
-        let http = cx.cpu(move || connection.connection().shared(&key, || build(connect, certificates))).await?;
+        let http =
+            cx.cpu(move || connection.connection().shared(&key, || build(connect, certificates))).await?;
         Ok(Self { http, credentials, redactor, timeouts: options.timeout, redirects: options.redirects })
     }
 
@@ -114,16 +125,19 @@ impl Client {
                 permit.finish(Outcome::Success, cx.clock().monotonic());
                 redirects += 1;
                 if redirects > self.redirects {
-                    return Err(Error::config(format!("the server redirects more than {} times", self.redirects))
-                        .detail("to", self.show(&target))
-                        .help("set `url` to the final target, or raise `redirects`"));
+                    return Err(Error::config(format!(
+                        "the server redirects more than {} times",
+                        self.redirects
+                    ))
+                    .detail("to", self.show(&target))
+                    .help("set `url` to the final target, or raise `redirects`"));
                 }
                 call.url = target;
                 continue;
             }
             let status = response.status();
             let headers = response.headers().clone();
-            let body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline);
+            let body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
             if status.is_success() || call.also == Some(status) {
                 if let Some(pause) = limits.exhausted {
                     hold_back(cx, &origin, pause);
@@ -135,12 +149,19 @@ impl Client {
     }
 
     /// Sends one request to one server.
-    async fn attempt(&self, cx: &Context, call: &Call, deadline: Deadline, permit: Permit) -> Result<(Response, Permit)> {
+    async fn attempt(
+        &self,
+        cx: &Context,
+        call: &Call,
+        deadline: Deadline,
+        permit: Permit,
+    ) -> Result<(Response, Permit)> {
         let mut request = Request::new(call.method.clone(), call.url.clone());
         *request.headers_mut() = call.headers.clone();
         // A URL and the headers of a request cannot be borrowed at once.
         let (mut url, mut headers) = (request.url().clone(), std::mem::take(request.headers_mut()));
-        self.credentials.put(&mut url, &mut headers, is_own(&call.home, &call.url))?;
+        headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
+        self.credentials.put(&mut url, &mut headers, &call.home);
         (*request.url_mut(), *request.headers_mut()) = (url, headers);
         *request.body_mut() = call.body.clone().map(Into::into);
         let limit = ("timeout.first_byte", self.timeouts.first_byte.get());
@@ -198,27 +219,17 @@ fn redirect(response: &Response, call: &Call) -> Result<Option<Url>> {
     let follows = match response.status() {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
         // These turn a POST into a GET, which would lose the rows.
-        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => call.method == Method::GET,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
+            call.method == Method::GET
+        }
         _ => false,
     };
     let Some(location) = response.headers().get(LOCATION).filter(|_| follows) else { return Ok(None) };
-    let target = std::str::from_utf8(location.as_bytes()).ok().and_then(|location| call.url.join(location).ok());
+    let target =
+        std::str::from_utf8(location.as_bytes()).ok().and_then(|location| call.url.join(location).ok());
     match target.filter(|target| matches!(target.scheme(), "http" | "https")) {
         Some(target) => Ok(Some(target)),
         None => Err(Error::data("the server redirects to something that is no HTTP URL")),
-    }
-}
-
-/// Whether a URL is on the host that the credentials are meant for. The same host over TLS is.
-fn is_own(home: &Url, url: &Url) -> bool {
-    let is_upgrade = || {
-        (home.scheme(), url.scheme()) == ("http", "https")
-            && (home.port(), url.port()) == (None, None)
-            && home.host() == url.host()
-    };
-    match (home.origin(), url.origin()) {
-        (Origin::Tuple(..), Origin::Tuple(..)) => home.origin() == url.origin() || is_upgrade(),
-        _ => false,
     }
 }
 
@@ -237,23 +248,4 @@ fn build(connect: Duration, certificates: Vec<Certificate>) -> Result<reqwest::C
         builder = builder.tls_certs_merge(certificates);
     }
     builder.build().map_err(|error| Error::unexpected("the HTTP client cannot be built").source(error))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn own(home: &str, url: &str) -> bool {
-        is_own(&Url::parse(home).unwrap(), &Url::parse(url).unwrap())
-    }
-
-    #[test]
-    fn credentials_stay_on_their_host() {
-        assert!(own("https://a.example/v2", "https://a.example:443/other?x=1"));
-        assert!(own("http://a.example/", "https://a.example/"));
-        for other in ["https://b.example/", "https://sub.a.example/", "http://a.example/", "https://a.example:8443/"] {
-            assert!(!own("https://a.example/", other), "{other}");
-        }
-        assert!(!own("http://a.example:8080/", "https://a.example/"));
-    }
 }

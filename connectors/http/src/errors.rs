@@ -1,6 +1,7 @@
 //! Failures of HTTP as errors of the contract: what kind, whether to try again, what to do.
 
 use std::error::Error as StdError;
+use std::io;
 
 use reqwest::{Method, StatusCode};
 use towpath_core::{Error, ErrorKind, Outcome, Retry};
@@ -45,7 +46,8 @@ impl Refusal<'_> {
     /// The error.
     pub(crate) fn error(&self) -> Error {
         let (kind, help) = self.classify();
-        let mut error = Error::new(kind, format!("the server answered {}", self.status)).retry(self.retry(kind));
+        let mut error =
+            Error::new(kind, format!("the server answered {}", self.status)).retry(self.retry(kind));
         if let Some(excerpt) = excerpt(&self.body) {
             error = error.detail("body", excerpt);
         }
@@ -58,10 +60,14 @@ impl Refusal<'_> {
     fn classify(&self) -> (ErrorKind, &'static str) {
         let is_write = self.method != Method::GET;
         match self.status.as_u16() {
-            _ if self.status == StatusCode::TOO_MANY_REQUESTS || (self.status == StatusCode::FORBIDDEN && self.is_overload()) => {
+            _ if self.status == StatusCode::TOO_MANY_REQUESTS
+                || (self.status == StatusCode::FORBIDDEN && self.is_overload()) =>
+            {
                 (ErrorKind::RateLimited, "set `rate_limit` or `max_in_flight` on the connection")
             }
-            401 if self.with_credentials => (ErrorKind::Unauthenticated, "check `auth`: the credentials may be wrong or expired"),
+            401 if self.with_credentials => {
+                (ErrorKind::Unauthenticated, "check `auth`: the credentials may be wrong or expired")
+            }
             401 => (ErrorKind::Unauthenticated, "set `auth`: the request carried no credentials"),
             407 => (ErrorKind::Unauthenticated, "the proxy wants credentials: put them into the proxy's URL"),
             403 => (ErrorKind::PermissionDenied, "ask for access, or check which account `auth` belongs to"),
@@ -69,10 +75,17 @@ impl Refusal<'_> {
             408 | 425 | 500 | 502..=504 | 520..=530 => (ErrorKind::Unavailable, ""),
             501 | 505..=599 => (ErrorKind::Unsupported, ""),
             413 if is_write => (ErrorKind::DataInvalid, "lower `batch_rows`"),
-            400 | 409 | 422 if is_write => (ErrorKind::DataInvalid, "the server refused the rows: see its answer"),
+            400 | 409 | 422 if is_write => {
+                (ErrorKind::DataInvalid, "the server refused the rows: see its answer")
+            }
             405 => (ErrorKind::Config, "the server does not know this method here: check `url` or `path`"),
-            400..=499 => (ErrorKind::Config, "the server refused the request: check `url`, `query` and `headers`"),
-            300..=399 => (ErrorKind::Config, "the answer is a redirect that cannot be followed: set `url` to its target"),
+            400..=499 => {
+                (ErrorKind::Config, "the server refused the request: check `url`, `query` and `headers`")
+            }
+            300..=399 => (
+                ErrorKind::Config,
+                "the answer is a redirect that cannot be followed: set `url` to its target",
+            ),
             _ => (ErrorKind::Unexpected, ""),
         }
     }
@@ -111,7 +124,8 @@ pub(crate) fn no_answer(error: reqwest::Error) -> Error {
     } else if error.is_dns() {
         Error::unavailable("the host name cannot be resolved").help("check the host name and the network")
     } else if error.is_timeout() {
-        Error::unavailable("the connection was not made in time").help("check the host, or raise `timeout.connect`")
+        Error::unavailable("the connection was not made in time")
+            .help("check the host, or raise `timeout.connect`")
     } else if error.is_connect() {
         Error::unavailable("cannot connect").help("check host and port, and that the server is running")
     } else {
@@ -120,29 +134,19 @@ pub(crate) fn no_answer(error: reqwest::Error) -> Error {
     described.source(error)
 }
 
-/// A body that broke off or cannot be decompressed.
+/// A body that broke off.
 pub(crate) fn broken_body(error: reqwest::Error, received: u64) -> Error {
-    let cause = chain(&error);
-    let error = error.without_url();
-    // Decompression reports its failures as errors of the operating system's kind; those of the transport stand below
-    // them in the chain.
-    let from_transport = cause.contains("body from connection") || cause.contains("connection") || cause.contains("stream");
-    if is_undecodable(&error) && !from_transport {
-        return Error::data("the body is not what its `Content-Encoding` says").source(error);
-    }
-    Error::unavailable(format!("the body broke off after {received} bytes")).source(error)
+    Error::unavailable(format!("the body broke off after {received} bytes")).source(error.without_url())
 }
 
-/// Whether decompression itself failed.
-fn is_undecodable(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if inner.downcast_ref::<std::io::Error>().is_some() {
-            return true;
-        }
-        cause = inner.source();
+/// A body that its decoder did not take.
+pub(crate) fn undecodable_body(error: io::Error, received: u64) -> Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        // Without a length, a connection that was cut looks like the end.
+        return Error::unavailable(format!("the compressed body ends in the middle, after {received} bytes"))
+            .source(error);
     }
-    false
+    Error::data("the body is not what its `Content-Encoding` says").source(error)
 }
 
 fn chain(error: &dyn StdError) -> String {
@@ -197,7 +201,10 @@ mod tests {
     fn a_server_that_says_when_is_asked_again_then() {
         let wait = Some(Duration::from_secs(9));
         let limits = Limits { retry_after: wait, exhausted: None };
-        assert_eq!(Refusal { limits, ..refusal(503) }.error().retry_policy(), Retry::After(Duration::from_secs(9)));
+        assert_eq!(
+            Refusal { limits, ..refusal(503) }.error().retry_policy(),
+            Retry::After(Duration::from_secs(9))
+        );
         assert_eq!(Refusal { limits, ..refusal(503) }.outcome(), Outcome::Overloaded(wait));
         // A refusal of the credentials stays one, whatever else the server says.
         assert_eq!(Refusal { limits, ..refusal(401) }.error().retry_policy(), Retry::Never);
@@ -207,7 +214,10 @@ mod tests {
     fn a_403_with_a_used_up_budget_is_a_rate_limit() {
         let limits = Limits { retry_after: None, exhausted: Some(Duration::from_mins(1)) };
         let error = Refusal { limits, ..refusal(403) }.error();
-        assert_eq!((error.kind(), error.retry_policy()), (ErrorKind::RateLimited, Retry::After(Duration::from_mins(1))));
+        assert_eq!(
+            (error.kind(), error.retry_policy()),
+            (ErrorKind::RateLimited, Retry::After(Duration::from_mins(1)))
+        );
     }
 
     #[test]

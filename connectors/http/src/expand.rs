@@ -39,7 +39,8 @@ enum Part {
 impl Targets {
     /// Reads the templates and holds them against the parameters.
     pub(crate) fn new(config: &SourceConfig) -> Result<Self> {
-        let params: Vec<_> = config.params.iter().map(|(name, values)| (name.clone(), values.clone())).collect();
+        let params: Vec<_> =
+            config.params.iter().map(|(name, values)| (name.clone(), values.clone())).collect();
         if let Some((name, _)) = params.iter().find(|(_, values)| values.is_empty()) {
             return Err(Error::config(format!("`params.{name}` has no values")));
         }
@@ -65,7 +66,10 @@ impl Targets {
             return Err(Error::config(format!("`params.{name}` is used nowhere"))
                 .help(format!("write {{{name}}} into the URL, path or query, or remove it")));
         }
-        let total = targets.iter().try_fold(0_u64, |total, target| total.checked_add(target.count)).ok_or_else(too_many)?;
+        let total = targets
+            .iter()
+            .try_fold(0_u64, |total, target| total.checked_add(target.count))
+            .ok_or_else(too_many)?;
         let expanded = Self { params, combine: config.combine, targets, query, total };
         // The first of each template shows whether they are URLs at all.
         let mut first = 0;
@@ -144,7 +148,8 @@ fn urls(config: &SourceConfig) -> Result<Vec<String>> {
     ];
     let mut given = given.into_iter().filter(|(_, texts)| !texts.is_empty());
     let Some((option, texts)) = given.next() else {
-        return Err(Error::config("nothing to read").help("set `url`, `urls`, or with a `base_url` `path` or `paths`"));
+        return Err(Error::config("nothing to read")
+            .help("set `url`, `urls`, or with a `base_url` `path` or `paths`"));
     };
     if let Some((other, _)) = given.next() {
         return Err(Error::config(format!("`{option}` and `{other}` cannot both be set")));
@@ -166,7 +171,11 @@ pub(crate) fn join(base_url: Option<&str>, path: &str) -> Result<String> {
     }
     let path = path.trim_start_matches('/');
     let base = base.trim_end_matches('/');
-    Ok(if path.is_empty() || path.starts_with('?') { format!("{base}{path}") } else { format!("{base}/{path}") })
+    Ok(if path.is_empty() || path.starts_with('?') {
+        format!("{base}{path}")
+    } else {
+        format!("{base}/{path}")
+    })
 }
 
 fn count(params: &[(String, Values)], used: &[usize], combine: Combine) -> Result<u64> {
@@ -290,16 +299,22 @@ mod tests {
                 "url": "https://a/repos/{owner}/{page}",
                 "params": {"owner": ["x", "y z"], "page": {"from": 1, "to": 2}},
             })),
-            ["https://a/repos/x/1", "https://a/repos/x/2", "https://a/repos/y%20z/1", "https://a/repos/y%20z/2"]
+            [
+                "https://a/repos/x/1",
+                "https://a/repos/x/2",
+                "https://a/repos/y%20z/1",
+                "https://a/repos/y%20z/2"
+            ]
         );
     }
 
     #[test]
     fn zipped_parameters_go_side_by_side() {
-        let options = |years: Value| {
-            json!({"url": "https://a/{owner}/{year}", "combine": "zip", "params": {"owner": ["x", "y"], "year": years}})
-        };
-        assert_eq!(expand(options(json!({"from": 2025, "to": 2026}))), ["https://a/x/2025", "https://a/y/2026"]);
+        let options = |years: Value| json!({"url": "https://a/{owner}/{year}", "combine": "zip", "params": {"owner": ["x", "y"], "year": years}});
+        assert_eq!(
+            expand(options(json!({"from": 2025, "to": 2026}))),
+            ["https://a/x/2025", "https://a/y/2026"]
+        );
         assert_eq!(
             refused(options(json!([1]))),
             "`combine: zip` needs lists of the same length, and `params.owner` has 2 values, `params.year` 1"

@@ -10,9 +10,11 @@ use towpath_formats::{Compression, JsonRead, ReadFormat, ReadOptions, Reader};
 use url::Url;
 
 use crate::config::SourceConfig;
+use crate::read::Document;
 
 /// Content types that say nothing.
-const VAGUE: [&str; 4] = ["application/octet-stream", "binary/octet-stream", "text/plain", "application/download"];
+const VAGUE: [&str; 4] =
+    ["application/octet-stream", "binary/octet-stream", "text/plain", "application/download"];
 
 /// Extensions of documents that are streamed.
 const STREAMED: [&str; 11] = ["csv", "tsv", "ndjson", "jsonl", "gz", "zst", "bz2", "xz", "br", "lz4", "zz"];
@@ -35,15 +37,20 @@ impl Formats {
         };
         let records = match (in_format, &config.records) {
             (Some(_), Some(_)) => {
-                return Err(Error::config("`records` is set twice").help("remove it from `format` or from the source"));
+                return Err(Error::config("`records` is set twice")
+                    .help("remove it from `format` or from the source"));
             }
             (Some(path), None) => Some(path),
             (None, path) => path.clone(),
         };
         let needs_json = records.is_some() || config.pagination.needs_json();
-        if let (true, Some(format)) = (needs_json, config.format.as_ref().filter(|format| !is_json_format(format))) {
-            return Err(Error::config(format!("`records` and totals, cursors and URLs of `pagination` need JSON bodies, not {format:?}"))
-                .help("remove `format`, or set it to json"));
+        if let (true, Some(format)) =
+            (needs_json, config.format.as_ref().filter(|format| !is_json_format(format)))
+        {
+            return Err(Error::config(format!(
+                "`records` and totals, cursors and URLs of `pagination` need JSON bodies, not {format:?}"
+            ))
+            .help("remove `format`, or set it to json"));
         }
         let options = ReadOptions {
             format: config.format.clone(),
@@ -81,7 +88,9 @@ impl Formats {
         }
         match content_type(headers) {
             Some(_) if Self::is_html(headers) => Err(html()),
-            Some(found) => Ok(found == "application/json" || found == "text/json" || found.ends_with("+json")),
+            Some(found) => {
+                Ok(found == "application/json" || found == "text/json" || found.ends_with("+json"))
+            }
             None => Ok(extension(url) == Some("json")),
         }
     }
@@ -108,19 +117,20 @@ impl Formats {
     }
 
     /// The reader of all other bodies like this one.
-    pub(crate) fn body_reader(&self, headers: &HeaderMap, url: &Url) -> Result<Reader> {
-        let content_type = content_type(headers);
-        let extension = url.path().rsplit('/').next().and_then(|name| name.split_once('.')).map(|(_, ends)| ends);
-        let key = format!("{content_type:?} {extension:?}");
+    pub(crate) fn body_reader(&self, document: &Document, url: &Url) -> Result<Reader> {
+        let content_type = document.content_type.as_deref().and_then(told);
+        let extension =
+            url.path().rsplit('/').next().and_then(|name| name.split_once('.')).map(|(_, ends)| ends);
+        let key = format!("{content_type:?} {extension:?} {}", document.decoded);
         self.shared(&key, || {
-            // The client has decoded `Content-Encoding`; `application/gzip` is the document's own codec.
             let codec = match content_type {
+                // Servers that call `x.csv.gz` encoded mean that it is a CSV.
+                _ if document.decoded => Some(Compression::None),
                 Some("application/gzip" | "application/x-gzip") => Some(Compression::Gzip),
                 Some("application/zstd") => Some(Compression::Zstd),
                 _ => None,
             };
             let compression = self.options.compression.or(codec);
-            let content_type = content_type.filter(|_| codec.is_none());
             let options = ReadOptions { compression, ..self.options.clone() };
             Reader::new(options, url.path(), content_type, None)
         })
@@ -147,10 +157,13 @@ fn is_json_format(format: &ReadFormat) -> bool {
     matches!(format, ReadFormat::Json(_))
 }
 
-/// The content type without its parameters, unless it says nothing.
 fn content_type(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(CONTENT_TYPE)?.to_str().ok()?;
-    let essence = value.split(';').next()?.trim();
+    told(headers.get(CONTENT_TYPE)?.to_str().ok()?)
+}
+
+/// A content type without its parameters, unless it says nothing.
+fn told(content_type: &str) -> Option<&str> {
+    let essence = content_type.split(';').next()?.trim();
     (!essence.is_empty() && !VAGUE.iter().any(|vague| essence.eq_ignore_ascii_case(vague))).then_some(essence)
 }
 

@@ -19,6 +19,7 @@ mod auth;
 mod body;
 mod client;
 mod config;
+mod decode;
 mod errors;
 mod expand;
 mod formats;

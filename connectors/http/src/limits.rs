@@ -104,7 +104,8 @@ mod tests {
     const NOW: u64 = 1_795_766_400;
 
     fn limits(headers: &[(&'static str, &str)]) -> Limits {
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        let headers =
+            headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         Limits::of(&headers, UNIX_EPOCH + Duration::from_secs(NOW))
     }
 
@@ -122,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_date_is_held_against_the_clock_of_the_server() {
-        let headers = [("date", "Fri, 27 Nov 2026 09:00:00 GMT"), ("retry-after", "Fri, 27 Nov 2026 09:00:05 GMT")];
+        let headers =
+            [("date", "Fri, 27 Nov 2026 09:00:00 GMT"), ("retry-after", "Fri, 27 Nov 2026 09:00:05 GMT")];
         assert_eq!(seconds(limits(&headers).retry_after), Some(5));
     }
 

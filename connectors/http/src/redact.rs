@@ -52,10 +52,13 @@ impl Redactor {
 
     /// A URL without user, password, secret parameters and fragment.
     pub(crate) fn url(&self, url: &Url) -> String {
-        let has_secret_parameter = url.query().is_some_and(|_| {
-            url.query_pairs().any(|(name, _)| self.is_secret(&name))
-        });
-        if url.username().is_empty() && url.password().is_none() && url.fragment().is_none() && !has_secret_parameter {
+        let has_secret_parameter =
+            url.query().is_some_and(|_| url.query_pairs().any(|(name, _)| self.is_secret(&name)));
+        if url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
+            && !has_secret_parameter
+        {
             return url.as_str().to_owned();
         }
         let mut shown = url.clone();
@@ -77,7 +80,9 @@ impl Redactor {
     }
 
     fn parameter(&self, part: &str) -> String {
-        let secret = url::form_urlencoded::parse(part.as_bytes()).next().is_some_and(|(name, _)| self.is_secret(&name));
+        let secret = url::form_urlencoded::parse(part.as_bytes())
+            .next()
+            .is_some_and(|(name, _)| self.is_secret(&name));
         match part.split_once('=') {
             Some((name, _)) if secret => format!("{name}={HIDDEN}"),
             _ => part.to_owned(),

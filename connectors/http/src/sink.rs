@@ -11,13 +11,14 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use towpath_core::{
-    Begun, Checkpoint, CommitToken, Committed, Context, Delivery, Error, ErrorKind, Json, LoadSpec, Result, Sink,
-    SinkCapabilities, Staged, TypeFamily, WriteDisposition, Writer,
+    Begun, Checkpoint, CommitToken, Committed, Context, Delivery, Error, ErrorKind, Json, LoadSpec, Result,
+    Sink, SinkCapabilities, Staged, TypeFamily, WriteDisposition, Writer,
 };
 use towpath_formats::{Encoder, MemoryOutput, WriteFormat, WriteOptions};
 use url::Url;
 
 use crate::CONNECTOR;
+use crate::auth::Home;
 use crate::client::{Call, Client};
 use crate::config::{BodyFormat, SinkConfig, WriteMethod};
 use crate::expand::join;
@@ -36,7 +37,7 @@ pub struct HttpSink {
 struct Target {
     client: Client,
     url: Url,
-    home: Arc<Url>,
+    home: Arc<Home>,
     method: Method,
     body: BodyFormat,
     batch_rows: usize,
@@ -187,12 +188,16 @@ impl Target {
             (Some(url), None) => url.clone(),
             (None, Some(path)) => join(config.base_url.as_deref(), path)?,
             (Some(_), Some(_)) => return Err(Error::config("`url` and `path` cannot both be set")),
-            (None, None) => return Err(Error::config("nowhere to send to").help("set `url`, or `path` with a `base_url`")),
+            (None, None) => {
+                return Err(Error::config("nowhere to send to").help("set `url`, or `path` with a `base_url`"));
+            }
         };
-        let parse = |text: &str| match Url::parse(text) {
-            Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
-            _ => Err(Error::config(format!("`{text}` is not an HTTP URL")).help("write it as https://host/path")),
-        };
+        let parse =
+            |text: &str| match Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+                _ => Err(Error::config(format!("`{text}` is not an HTTP URL"))
+                    .help("write it as https://host/path")),
+            };
         let mut url = parse(&text)?;
         url.set_fragment(None);
         for (name, values) in &config.query {
@@ -200,14 +205,22 @@ impl Target {
                 url.query_pairs_mut().append_pair(name, value);
             }
         }
-        let home = config.base_url.as_deref().map(parse).transpose()?.unwrap_or_else(|| url.clone());
+        let base = config.base_url.as_deref().map(parse).transpose()?;
+        let home = Home::new(base.as_ref(), &mut url)?;
         let client = Client::new(&config.connection(), cx).await?;
         let method = match config.method {
             WriteMethod::Post => Method::POST,
             WriteMethod::Put => Method::PUT,
             WriteMethod::Patch => Method::PATCH,
         };
-        Ok(Self { client, url, home: Arc::new(home), method, body: config.body, batch_rows: config.batch_rows.get() })
+        Ok(Self {
+            client,
+            url,
+            home: Arc::new(home),
+            method,
+            body: config.body,
+            batch_rows: config.batch_rows.get(),
+        })
     }
 
     fn call(&self, method: Method, headers: HeaderMap, body: Option<Bytes>) -> Call {

@@ -9,12 +9,13 @@ use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{
-    BatchStream, Context, Dataset, Error, Json, Planned, Position, Pushdown, Result, ResultExt, Resume, ScanPlan,
-    ScanRequest, Source, SourceCapabilities, Split,
+    BatchStream, Context, Dataset, Error, Json, Planned, Position, Pushdown, Result, ResultExt, Resume,
+    ScanPlan, ScanRequest, Source, SourceCapabilities, Split,
 };
 use url::Url;
 
 use crate::CONNECTOR;
+use crate::auth::Home;
 use crate::client::Client;
 use crate::config::SourceConfig;
 use crate::expand::Targets;
@@ -26,7 +27,7 @@ use crate::read::{Reading, Shared, Spot};
 pub struct HttpSource {
     shared: Arc<Shared>,
     targets: Arc<Targets>,
-    base: Option<Arc<Url>>,
+    base: Option<Url>,
     cursor_param: Option<String>,
     /// What a data set is read by: the options that name its URLs.
     named: Json,
@@ -64,7 +65,7 @@ impl Source for HttpSource {
 
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
-            let reading = self.reading(cx, self.targets.url(0)?);
+            let reading = self.reading(cx, self.targets.url(0)?)?;
             let first = self.shared.pagination.first();
             let url = self.shared.pagination.url(&reading.url, &first.page);
             // Many servers refuse HEAD. The body is left where it is.
@@ -76,7 +77,7 @@ impl Source for HttpSource {
 
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
         let url = self.targets.url(0).operation("discover")?;
-        let mut batches = self.reading(cx, url.clone()).batches(None);
+        let mut batches = self.reading(cx, url.clone()).operation("discover")?.batches(None);
         let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
         let mut dataset = Dataset::new(name, self.named.clone());
         dataset.schema = batches.try_next().await?.map(|batch| batch.rows.schema());
@@ -92,9 +93,9 @@ impl Source for HttpSource {
         if from == Position::End {
             return Ok(stream::empty().boxed());
         }
-        let batches = self.split_url(split).and_then(|url| Ok((url, Spot::of(from)?)));
-        let (url, from) = batches.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
-        Ok(self.reading(cx, url).batches(from))
+        let begun = self.split_url(split).and_then(|url| Ok((self.reading(cx, url)?, Spot::of(from)?)));
+        let (reading, from) = begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
+        Ok(reading.batches(from))
     }
 }
 
@@ -113,9 +114,9 @@ impl HttpSource {
         Ok(Self { shared: Arc::new(shared), targets: Arc::new(targets), base, cursor_param, named })
     }
 
-    fn reading(&self, cx: &Context, url: Url) -> Reading {
-        let home = self.base.clone().unwrap_or_else(|| Arc::new(url.clone()));
-        Reading { shared: self.shared.clone(), cx: cx.clone(), url, home }
+    fn reading(&self, cx: &Context, mut url: Url) -> Result<Reading> {
+        let home = Arc::new(Home::new(self.base.as_ref(), &mut url)?);
+        Ok(Reading { shared: self.shared.clone(), cx: cx.clone(), url, home })
     }
 
     fn splits(&self, request: &ScanRequest) -> Result<ScanPlan> {
@@ -128,10 +129,17 @@ impl HttpSource {
             Position::End => self.targets.len(),
             Position::At(at) => {
                 let at = NextUrl::deserialize(at);
-                at.map_err(|error| Error::unsupported("this plan was stored by another version").source(error))?.next
+                at.map_err(|error| {
+                    Error::unsupported("this plan was stored by another version").source(error)
+                })?
+                .next
             }
         };
-        let after = request.cursor.as_ref().filter(|_| self.cursor_param.is_some()).and_then(|cursor| cursor.after.as_ref());
+        let after = request
+            .cursor
+            .as_ref()
+            .filter(|_| self.cursor_param.is_some())
+            .and_then(|cursor| cursor.after.as_ref());
         let after = after.map(|after| after.as_str().map_or_else(|| after.to_string(), str::to_owned));
         let (targets, shared) = (self.targets.clone(), self.shared.clone());
         let mut names = Names::default();
@@ -156,10 +164,14 @@ impl HttpSource {
         let payload = Payload::deserialize(&split.payload);
         let payload = match payload {
             Ok(payload) if split.version == 1 => payload,
-            _ => return Err(Error::unsupported("this split was planned by another version").detail("split", &split.id)),
+            _ => {
+                return Err(Error::unsupported("this split was planned by another version")
+                    .detail("split", &split.id));
+            }
         };
         let mut url = match payload.index {
-            None => Url::parse(&payload.url).map_err(|error| Error::data("this split holds no URL").source(error))?,
+            None => Url::parse(&payload.url)
+                .map_err(|error| Error::data("this split holds no URL").source(error))?,
             Some(index) => self.targets.url(index)?,
         };
         if self.shared.client.show(&url) != payload.url {
@@ -205,8 +217,8 @@ impl Names {
     }
 }
 
-fn base(text: &str) -> Result<Arc<Url>> {
-    Url::parse(text).map(Arc::new).map_err(|error| Error::config(format!("`base_url` is not a URL: {error}")))
+fn base(text: &str) -> Result<Url> {
+    Url::parse(text).map_err(|error| Error::config(format!("`base_url` is not a URL: {error}")))
 }
 
 /// The options that name what is read.

@@ -146,7 +146,8 @@ mod tests {
 
     #[test]
     fn an_unknown_option_is_refused() {
-        let error = serde_json::from_value::<SourceConfig>(json!({"url": "http://a", "pages": 3})).unwrap_err();
+        let error =
+            serde_json::from_value::<SourceConfig>(json!({"url": "http://a", "pages": 3})).unwrap_err();
         assert!(error.to_string().starts_with("unknown field `pages`"), "{error}");
     }
 
@@ -167,7 +168,9 @@ mod tests {
             "url": "http://a/{n}/{who}/{one}",
             "params": {"n": {"from": 1, "to": 9, "step": 4}, "who": ["ann", 7, true], "one": "x"},
         }));
-        let all = |name: &str| (0..config.params[name].len()).map(|i| config.params[name].get(i)).collect::<Vec<_>>();
+        let all = |name: &str| {
+            (0..config.params[name].len()).map(|i| config.params[name].get(i)).collect::<Vec<_>>()
+        };
         assert_eq!(all("n"), ["1", "5", "9"]);
         assert_eq!(all("who"), ["ann", "7", "true"]);
         assert_eq!(all("one"), ["x"]);

@@ -31,7 +31,8 @@ fn parameters(mut rest: &str) -> (bool, &str) {
         let (name, behind) = behind.split_at(name_end);
         let (value, behind) = value(behind);
         let relations = value.split_ascii_whitespace();
-        is_next |= name.trim().eq_ignore_ascii_case("rel") && relations.into_iter().any(|r| r.eq_ignore_ascii_case("next"));
+        is_next |= name.trim().eq_ignore_ascii_case("rel")
+            && relations.into_iter().any(|r| r.eq_ignore_ascii_case("next"));
         rest = behind;
     }
 }
@@ -71,7 +72,9 @@ mod tests {
 
     #[test]
     fn without_a_next_link_there_is_none() {
-        for value in ["", "<https://a/>; rel=\"previous nextish\"", "<https://a/", "rel=next", "<a>; title=\"rel=next"] {
+        for value in
+            ["", "<https://a/>; rel=\"previous nextish\"", "<https://a/", "rel=next", "<a>; title=\"rel=next"]
+        {
             assert_eq!(next_of(&[value]), None, "{value}");
         }
     }

@@ -149,7 +149,9 @@ impl Pagination {
         }
         let page = match place.page {
             Key::Number(number) => Some(number + 1).filter(|next| *next < known.end).map(Key::Number),
-            Key::Offset(offset) => Some(offset + known.size).filter(|next| *next < known.end).map(Key::Offset),
+            Key::Offset(offset) => {
+                Some(offset + known.size).filter(|next| *next < known.end).map(Key::Offset)
+            }
             _ => None,
         };
         page.map(|page| Place { page, index: place.index + 1, known: Some(known) })
@@ -167,17 +169,18 @@ impl Pagination {
     }
 
     fn next_number(&self, place: &Place, seen: &Seen<'_>) -> Result<(Option<Key>, Option<Known>)> {
-        let (Self::PageNumber { start, total_pages, total, page_size, stop_on_short_page, .. }, Key::Number(number)) =
-            (self, &place.page)
+        let (
+            Self::PageNumber { start, total_pages, total, page_size, stop_on_short_page, .. },
+            Key::Number(number),
+        ) = (self, &place.page)
         else {
             return Err(foreign(place));
         };
         let wanted = page_size.map(std::num::NonZeroU64::get);
         let records = seen.records.unwrap_or_default();
         let known = match (total_pages, total) {
-            (Some(path), _) => {
-                count(seen, path, place)?.map(|pages| Known { size: records, end: start.saturating_add(pages) })
-            }
+            (Some(path), _) => count(seen, path, place)?
+                .map(|pages| Known { size: records, end: start.saturating_add(pages) }),
             (None, Some(path)) => count(seen, path, place)?.map(|total| {
                 let size = page_records(place, records, wanted, total);
                 Known { size, end: start.saturating_add(total.div_ceil(size)) }
@@ -190,7 +193,9 @@ impl Pagination {
     }
 
     fn next_offset(&self, place: &Place, seen: &Seen<'_>) -> Result<(Option<Key>, Option<Known>)> {
-        let (Self::Offset { limit, total, stop_on_short_page, .. }, Key::Offset(offset)) = (self, &place.page) else {
+        let (Self::Offset { limit, total, stop_on_short_page, .. }, Key::Offset(offset)) =
+            (self, &place.page)
+        else {
             return Err(foreign(place));
         };
         let limit = limit.get();
@@ -215,7 +220,12 @@ fn believed(told: Option<Known>, at: u64, records: u64) -> Option<Known> {
 }
 
 /// Where a counted page leads: to the next one below a known end, else on until a page is empty.
-fn next_count(known: Option<Known>, (at, step): (u64, u64), records: u64, full_page: Option<u64>) -> Option<u64> {
+fn next_count(
+    known: Option<Known>,
+    (at, step): (u64, u64),
+    records: u64,
+    full_page: Option<u64>,
+) -> Option<u64> {
     let next = at.saturating_add(step);
     let is_there = match known {
         Some(known) => next < known.end && step > 0,

@@ -84,15 +84,14 @@ fn a_cursor_goes_into_its_parameter() {
 
 #[test]
 fn pages_are_counted_until_one_is_empty() {
-    let asked = walk(&pagination(json!({"type": "page_number"})), &|url| counted(url, 10, &json!({}))).unwrap();
+    let asked =
+        walk(&pagination(json!({"type": "page_number"})), &|url| counted(url, 10, &json!({}))).unwrap();
     assert_eq!(ends(&asked, "page"), [1, 2, 3, 4]);
 }
 
 #[test]
 fn a_short_page_ends_only_when_it_is_said_to() {
-    let options = |stop: bool| {
-        json!({"type": "page_number", "page_size": 10, "size_param": "limit", "stop_on_short_page": stop})
-    };
+    let options = |stop: bool| json!({"type": "page_number", "page_size": 10, "size_param": "limit", "stop_on_short_page": stop});
     let asked = walk(&pagination(options(true)), &|url| counted(url, 10, &json!({}))).unwrap();
     assert_eq!(asked.last().unwrap(), "q=x&page=3&limit=10");
     // A server that gives 8 where 10 were asked for.
@@ -135,7 +134,10 @@ fn a_total_that_grows_is_followed_and_a_wrong_one_is_not_believed() {
         counted(url, 10, &json!({"total": total}))
     };
     assert_eq!(ends(&walk(&offset, &once).unwrap(), "offset"), [0, 10, 20]);
-    assert_eq!(ends(&walk(&offset, &|url| counted(url, 10, &json!({"total": 0}))).unwrap(), "offset"), [0, 10, 20, 25]);
+    assert_eq!(
+        ends(&walk(&offset, &|url| counted(url, 10, &json!({"total": 0}))).unwrap(), "offset"),
+        [0, 10, 20, 25]
+    );
 }
 
 #[test]

@@ -8,13 +8,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_RANGE, LAST_MODIFIED, RANGE,
+};
+use serde::{Deserialize, Serialize};
 use towpath_core::{BatchStream, Error, Position, Result};
 use towpath_formats::{ByteStream, Input};
 
 use super::{Reading, Spot, whole, without_transfer_compression};
 use crate::body::Body;
 use crate::client::{Answer, Call};
+use crate::decode::is_encoded;
 
 /// A body that is read as a stream.
 pub(super) struct BodyInput {
@@ -28,34 +32,51 @@ pub(super) struct BodyInput {
 }
 
 /// What is kept of a document to read on in it later.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Document {
     /// What tells that it is still the same: its `ETag` or `Last-Modified`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) validator: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) content_type: Option<String>,
+    /// Whether it is read as JSON.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_json: bool,
+    /// Whether it came in a `Content-Encoding`, which has been decoded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) decoded: bool,
 }
 
 impl Document {
-    /// `exact` says that the bytes came as they are, so that they are those that the `ETag` names.
-    fn of(headers: &HeaderMap, exact: bool) -> Self {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let strong = text(ETAG).filter(|tag| exact && !tag.starts_with("W/"));
-        Self { validator: strong.or_else(|| text(LAST_MODIFIED)), content_type: text(CONTENT_TYPE), is_json: false }
+        let decoded = is_encoded(headers);
+        // The tag of compressed bytes is not that of the plain ones, which we ask for later.
+        let tag = text(ETAG).filter(|tag| !decoded && !tag.starts_with("W/"));
+        Self {
+            validator: tag.or_else(|| text(LAST_MODIFIED)),
+            content_type: text(CONTENT_TYPE),
+            is_json: false,
+            decoded,
+        }
     }
 
-    fn headers(&self) -> HeaderMap {
-        let value = self.content_type.as_deref().and_then(|value| HeaderValue::from_str(value).ok());
-        value.into_iter().map(|value| (CONTENT_TYPE, value)).collect()
+    /// Whether an answer is about the same document, as far as both can tell.
+    fn is_same(&self, headers: &HeaderMap) -> bool {
+        let Some(validator) = self.validator.as_deref() else { return true };
+        let told = [ETAG, LAST_MODIFIED].map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
+        let is_tag = validator.starts_with('"');
+        let now = if is_tag { told[0] } else { told[1] };
+        now.is_none_or(|now| now == validator || (is_tag && is_encoded(headers)))
     }
 }
 
 impl BodyInput {
     /// The body of an answer.
     pub(super) fn begin(reading: Reading, answer: Answer, is_json: bool) -> Self {
-        let exact = reading.shared.formats.is_streamed(&reading.url);
-        let size = length(&answer.headers);
-        let document = Document { is_json, ..Document::of(&answer.headers, exact) };
+        let document = Document { is_json, ..Document::of(&answer.headers) };
+        let size = length(&answer.headers).filter(|_| !document.decoded);
         let name = reading.shared.client.show(&reading.url);
         Self { reading, name, document, size, first: Mutex::new(Some(answer.body)) }
     }
@@ -72,7 +93,7 @@ impl BodyInput {
         let reader = if self.document.is_json {
             formats.page_reader()
         } else {
-            formats.body_reader(&self.document.headers(), &self.reading.url)
+            formats.body_reader(&self.document, &self.reading.url)
         };
         let reader = reader.map_err(|error| error.detail("url", &self.name))?;
         let document = self.document.clone();
@@ -80,7 +101,7 @@ impl BodyInput {
         let batches = reader.read(&cx, Arc::new(self), &whole(), at, None);
         let placed = batches.and_then(move |mut batch| {
             let spot = match std::mem::take(&mut batch.resume) {
-                at @ Position::At(_) => Spot::body(at, &document).position(),
+                at @ Position::At(_) => Spot::Body { at, document: document.clone() }.position(),
                 other => Ok(other),
             };
             std::future::ready(spot.map(|resume| {
@@ -99,7 +120,9 @@ impl BodyInput {
             let Some(range) = range else { return };
             call.headers.insert(RANGE, range);
             call.also = Some(StatusCode::RANGE_NOT_SATISFIABLE);
-            if let Some(validator) = self.document.validator.as_deref().and_then(|v| HeaderValue::from_str(v).ok()) {
+            if let Some(validator) =
+                self.document.validator.as_deref().and_then(|v| HeaderValue::from_str(v).ok())
+            {
                 call.headers.insert(IF_RANGE, validator);
             }
         };
@@ -126,7 +149,11 @@ impl Input for BodyInput {
             };
             return Ok(bytes(body, 0, self.name.clone()));
         }
-        let answer = self.request(Some(format!("bytes={from}-"))).await?;
+        let mut answer = self.request(Some(format!("bytes={from}-"))).await?;
+        if answer.status == StatusCode::PARTIAL_CONTENT && is_encoded(&answer.headers) {
+            // A range of compressed bytes cannot be decoded.
+            answer = self.request(None).await?;
+        }
         let start = start(answer.status, &answer.headers, from, &self.document);
         match start.map_err(|error| error.detail("url", &self.name))? {
             Start::Here => Ok(bytes(answer.body, 0, self.name.clone())),
@@ -145,7 +172,8 @@ impl Input for BodyInput {
         while (found.len() as u64) < wanted {
             let Some(chunk) = chunks.try_next().await? else {
                 let end = range.start + found.len() as u64;
-                return Err(Error::data(format!("it ends at byte {end}, before {}", range.end)).detail("url", &self.name));
+                return Err(Error::data(format!("it ends at byte {end}, before {}", range.end))
+                    .detail("url", &self.name));
             };
             found.extend_from_slice(&chunk);
         }
@@ -156,7 +184,10 @@ impl Input for BodyInput {
 
 impl fmt::Debug for BodyInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyInput").field("name", &self.name).field("document", &self.document).finish_non_exhaustive()
+        f.debug_struct("BodyInput")
+            .field("name", &self.name)
+            .field("document", &self.document)
+            .finish_non_exhaustive()
     }
 }
 
@@ -177,23 +208,28 @@ fn start(status: StatusCode, headers: &HeaderMap, from: u64, document: &Document
         Error::data("the document has changed since a part of it was read")
             .help("`towpath state reset` and run again, to read it from its beginning")
     };
-    let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok()).and_then(|range| range.strip_prefix("bytes "));
-    let now = Document::of(headers, true).validator;
-    let same = document.validator.is_none() || now.is_none() || document.validator == now || {
-        // The first answer may have been compressed, and then only its date was kept.
-        document.validator == Document::of(headers, false).validator
-    };
+    let range = headers
+        .get(CONTENT_RANGE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|range| range.strip_prefix("bytes "));
+    let same = document.is_same(headers);
     match status {
         StatusCode::PARTIAL_CONTENT if !same => Err(changed()),
         StatusCode::PARTIAL_CONTENT => {
-            let begin = range.and_then(|range| range.split_once('-')).and_then(|(begin, _)| begin.parse::<u64>().ok());
+            let begin = range
+                .and_then(|range| range.split_once('-'))
+                .and_then(|(begin, _)| begin.parse::<u64>().ok());
             if begin == Some(from) {
                 return Ok(Start::Here);
             }
-            Err(Error::data(format!("the server was asked for the bytes from {from} on and sent {}", range.unwrap_or("others"))))
+            Err(Error::data(format!(
+                "the server was asked for the bytes from {from} on and sent {}",
+                range.unwrap_or("others")
+            )))
         }
         StatusCode::RANGE_NOT_SATISFIABLE => {
-            let size = range.and_then(|range| range.strip_prefix("*/")).and_then(|size| size.parse::<u64>().ok());
+            let size =
+                range.and_then(|range| range.strip_prefix("*/")).and_then(|size| size.parse::<u64>().ok());
             if size == Some(from) { Ok(Start::AtTheEnd) } else { Err(changed()) }
         }
         _ if !same => Err(changed()),
@@ -209,7 +245,8 @@ fn bytes(body: Body, skip: u64, name: String) -> ByteStream {
                 if skip == 0 {
                     return Ok(None);
                 }
-                return Err(Error::data("the document is shorter than when a part of it was read").detail("url", &name));
+                return Err(Error::data("the document is shorter than when a part of it was read")
+                    .detail("url", &name));
             };
             let left_out = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk.len());
             skip -= left_out as u64;
@@ -229,10 +266,15 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reqwest::header::CONTENT_ENCODING;
 
     const ETAG_A: &str = "\"a\"";
 
-    fn start_of(status: u16, headers: &[(reqwest::header::HeaderName, &str)], validator: Option<&str>) -> Result<Start> {
+    fn start_of(
+        status: u16,
+        headers: &[(reqwest::header::HeaderName, &str)],
+        validator: Option<&str>,
+    ) -> Result<Start> {
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         let document = Document { validator: validator.map(str::to_owned), ..Document::default() };
         start(StatusCode::from_u16(status).unwrap(), &headers, 100, &document)
@@ -251,7 +293,10 @@ mod tests {
         assert_eq!(start_of(200, &[], None).unwrap(), Start::Behind(100));
         assert_eq!(start_of(200, &[(ETAG, ETAG_A)], Some(ETAG_A)).unwrap(), Start::Behind(100));
         let date = "Fri, 27 Nov 2026 08:00:00 GMT";
-        assert_eq!(start_of(200, &[(ETAG, ETAG_A), (LAST_MODIFIED, date)], Some(date)).unwrap(), Start::Behind(100));
+        assert_eq!(
+            start_of(200, &[(ETAG, ETAG_A), (LAST_MODIFIED, date)], Some(date)).unwrap(),
+            Start::Behind(100)
+        );
     }
 
     #[test]
@@ -273,9 +318,13 @@ mod tests {
 
     #[test]
     fn only_a_strong_tag_of_the_plain_bytes_tells_documents_apart() {
-        let headers = |tag: &str| [(ETAG, tag.parse().unwrap()), (LAST_MODIFIED, "then".parse().unwrap())].into_iter().collect();
-        assert_eq!(Document::of(&headers(ETAG_A), true).validator.as_deref(), Some(ETAG_A));
-        assert_eq!(Document::of(&headers("W/\"a\""), true).validator.as_deref(), Some("then"));
-        assert_eq!(Document::of(&headers(ETAG_A), false).validator.as_deref(), Some("then"));
+        let validator = |tag: &str, encoding: &str| {
+            let headers = [(ETAG, tag), (LAST_MODIFIED, "then"), (CONTENT_ENCODING, encoding)];
+            let headers = headers.map(|(name, value)| (name, value.parse().unwrap())).into_iter().collect();
+            Document::of(&headers).validator
+        };
+        assert_eq!(validator(ETAG_A, "identity").as_deref(), Some(ETAG_A));
+        assert_eq!(validator("W/\"a\"", "identity").as_deref(), Some("then"));
+        assert_eq!(validator(ETAG_A, "gzip").as_deref(), Some("then"));
     }
 }

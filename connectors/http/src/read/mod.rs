@@ -16,11 +16,13 @@ use towpath_formats::Piece;
 use url::Url;
 
 use crate::CONNECTOR;
+use crate::auth::Home;
 use crate::client::{Answer, Call, Client};
 use crate::config::Pagination;
 use crate::formats::{Formats, html};
 
-use input::{BodyInput, Document};
+use input::BodyInput;
+pub(crate) use input::Document;
 use page::{Fetched, LARGE};
 use pages::Pages;
 pub(crate) use spot::Spot;
@@ -41,8 +43,8 @@ pub(crate) struct Reading {
     pub(crate) cx: Context,
     /// The split's own URL.
     pub(crate) url: Url,
-    /// The URL whose host credentials are meant for.
-    pub(crate) home: Arc<Url>,
+    /// Who credentials are meant for.
+    pub(crate) home: Arc<Home>,
 }
 
 /// How far it is.
@@ -87,13 +89,15 @@ impl Reading {
 
     async fn begin(&self, from: Option<Spot>) -> Result<State> {
         match from {
-            Some(Spot::Body { at, validator, content_type, is_json }) => {
-                let document = Document { validator, content_type, is_json };
+            Some(Spot::Body { at, document }) => {
                 BodyInput::resume(self.clone(), document).open(at).map(State::Body)
             }
             Some(Spot::Page { place, row, within }) => {
                 self.shared.pagination.check(&place)?;
-                Ok(State::Pages(Box::new(Pages::new(self.clone(), place, None, (row, within))), VecDeque::new()))
+                Ok(State::Pages(
+                    Box::new(Pages::new(self.clone(), place, None, (row, within))),
+                    VecDeque::new(),
+                ))
             }
             None if self.shared.pagination == Pagination::None => {
                 let answer = self.get(self.url.clone(), |call| self.prepare(call)).await?;
@@ -126,7 +130,8 @@ impl Reading {
             if is_json {
                 return answer.body.is_longer_than(LARGE).await;
             }
-            let is_page = Formats::is_html(&answer.headers) && answer.body.peek().await?.trim_ascii_start().starts_with(b"<");
+            let is_page = Formats::is_html(&answer.headers)
+                && answer.body.peek().await?.trim_ascii_start().starts_with(b"<");
             if is_page { Err(html()) } else { Ok(true) }
         };
         if looked.await.map_err(|error| error.detail("url", self.show()))? {

@@ -8,10 +8,11 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::de::IgnoredAny;
 use towpath_core::{Batch, Error, Json, Position, Result};
-use towpath_formats::json::{JsonPath, Page};
 use towpath_formats::MemoryInput;
+use towpath_formats::json::{JsonPath, Page};
 use url::Url;
 
+use super::input::Document;
 use super::{Reading, whole};
 use crate::client::Answer;
 use crate::pagination::{Key, Place, Seen, link};
@@ -42,8 +43,15 @@ pub(super) struct Opened {
 enum Content {
     /// The answer 204.
     Nothing,
-    Json { page: Page, body: Bytes, name: Arc<str> },
-    Other { body: Bytes, name: Arc<str> },
+    Json {
+        page: Page,
+        body: Bytes,
+        name: Arc<str>,
+    },
+    Other {
+        body: Bytes,
+        name: Arc<str>,
+    },
 }
 
 impl Fetched {
@@ -89,9 +97,13 @@ impl Fetched {
 fn parse(body: Bytes, name: &str, records: Option<&JsonPath>) -> Result<Page> {
     Page::parse(body.clone(), name, records).map_err(|error| {
         // Without a length, a connection that was cut looks like the end.
-        let end = serde_json::from_slice::<IgnoredAny>(&body).err().filter(|error| error.is_eof() && !body.is_empty());
+        let end = serde_json::from_slice::<IgnoredAny>(&body)
+            .err()
+            .filter(|error| error.is_eof() && !body.is_empty());
         match end {
-            Some(end) => Error::unavailable("the body ends in the middle of the JSON").detail("url", name).source(end),
+            Some(end) => {
+                Error::unavailable("the body ends in the middle of the JSON").detail("url", name).source(end)
+            }
             None => error,
         }
     })
@@ -116,7 +128,12 @@ impl Opened {
     }
 
     /// The place behind this page.
-    pub(super) fn after(&self, reading: &Reading, place: &Place, records: Option<u64>) -> Result<Option<Place>> {
+    pub(super) fn after(
+        &self,
+        reading: &Reading,
+        place: &Place,
+        records: Option<u64>,
+    ) -> Result<Option<Place>> {
         let value = |path: &JsonPath| self.value(path);
         let client = &reading.shared.client;
         let next = reading.shared.pagination.after(place, &self.seen(records, &value));
@@ -139,7 +156,9 @@ impl Opened {
                 return Ok(if is_empty { Vec::new() } else { vec![batch] });
             }
             Content::Json { body, name, .. } => (formats.page_reader()?, body, name),
-            Content::Other { body, name } => (formats.body_reader(&self.headers, &self.url)?, body, name),
+            Content::Other { body, name } => {
+                (formats.body_reader(&Document::of(&self.headers), &self.url)?, body, name)
+            }
         };
         let input = Arc::new(MemoryInput::new(&**name, body.clone()));
         reader.read(&reading.cx, input, &whole(), within, None).try_collect().await

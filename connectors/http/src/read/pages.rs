@@ -1,8 +1,8 @@
 //! Pages in order: fetched one ahead where each tells the next, many at once where their number is known.
 
 use std::collections::{HashSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::future::Future;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use tokio_util::task::AbortOnDropHandle;
 use towpath_core::{Batch, Error, Position, Result};
@@ -43,7 +43,12 @@ struct Done {
 
 impl Pages {
     /// The pages from this one on. `fetched` is it, if it is here already.
-    pub(super) fn new(reading: Reading, first: Place, fetched: Option<Fetched>, begin: (u64, Position)) -> Self {
+    pub(super) fn new(
+        reading: Reading,
+        first: Place,
+        fetched: Option<Fetched>,
+        begin: (u64, Position),
+    ) -> Self {
         Self {
             reading,
             next: Some(first),
@@ -87,7 +92,8 @@ impl Pages {
         if let Some(next) = &next {
             self.refuse_loop(place, next)?;
             let (reading, next) = (self.reading.clone(), next.clone());
-            self.ahead = Some(Ahead::OnItsWay(Task::spawn(async move { Fetched::get(&reading, &next).await })));
+            self.ahead =
+                Some(Ahead::OnItsWay(Task::spawn(async move { Fetched::get(&reading, &next).await })));
         }
         let batches = opened.batches(&self.reading, within).await?;
         Ok(Done { batches, next })
@@ -143,14 +149,23 @@ impl Pages {
         }
         let client = &self.reading.shared.client;
         let url = client.show(&self.reading.shared.pagination.url(&self.reading.url, &next.page));
-        Err(Error::data(format!("the pages go in a circle: page {} leads back to one that has been read", place.index + 1))
-            .detail("url", url)
-            .help("check `pagination`: its parameter may be one that the server does not know"))
+        Err(Error::data(format!(
+            "the pages go in a circle: page {} leads back to one that has been read",
+            place.index + 1
+        ))
+        .detail("url", url)
+        .help("check `pagination`: its parameter may be one that the server does not know"))
     }
 }
 
 /// Decodes a page and tells where it leads, by the number of its records.
-async fn finish(reading: &Reading, opened: &Opened, place: &Place, row: u64, within: Position) -> Result<Done> {
+async fn finish(
+    reading: &Reading,
+    opened: &Opened,
+    place: &Place,
+    row: u64,
+    within: Position,
+) -> Result<Done> {
     let batches = opened.batches(reading, within).await?;
     let records = row + batches.iter().map(records).sum::<u64>();
     let next = opened.after(reading, place, Some(records))?;
@@ -162,7 +177,11 @@ fn records(batch: &Batch) -> u64 {
 }
 
 /// Turns positions within a page into positions within the split.
-fn with_positions(batches: Vec<Batch>, (place, mut row): (Place, u64), next: Option<&Place>) -> Result<VecDeque<Batch>> {
+fn with_positions(
+    batches: Vec<Batch>,
+    (place, mut row): (Place, u64),
+    next: Option<&Place>,
+) -> Result<VecDeque<Batch>> {
     let behind = match next {
         None => Position::End,
         Some(next) => Spot::page(next.clone()).position()?,

@@ -26,26 +26,15 @@ pub(crate) enum Spot {
     Body {
         /// The position of the format's reader.
         at: Position,
-        /// What tells that the document is still the same: its `ETag` or `Last-Modified`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        validator: Option<String>,
-        /// Its `Content-Type`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        content_type: Option<String>,
-        /// Whether it is read as JSON.
-        #[serde(default, skip_serializing_if = "is_false")]
-        is_json: bool,
+        /// What it was.
+        #[serde(flatten)]
+        document: Document,
     },
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_zero(row: &u64) -> bool {
     *row == 0
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 fn is_start(position: &Position) -> bool {
@@ -56,12 +45,6 @@ impl Spot {
     /// At the beginning of a page.
     pub(crate) fn page(place: Place) -> Self {
         Self::Page { place, row: 0, within: Position::Start }
-    }
-
-    /// In a streamed document.
-    pub(crate) fn body(at: Position, document: &Document) -> Self {
-        let Document { validator, content_type, is_json } = document.clone();
-        Self::Body { at, validator, content_type, is_json }
     }
 
     /// The spot of a position; `None` for the beginning.
@@ -97,9 +80,7 @@ mod tests {
             Spot::Page { place, row: 5, within: Position::At(json!(77)) },
             Spot::Body {
                 at: Position::At(json!({"byte": 9})),
-                validator: Some("\"abc\"".to_owned()),
-                content_type: Some("text/csv".to_owned()),
-                is_json: false,
+                document: Document { content_type: Some("text/csv".to_owned()), ..Document::default() },
             },
         ];
         for spot in spots {

@@ -105,12 +105,16 @@ async fn types_are_inferred_from_so_many_rows() {
 
 #[tokio::test]
 async fn transfer_compressions_are_decoded() {
-    for (codec, name) in
-        [(Compression::Gzip, "gzip"), (Compression::Zstd, "zstd"), (Compression::Brotli, "br"), (Compression::Zlib, "deflate")]
-    {
+    for (codec, name) in [
+        (Compression::Gzip, "gzip"),
+        (Compression::Zstd, "zstd"),
+        (Compression::Brotli, "br"),
+        (Compression::Zlib, "deflate"),
+    ] {
         let page = Response::encoded("application/json", name, encoded(WriteFormat::Json, codec).await);
         assert_eq!(read_answer("/", page, json!({})).await, ids(0..3), "{name}");
-        let lines = Response::encoded("application/x-ndjson", name, encoded(WriteFormat::Ndjson, codec).await);
+        let lines =
+            Response::encoded("application/x-ndjson", name, encoded(WriteFormat::Ndjson, codec).await);
         assert_eq!(read_answer("/", lines, json!({})).await, ids(0..3), "{name}");
     }
 }
@@ -126,6 +130,29 @@ async fn documents_that_are_compressed_themselves_are_decoded() {
 }
 
 #[tokio::test]
+async fn a_gzip_of_several_members_is_read_to_its_end() {
+    let mut twice = encoded(WriteFormat::Ndjson, Compression::Gzip).await;
+    twice.extend(twice.clone());
+    let found = read_answer("/", Response::encoded("application/x-ndjson", "gzip", twice), json!({})).await;
+    assert_eq!(found, [ids(0..3), ids(0..3)].concat());
+}
+
+#[tokio::test]
+async fn an_encoding_that_nobody_knows_is_named() {
+    let server = always(Response::encoded("application/json", "sdch", "?")).await;
+    let error = error(with(server.url("/"), json!({}))).await;
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.message(), "the server answered with the `Content-Encoding` `sdch`");
+}
+
+#[tokio::test]
+async fn a_gz_file_that_is_called_encoded_is_decoded_once() {
+    let gzip = encoded(WriteFormat::Ndjson, Compression::Gzip).await;
+    let response = Response::encoded("application/x-ndjson", "gzip", gzip);
+    assert_eq!(read_answer("/x.ndjson.gz", response, json!({})).await, ids(0..3));
+}
+
+#[tokio::test]
 async fn a_gzip_that_is_none_is_invalid_data() {
     let server = always(Response::encoded("application/json", "gzip", "[{\"id\":1}]")).await;
     let error = error(with(server.url("/"), json!({}))).await;
@@ -137,26 +164,37 @@ async fn a_gzip_that_is_none_is_invalid_data() {
 #[tokio::test]
 async fn pages_have_a_largest_size() {
     let server = always(Response::json(&json!(ids(0..1000)))).await;
-    let options = |most: &str| with(server.url("/"), json!({"max_body": most, "pagination": {"type": "link_header"}}));
+    let options =
+        |most: &str| with(server.url("/"), json!({"max_body": most, "pagination": {"type": "link_header"}}));
     assert_eq!(read(options("1MiB")).await.unwrap().len(), 1000);
     let error = error(options("1KiB")).await;
     assert_eq!((error.kind(), error.message()), (ErrorKind::DataInvalid, "the body has more than 1KiB"));
     // Nobody told the length of these.
     let server = always(Response::chunks("application/json", vec!["[{\"id\":1}", ",{\"id\":2}]"])).await;
-    let options = |most: u64| with(server.url("/"), json!({"max_body": most, "pagination": {"type": "link_header"}}));
+    let options =
+        |most: u64| with(server.url("/"), json!({"max_body": most, "pagination": {"type": "link_header"}}));
     assert!(read(options(18)).await.is_err());
     assert_eq!(read(options(19)).await.unwrap().len(), 2);
 }
 
 /// Serves a document by ranges, if it can; its first answer is cut.
-fn document(body: Arc<String>, ranges: bool, cut: usize, etag: impl Fn(usize) -> &'static str) -> impl Fn(Request) -> Response {
+fn document(
+    body: Arc<String>,
+    ranges: bool,
+    cut: usize,
+    etag: impl Fn(usize) -> &'static str,
+) -> impl Fn(Request) -> Response {
     move |request| {
         let requests = request.attempt;
-        let from = request.header("range").and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+        let from = request
+            .header("range")
+            .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
         let response = match from {
             Some(from) if ranges => {
                 let range = format!("bytes {from}-{}/{}", body.len() - 1, body.len());
-                Response::bytes("application/x-ndjson", body[from..].to_owned()).with_status(206).header("content-range", range)
+                Response::bytes("application/x-ndjson", body[from..].to_owned())
+                    .with_status(206)
+                    .header("content-range", range)
             }
             _ => Response::bytes("application/x-ndjson", body.as_str().to_owned()),
         };

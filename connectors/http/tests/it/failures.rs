@@ -29,7 +29,10 @@ async fn each_refusal_names_url_answer_and_what_to_do() {
         assert_eq!(error.detail_value("url"), Some(&*server.url("/x")));
         assert_eq!(error.detail_value("body"), Some("because of this"));
         assert!(error.help_text().unwrap().contains(help), "{error}");
-        assert!(error.to_string().starts_with(&format!("http: read: the server answered {status}")), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("http: read: the server answered {status}")),
+            "{error}"
+        );
     }
 }
 
@@ -67,7 +70,10 @@ async fn html_instead_of_data_is_named() {
         let error = error(with(server.url("/x"), options.clone())).await;
         assert_eq!(error.kind(), ErrorKind::DataInvalid, "{error}");
         let text = error.to_string();
-        assert!(text.contains("HTML") && text.contains(&server.url("/x")) && text.contains("login"), "{text}");
+        assert!(
+            text.contains("HTML") && text.contains(&server.url("/x")) && text.contains("login"),
+            "{text}"
+        );
     }
 }
 
@@ -92,7 +98,8 @@ async fn a_length_that_lies_is_a_broken_connection() {
 
 #[tokio::test]
 async fn a_body_that_ends_without_a_length_in_the_middle_is_tried_again() {
-    let reply = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[{\"id\": 1}, {\"i";
+    let reply =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[{\"id\": 1}, {\"i";
     let server = RawServer::start(move |_| RawReply::close(reply)).await;
     let error = error(with(server.url("/x"), json!({}))).await;
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
@@ -104,7 +111,8 @@ async fn a_connection_that_is_reset_is_tried_again() {
     let server = RawServer::start(|_| RawReply::reset("")).await;
     let error = error(with(server.url("/x"), json!({}))).await;
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true));
-    let cut = always(Response::chunks("application/json", vec!["[{\"id\":1},", "{\"id\":2}]"]).cut_after(12)).await;
+    let cut =
+        always(Response::chunks("application/json", vec!["[{\"id\":1},", "{\"id\":2}]"]).cut_after(12)).await;
     let error = crate::support::error(with(cut.url("/x"), json!({}))).await;
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error}");
 }

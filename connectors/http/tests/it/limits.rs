@@ -22,7 +22,10 @@ async fn a_429_pauses_its_origin_and_is_tried_again_then() {
     let server = always(Response::status(429).header("retry-after", "7")).await;
     let opened = open(with(server.url("/"), json!({}))).await;
     let error = opened.rows().await.unwrap_err();
-    assert_eq!((error.kind(), error.retry_policy()), (ErrorKind::RateLimited, Retry::After(Duration::from_secs(7))));
+    assert_eq!(
+        (error.kind(), error.retry_policy()),
+        (ErrorKind::RateLimited, Retry::After(Duration::from_secs(7)))
+    );
     let record = opened.recorder.record();
     let origin = server.url("");
     assert_eq!(record.outcomes, [Outcome::Overloaded(Some(Duration::from_secs(7)))]);
@@ -57,7 +60,8 @@ async fn a_budget_that_a_success_uses_up_holds_the_next_requests_back() {
         [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "30")],
         [("ratelimit", "\"hour\";r=0;t=30"), ("x-other", "")],
     ] {
-        let response = headers.iter().fold(Response::json(&json!([])), |r, (name, value)| r.header(name, *value));
+        let response =
+            headers.iter().fold(Response::json(&json!([])), |r, (name, value)| r.header(name, *value));
         let server = always(response).await;
         let opened = open(with(server.url("/"), json!({}))).await;
         opened.rows().await.unwrap();

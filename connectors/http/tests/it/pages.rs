@@ -253,7 +253,11 @@ async fn pages_may_be_csv() {
 #[tokio::test]
 async fn a_204_is_a_page_without_records() {
     let server = TestServer::start(|request: Request| async move {
-        if request.number("page") == Some(2) { Response::status(204) } else { Response::json(&json!([{"id": 1}])) }
+        if request.number("page") == Some(2) {
+            Response::status(204)
+        } else {
+            Response::json(&json!([{"id": 1}]))
+        }
     })
     .await;
     let found = read(with(server.url("/"), json!({"pagination": {"type": "page_number"}}))).await.unwrap();

@@ -89,7 +89,10 @@ async fn redirects_are_bounded() {
     .await;
     assert!(read(with(server.url("/"), json!({"redirects": 3}))).await.is_ok());
     let found = error(with(server.url("/"), json!({"redirects": 2}))).await;
-    assert_eq!((found.kind(), found.message()), (ErrorKind::Config, "the server redirects more than 2 times"));
+    assert_eq!(
+        (found.kind(), found.message()),
+        (ErrorKind::Config, "the server redirects more than 2 times")
+    );
     let found = error(with(server.url("/"), json!({"redirects": 0}))).await;
     assert_eq!(found.message(), "the server redirects more than 0 times");
 }

@@ -9,7 +9,7 @@ use crate::support::{context, error, open, open_with, read, with};
 /// Echoes the request as a row.
 async fn echo() -> TestServer {
     TestServer::start(|request: Request| async move {
-        Response::json(&json!([{"path": request.path, "query": request.query}]))
+        Response::json(&json!({"path": request.path, "query": request.query}))
     })
     .await
 }
@@ -23,7 +23,10 @@ async fn header_of(name: &str, more: towpath_core::Json) -> Option<String> {
 #[tokio::test]
 async fn one_url_and_several_are_read() {
     let server = echo().await;
-    assert_eq!(read(with(server.url("/a?x=1"), json!({}))).await.unwrap(), [json!({"path": "/a", "query": "x=1"})]);
+    assert_eq!(
+        read(with(server.url("/a?x=1"), json!({}))).await.unwrap(),
+        [json!({"path": "/a", "query": "x=1"})]
+    );
     let urls = [server.url("/b"), server.url("/c")];
     let found = read(json!({ "urls": urls })).await.unwrap();
     assert_eq!(found, [json!({"path": "/b", "query": ""}), json!({"path": "/c", "query": ""})]);
@@ -41,9 +44,12 @@ async fn paths_stand_behind_the_base_url() {
 async fn parameters_become_splits_with_names_of_their_own() {
     let server = echo().await;
     let params = json!({"owner": ["a", "b/c"], "page": {"from": 1, "to": 2}});
-    let opened = open(with(server.url("/{owner}?page={page}"), json!({"params": params, "query": {"q": "{owner}"}}))).await;
+    let opened =
+        open(with(server.url("/{owner}?page={page}"), json!({"params": params, "query": {"q": "{owner}"}})))
+            .await;
     let splits = opened.splits(&ScanRequest::default()).await.unwrap();
-    let names: Vec<_> = splits.iter().map(|split| split.id.to_string().replace(&server.url(""), "")).collect();
+    let names: Vec<_> =
+        splits.iter().map(|split| split.id.to_string().replace(&server.url(""), "")).collect();
     assert_eq!(names, ["/a?page=1&q=a", "/a?page=2&q=a", "/b%2Fc?page=1&q=b%2Fc", "/b%2Fc?page=2&q=b%2Fc"]);
     opened.rows().await.unwrap();
     assert_eq!(server.targets(), names);
@@ -89,8 +95,14 @@ async fn the_cursor_goes_into_its_parameter() {
 
 #[tokio::test]
 async fn headers_and_user_agent_are_sent() {
-    assert_eq!(header_of("x-tenant", json!({"headers": {"X-Tenant": "blue"}})).await.as_deref(), Some("blue"));
-    assert_eq!(header_of("accept", json!({"headers": {"accept": "text/x"}})).await.as_deref(), Some("text/x"));
+    assert_eq!(
+        header_of("x-tenant", json!({"headers": {"X-Tenant": "blue"}})).await.as_deref(),
+        Some("blue")
+    );
+    assert_eq!(
+        header_of("accept", json!({"headers": {"accept": "text/x"}})).await.as_deref(),
+        Some("text/x")
+    );
     assert_eq!(header_of("user-agent", json!({"user_agent": "me/1"})).await.as_deref(), Some("me/1"));
     let ours = header_of("user-agent", json!({})).await.unwrap();
     assert!(ours.starts_with("towpath/"), "{ours}");
@@ -98,7 +110,10 @@ async fn headers_and_user_agent_are_sent() {
 
 #[tokio::test]
 async fn the_format_is_asked_for() {
-    assert_eq!(header_of("accept", json!({"format": "json"})).await.as_deref(), Some("application/json, */*;q=0.5"));
+    assert_eq!(
+        header_of("accept", json!({"format": "json"})).await.as_deref(),
+        Some("application/json, */*;q=0.5")
+    );
     assert_eq!(header_of("accept-encoding", json!({"format": "ndjson"})).await.as_deref(), Some("identity"));
     let compressed = header_of("accept-encoding", json!({})).await.unwrap();
     assert!(["gzip", "br", "zstd"].iter().all(|codec| compressed.contains(codec)), "{compressed}");
@@ -207,7 +222,8 @@ async fn check_asks_once_and_discover_tells_the_columns() {
     assert_eq!(server.targets(), ["/v2/orders"]);
     let datasets = opened.source.discover(&opened.cx).await.unwrap();
     assert_eq!(datasets[0].name, "items");
-    let columns: Vec<_> = datasets[0].schema.as_ref().unwrap().fields().iter().map(|f| f.name().clone()).collect();
+    let columns: Vec<_> =
+        datasets[0].schema.as_ref().unwrap().fields().iter().map(|f| f.name().clone()).collect();
     assert_eq!(columns, ["path", "query"]);
 }
 
