@@ -1,4 +1,22 @@
 //! Reading the formats that carry their own schema: Parquet, Arrow IPC and Avro.
+//!
+//! Each is a sequence of *units* (row groups, record batches, runs of blocks) that are fetched by the byte and decoded
+//! on the CPU pool; [`units`] overlaps the two. Batches come in plain layout, without dictionaries and views.
+
+#[cfg(any(feature = "parquet", feature = "arrow", feature = "avro"))]
+mod ahead;
+#[cfg(feature = "avro")]
+mod avro;
+#[cfg(feature = "arrow")]
+mod ipc;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(all(test, feature = "full"))]
+mod reading;
+#[cfg(any(feature = "parquet", feature = "arrow", feature = "avro"))]
+mod units;
+#[cfg(any(feature = "parquet", feature = "arrow", feature = "avro"))]
+mod whole;
 
 use std::sync::Arc;
 
@@ -16,13 +34,67 @@ pub(crate) enum Columnar {
     Avro,
 }
 
+impl Columnar {
+    /// Whether this binary has the format.
+    ///
+    /// # Errors
+    /// `Config` names the feature that it lacks.
+    pub(crate) fn available(self) -> Result<()> {
+        let (built, feature) = match self {
+            Self::Parquet => (cfg!(feature = "parquet"), "parquet"),
+            Self::Arrow => (cfg!(feature = "arrow"), "arrow"),
+            Self::Avro => (cfg!(feature = "avro"), "avro"),
+        };
+        if built { Ok(()) } else { Err(crate::feature::lacks("format", feature)) }
+    }
+}
+
+/// A module with the functions of a format that this binary lacks.
+macro_rules! absent {
+    ($module:ident, $feature:literal) => {
+        #[cfg(not(feature = $feature))]
+        mod $module {
+            use super::*;
+
+            #[expect(clippy::unused_async, reason = "it waits where the format is present")]
+            pub(super) async fn schema(_: &Context, _: &Arc<dyn Input>) -> Result<SchemaRef> {
+                Err(crate::feature::lacks("format", $feature))
+            }
+
+            pub(super) fn pieces(
+                _: &Context,
+                _: Arc<dyn Input>,
+                _: u64,
+            ) -> BoxStream<'static, Result<Piece>> {
+                Box::pin(futures::stream::iter([Err(crate::feature::lacks("format", $feature))]))
+            }
+
+            pub(super) fn read(
+                _: &Context,
+                _: Arc<dyn Input>,
+                _: &Piece,
+                _: Position,
+                _: Option<&[String]>,
+            ) -> BatchStream {
+                Box::pin(futures::stream::iter([Err(crate::feature::lacks("format", $feature))]))
+            }
+        }
+    };
+}
+absent!(parquet, "parquet");
+absent!(ipc, "arrow");
+absent!(avro, "avro");
+
 /// The columns of an input.
 ///
 /// # Errors
 /// `Config` when this binary lacks the format, `DataInvalid` when the input is not of this format.
 pub(crate) async fn schema(kind: Columnar, cx: &Context, input: &Arc<dyn Input>) -> Result<SchemaRef> {
-    let _ = (cx, input);
-    Err(kind.lacking())
+    match kind {
+        Columnar::Parquet => parquet::schema(cx, input).await,
+        Columnar::Arrow => ipc::schema(cx, input).await,
+        Columnar::Avro => avro::schema(cx, input).await,
+    }
 }
 
 /// Pieces of about this many bytes.
@@ -32,8 +104,11 @@ pub(crate) fn pieces(
     input: Arc<dyn Input>,
     target_bytes: u64,
 ) -> BoxStream<'static, Result<Piece>> {
-    let _ = (cx, input, target_bytes);
-    Box::pin(futures::stream::iter([Err(kind.lacking())]))
+    match kind {
+        Columnar::Parquet => parquet::pieces(cx, input, target_bytes),
+        Columnar::Arrow => ipc::pieces(cx, input, target_bytes),
+        Columnar::Avro => avro::pieces(cx, input, target_bytes),
+    }
 }
 
 /// The batches of a piece from a position on. `columns` are the only ones wanted.
@@ -45,17 +120,15 @@ pub(crate) fn read(
     from: Position,
     columns: Option<&[String]>,
 ) -> BatchStream {
-    let _ = (cx, input, piece, from, columns);
-    Box::pin(futures::stream::iter([Err(kind.lacking())]))
+    match kind {
+        Columnar::Parquet => parquet::read(cx, input, piece, from, columns),
+        Columnar::Arrow => ipc::read(cx, input, piece, from, columns),
+        Columnar::Avro => avro::read(cx, input, piece, from, columns),
+    }
 }
 
-impl Columnar {
-    fn lacking(self) -> towpath_core::Error {
-        let feature = match self {
-            Self::Parquet => "parquet",
-            Self::Arrow => "arrow",
-            Self::Avro => "avro",
-        };
-        crate::feature::lacks("format", feature)
-    }
+/// All of an input as one piece.
+#[cfg(any(feature = "parquet", feature = "arrow", feature = "avro"))]
+fn one_piece(size: Option<u64>) -> BoxStream<'static, Result<Piece>> {
+    Box::pin(futures::stream::iter([Ok(Piece { start: 0, end: None, line: 0, bytes: size })]))
 }

@@ -3,18 +3,22 @@
 //! A [`Stage`] takes rows and gives bytes to an output, in order. What costs time runs on the CPU pool. Formats whose
 //! blocks are independent ([`blocks`]) encode several at once.
 
-#[cfg(any(feature = "csv", feature = "json"))]
+#[cfg(feature = "avro")]
+mod avro;
+#[cfg(any(feature = "csv", feature = "json", feature = "avro"))]
 mod blocks;
 #[cfg(any(feature = "csv", feature = "json"))]
 mod cells;
 mod compress;
 #[cfg(feature = "csv")]
 mod csv;
+#[cfg(feature = "arrow")]
+mod ipc;
 #[cfg(feature = "json")]
 mod json;
 #[cfg(feature = "parquet")]
 mod parquet;
-#[cfg(any(feature = "csv", feature = "json", feature = "parquet"))]
+#[cfg(any(feature = "csv", feature = "json", feature = "parquet", feature = "avro"))]
 mod pipeline;
 mod target;
 #[cfg(any(feature = "csv", feature = "json"))]
@@ -34,6 +38,8 @@ use towpath_core::{ColumnType, Context, Error, Result};
 
 pub(crate) use target::Target;
 
+#[cfg(feature = "avro")]
+use crate::Compression;
 use crate::{Output, WriteFormat};
 
 /// Turns rows of one schema into the bytes of a format.
@@ -68,6 +74,19 @@ impl Target {
             WriteFormat::Json => Ok(Box::new(blocks::Blocks::new(cx, json::Json::Array, self.compression))),
             #[cfg(feature = "parquet")]
             WriteFormat::Parquet(options) => Ok(Box::new(parquet::ParquetStage::new(cx, options, schema)?)),
+            #[cfg(feature = "arrow")]
+            WriteFormat::Arrow => Ok(Box::new(ipc::IpcStage::new(cx, schema)?)),
+            #[cfg(feature = "avro")]
+            WriteFormat::Avro => {
+                Ok(Box::new(blocks::Blocks::new(cx, avro::Avro::new(schema)?, Compression::None)))
+            }
+            #[cfg(not(all(
+                feature = "csv",
+                feature = "json",
+                feature = "parquet",
+                feature = "arrow",
+                feature = "avro"
+            )))]
             other => Err(crate::feature::lacks("format", target::feature(other))),
         }
     }
@@ -81,14 +100,15 @@ impl Target {
             let name = target::name(&self.format);
             return Err(Error::schema(format!("{name} cannot hold rows without columns")));
         }
-        schema.fields().iter().try_for_each(|field| match self.refuse(field.data_type()) {
+        schema.fields().iter().try_for_each(|field| match self.refuse(field) {
             None => Ok(()),
             Some(help) => Err(self.refusal(field, help)),
         })
     }
 
     /// What to do about a type that the format cannot hold.
-    fn refuse(&self, data_type: &DataType) -> Option<&'static str> {
+    fn refuse(&self, field: &Field) -> Option<&'static str> {
+        let data_type = field.data_type();
         match &self.format {
             WriteFormat::Csv(_) | WriteFormat::Tsv(_) => {
                 let nested = crate::plain::plain_type(data_type).is_nested();
@@ -97,6 +117,8 @@ impl Target {
             WriteFormat::Ndjson | WriteFormat::Json => refuse_json(data_type),
             #[cfg(feature = "parquet")]
             WriteFormat::Parquet(_) => parquet::refuse(data_type),
+            #[cfg(feature = "avro")]
+            WriteFormat::Avro => avro::refuse(field),
             _ => None,
         }
     }
