@@ -1,6 +1,6 @@
 //! Credentials and headers, prepared once and put on each request to the host that they are meant for.
 //!
-//! Schemes that need requests of their own (OAuth2, sessions, rotating tokens) get their place here.
+//! Schemes that need requests of their own (`OAuth2`, sessions, rotating tokens) get their place here.
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use towpath_core::{Error, Result, Secret};

@@ -22,7 +22,7 @@ use crate::redact::Redactor;
 const REFUSAL_BYTES: usize = 4 << 10;
 
 /// How long an unused connection is probed for life.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
 
 /// Sends requests.
 pub(crate) struct Client {

@@ -12,7 +12,7 @@ use crate::config::{Combine, SourceConfig, Values};
 pub(crate) struct Targets {
     params: Vec<(String, Values)>,
     combine: Combine,
-    targets: Vec<Target>,
+    templates: Vec<Target>,
     query: Vec<(String, Template)>,
     total: u64,
 }
@@ -70,10 +70,10 @@ impl Targets {
             .iter()
             .try_fold(0_u64, |total, target| total.checked_add(target.count))
             .ok_or_else(too_many)?;
-        let expanded = Self { params, combine: config.combine, targets, query, total };
+        let expanded = Self { params, combine: config.combine, templates: targets, query, total };
         // The first of each template shows whether they are URLs at all.
         let mut first = 0;
-        for target in &expanded.targets {
+        for target in &expanded.templates {
             expanded.url(first)?;
             first += target.count;
         }
@@ -108,7 +108,7 @@ impl Targets {
     }
 
     fn target(&self, mut index: u64) -> Result<(&Target, u64)> {
-        for target in &self.targets {
+        for target in &self.templates {
             if index < target.count {
                 return Ok((target, index));
             }

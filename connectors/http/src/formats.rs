@@ -177,7 +177,7 @@ mod tests {
     use crate::config::source_config;
     use serde_json::{Value, json};
 
-    fn is_json(options: Value, content_type: &str, url: &str) -> Result<bool> {
+    fn is_json(options: &Value, content_type: &str, url: &str) -> Result<bool> {
         let mut all = json!({"url": url});
         all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
         let formats = Formats::new(&source_config(all)).unwrap();
@@ -197,13 +197,13 @@ mod tests {
             (json!({"format": "json"}), "text/html", "http://a/x", true),
             (json!({"records": "$.data"}), "text/plain", "http://a/x", true),
         ] {
-            assert_eq!(is_json(options, content_type, url).unwrap(), expected, "{content_type} {url}");
+            assert_eq!(is_json(&options, content_type, url).unwrap(), expected, "{content_type} {url}");
         }
     }
 
     #[test]
     fn html_that_nobody_asked_for_is_an_error() {
-        let error = is_json(json!({}), "text/html; charset=utf-8", "http://a/x").unwrap_err();
+        let error = is_json(&json!({}), "text/html; charset=utf-8", "http://a/x").unwrap_err();
         assert_eq!(error.message(), "the server answered with HTML, not data");
     }
 

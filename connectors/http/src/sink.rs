@@ -189,7 +189,9 @@ impl Target {
             (None, Some(path)) => join(config.base_url.as_deref(), path)?,
             (Some(_), Some(_)) => return Err(Error::config("`url` and `path` cannot both be set")),
             (None, None) => {
-                return Err(Error::config("nowhere to send to").help("set `url`, or `path` with a `base_url`"));
+                return Err(
+                    Error::config("nowhere to send to").help("set `url`, or `path` with a `base_url`")
+                );
             }
         };
         let parse =

@@ -81,8 +81,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(10).into(),
-            first_byte: Duration::from_secs(60).into(),
-            idle: Duration::from_secs(60).into(),
+            first_byte: Duration::from_mins(1).into(),
+            idle: Duration::from_mins(1).into(),
             total: None,
         }
     }

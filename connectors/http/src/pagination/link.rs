@@ -61,7 +61,7 @@ mod tests {
     fn the_next_link_is_found_among_others() {
         for value in [
             r#"<https://a/?page=1>; rel="prev", <https://a/?page=3,x;y>; rel="next", <https://a/?page=9>; rel="last""#,
-            r#"<https://a/?page=3,x;y>;rel=next"#,
+            r"<https://a/?page=3,x;y>;rel=next",
             r#"<https://a/?page=3,x;y>; title="a, <b>; rel=prev"; REL="last Next""#,
             r#"<https://a/1>, <https://a/?page=3,x;y>; crossorigin; rel="next""#,
         ] {

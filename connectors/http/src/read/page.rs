@@ -84,7 +84,7 @@ impl Fetched {
             let small = body.len() <= SMALL;
             let shared = reading.shared.clone();
             let (text, shown) = (body.clone(), name.clone());
-            let parse = move || parse(text, &shown, shared.formats.records.as_ref());
+            let parse = move || parse(&text, &shown, shared.formats.records.as_ref());
             let page = if small { parse() } else { reading.cx.cpu(parse).await };
             Content::Json { page: page?, body, name }
         } else {
@@ -94,10 +94,10 @@ impl Fetched {
     }
 }
 
-fn parse(body: Bytes, name: &str, records: Option<&JsonPath>) -> Result<Page> {
+fn parse(body: &Bytes, name: &str, records: Option<&JsonPath>) -> Result<Page> {
     Page::parse(body.clone(), name, records).map_err(|error| {
         // Without a length, a connection that was cut looks like the end.
-        let end = serde_json::from_slice::<IgnoredAny>(&body)
+        let end = serde_json::from_slice::<IgnoredAny>(body)
             .err()
             .filter(|error| error.is_eof() && !body.is_empty());
         match end {

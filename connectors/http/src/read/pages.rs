@@ -31,7 +31,7 @@ struct Task<T>(AbortOnDropHandle<Result<T>>);
 
 /// A page that was asked for before it is needed.
 enum Ahead {
-    Here(Fetched),
+    Here(Box<Fetched>),
     OnItsWay(Task<Fetched>),
 }
 
@@ -52,7 +52,7 @@ impl Pages {
         Self {
             reading,
             next: Some(first),
-            ahead: fetched.map(Ahead::Here),
+            ahead: fetched.map(|fetched| Ahead::Here(Box::new(fetched))),
             known: VecDeque::new(),
             told: HashSet::new(),
             begin,
@@ -80,7 +80,7 @@ impl Pages {
     /// Reads a page that only the one before it could tell.
     async fn told_page(&mut self, place: &Place, row: u64, within: Position) -> Result<Done> {
         let fetched = match self.ahead.take() {
-            Some(Ahead::Here(fetched)) => fetched,
+            Some(Ahead::Here(fetched)) => *fetched,
             Some(Ahead::OnItsWay(task)) => task.join().await?,
             None => Fetched::get(&self.reading, place).await?,
         };

@@ -82,7 +82,7 @@ async fn nobody_is_held_back_longer_than_an_hour() {
 
 #[tokio::test]
 async fn a_permit_is_held_to_the_last_byte() {
-    let lines = ids(0..40_000).iter().map(|row| format!("{row}\n")).collect::<String>();
+    let lines: String = ids(0..40_000).iter().flat_map(|row| [row.to_string(), "\n".to_owned()]).collect();
     let (first, rest) = (lines[..1 << 18].to_owned(), lines[1 << 18..].to_owned());
     let (sender, receiver) = tokio::sync::watch::channel(false);
     // The second half comes in an answer of its own chunk, held back by a delay that outlasts the look at the permit.

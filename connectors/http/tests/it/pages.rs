@@ -31,7 +31,7 @@ fn page_of(request: &Request) -> Response {
     }
 }
 
-fn options(server: &TestServer, pagination: Json) -> Json {
+fn options(server: &TestServer, pagination: &Json) -> Json {
     with(server.url("/items"), json!({"records": "$.data", "pagination": pagination}))
 }
 
@@ -67,7 +67,7 @@ async fn every_pagination_gives_every_row_once_and_in_order() {
         ),
     ] {
         let server = paged().await;
-        assert_eq!(read(options(&server, pagination.clone())).await.unwrap(), ids(0..25), "{pagination}");
+        assert_eq!(read(options(&server, &pagination)).await.unwrap(), ids(0..25), "{pagination}");
         assert_eq!(server.targets(), targets, "{pagination}");
     }
 }
@@ -94,7 +94,7 @@ async fn known_pages_are_read_at_once_and_come_in_order() {
             }
         })
         .await;
-        assert_eq!(read(options(&server, pagination.clone())).await.unwrap(), ids(0..25), "{pagination}");
+        assert_eq!(read(options(&server, &pagination)).await.unwrap(), ids(0..25), "{pagination}");
         assert_eq!(server.requests().len(), 3, "{pagination}");
         assert_eq!(server.peak(), 2, "{pagination}");
     }
@@ -107,7 +107,7 @@ async fn no_more_pages_are_in_flight_than_allowed() {
         Response::json(&json!({"pages": 12, "data": ids(page..page + 1)})).delay(Duration::from_millis(5))
     })
     .await;
-    let mut options = options(&server, json!({"type": "page_number", "total_pages": "$.pages"}));
+    let mut options = options(&server, &json!({"type": "page_number", "total_pages": "$.pages"}));
     options["pages_in_flight"] = json!(3);
     assert_eq!(read(options.clone()).await.unwrap(), ids(1..13));
     assert!(server.peak() <= 3, "{}", server.peak());
@@ -126,7 +126,7 @@ async fn a_page_that_fails_among_many_fails_in_its_turn_and_is_read_again() {
         }
     })
     .await;
-    let opened = open(options(&server, json!({"type": "page_number", "total_pages": "$.pages"}))).await;
+    let opened = open(options(&server, &json!({"type": "page_number", "total_pages": "$.pages"}))).await;
     let split = opened.only_split().await;
     let (rows, errors) = opened.rows_with_resumes(&split).await.unwrap();
     assert_eq!((rows, errors), (ids(1..9), 1));
@@ -140,7 +140,7 @@ async fn the_next_page_is_on_its_way_while_this_one_is_consumed() {
         json!({"type": "cursor", "next": "$.next", "param": "cursor"}),
     ] {
         let server = paged().await;
-        let opened = open(options(&server, pagination)).await;
+        let opened = open(options(&server, &pagination)).await;
         let split = opened.only_split().await;
         let mut stream = opened.source.read(&opened.cx, &split, Position::Start).unwrap();
         let first = stream.try_next().await.unwrap().unwrap();
@@ -161,7 +161,7 @@ async fn reading_goes_on_behind_every_page() {
         json!({"type": "offset", "limit": 10, "total": "$.total"}),
     ] {
         let server = paged().await;
-        let opened = open(options(&server, pagination.clone())).await;
+        let opened = open(options(&server, &pagination)).await;
         let split = opened.only_split().await;
         let batches = opened.batches(&split, Position::Start).await.unwrap();
         assert_eq!(batches.len(), 3, "{pagination}");
@@ -183,7 +183,7 @@ async fn a_resumed_read_knows_how_many_pages_there_are() {
         Response::json(&json!({"pages": pages, "data": ids(page..page + 1)})).delay(Duration::from_millis(20))
     })
     .await;
-    let opened = open(options(&server, json!({"type": "page_number", "total_pages": "$.pages"}))).await;
+    let opened = open(options(&server, &json!({"type": "page_number", "total_pages": "$.pages"}))).await;
     let split = opened.only_split().await;
     let batches = opened.batches(&split, Position::Start).await.unwrap();
     server.clear();
@@ -204,7 +204,7 @@ async fn no_more_pages_are_read_than_wanted() {
         json!({"type": "offset", "limit": 10, "total": "$.total", "max_pages": 2}),
     ] {
         let server = paged().await;
-        assert_eq!(read(options(&server, pagination.clone())).await.unwrap(), ids(0..20), "{pagination}");
+        assert_eq!(read(options(&server, &pagination)).await.unwrap(), ids(0..20), "{pagination}");
         assert_eq!(server.requests().len(), 2, "{pagination}");
     }
 }
@@ -221,7 +221,7 @@ async fn pages_that_go_in_a_circle_are_an_error() {
                 .header("link", "<?page=2>; rel=next")
         })
         .await;
-        let error = error(options(&server, pagination.clone())).await;
+        let error = error(options(&server, &pagination)).await;
         assert_eq!(error.kind(), ErrorKind::DataInvalid, "{pagination}");
         assert_eq!(error.message(), "the pages go in a circle: page 2 leads back to one that has been read");
         assert!(error.detail_value("url").is_some(), "{error}");
@@ -231,7 +231,7 @@ async fn pages_that_go_in_a_circle_are_an_error() {
 #[tokio::test]
 async fn a_missing_total_is_named_with_its_url() {
     let server = paged().await;
-    let error = error(options(&server, json!({"type": "offset", "limit": 10, "total": "$.totl"}))).await;
+    let error = error(options(&server, &json!({"type": "offset", "limit": 10, "total": "$.totl"}))).await;
     assert_eq!(error.message(), "the body has no total at `$.totl`");
     assert_eq!(error.detail_value("url"), Some(&*server.url("/items?offset=0&limit=10")));
 }
@@ -240,7 +240,8 @@ async fn a_missing_total_is_named_with_its_url() {
 async fn pages_may_be_csv() {
     let server = TestServer::start(|request: Request| async move {
         let page = request.number("page").unwrap();
-        let rows: String = (page * 10..page * 10 + 3).map(|id| format!("{id}\n")).collect();
+        let rows: String =
+            (page * 10..page * 10 + 3).flat_map(|id| [id.to_string(), "\n".to_owned()]).collect();
         let body = if page > 2 { "id\n".to_owned() } else { format!("id\n{rows}") };
         Response::bytes("text/csv", body)
     })
@@ -273,7 +274,7 @@ async fn dropping_a_read_ends_the_requests_that_went_ahead() {
         }
     })
     .await;
-    let opened = open(options(&server, json!({"type": "page_number", "total_pages": "$.pages"}))).await;
+    let opened = open(options(&server, &json!({"type": "page_number", "total_pages": "$.pages"}))).await;
     let split = opened.only_split().await;
     let mut stream = opened.source.read(&opened.cx, &split, Position::Start).unwrap();
     stream.try_next().await.unwrap().unwrap();
