@@ -1,8 +1,25 @@
-//! `cargo xtask bench`: benchmarks by name.
+//! `cargo xtask bench`: Towpath beside what it is measured against, in the same run.
 
-use anyhow::{Result, bail};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 
-use crate::workspace::Workspace;
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::workspace::{RUNNER, Workspace};
+
+mod convert;
+mod duckdb;
+mod latency;
+mod machine;
+mod measure;
+mod memory;
+mod page;
+mod requests;
+mod server;
+mod stall;
+mod table;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -11,17 +28,56 @@ pub(crate) struct Arguments {
     /// Prints the names and what each measures.
     #[arg(long)]
     list: bool,
+    /// How many rows files have. With another number than the default, docs/benchmarks.md stays as it is.
+    #[arg(long, default_value_t = ROWS)]
+    rows: u64,
+    /// How often everything is measured; the median counts. With another number than the default,
+    /// docs/benchmarks.md stays as it is.
+    #[arg(long, default_value_t = RUNS)]
+    runs: usize,
 }
 
-/// A benchmark that prints its own table.
+const ROWS: u64 = 3_000_000;
+const RUNS: usize = 5;
+/// The package of the baselines.
+const BASELINES: &str = "towpath-bench";
+
+/// A benchmark that returns its figures as Markdown.
 struct Benchmark {
     name: &'static str,
     summary: &'static str,
-    run: fn(&Workspace) -> Result<()>,
+    run: fn(&Bench) -> Result<String>,
 }
 
 /// Every benchmark, in the order in which they run.
-const BENCHMARKS: &[Benchmark] = &[];
+const BENCHMARKS: &[Benchmark] = &[
+    Benchmark { name: "machine", summary: "what the figures were measured on", run: machine::run },
+    Benchmark {
+        name: "latency",
+        summary: "100 and 1,000 requests that take a second each",
+        run: latency::run,
+    },
+    Benchmark {
+        name: "requests",
+        summary: "20,000 small responses, beside a load generator",
+        run: requests::run,
+    },
+    Benchmark { name: "convert", summary: "file to file, beside a bare loop and peers", run: convert::run },
+    Benchmark { name: "memory", summary: "peak memory for ten times the data", run: memory::run },
+    Benchmark { name: "stall", summary: "the longest stall of the event loop", run: stall::run },
+];
+
+/// What benchmarks work with.
+struct Bench {
+    /// Of the workspace.
+    root: PathBuf,
+    /// Where data, outputs and pipelines lie.
+    folder: PathBuf,
+    towpath: PathBuf,
+    baselines: PathBuf,
+    rows: u64,
+    runs: usize,
+}
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     if arguments.list {
@@ -30,11 +86,65 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         }
         return Ok(());
     }
-    for benchmark in select(BENCHMARKS, &arguments.names)? {
-        eprintln!("{}: {}", benchmark.name, benchmark.summary);
-        (benchmark.run)(workspace)?;
+    let chosen = select(BENCHMARKS, &arguments.names)?;
+    let bench = Bench::prepare(workspace, arguments)?;
+    let is_standard = (arguments.rows, arguments.runs) == (ROWS, RUNS);
+    for benchmark in chosen {
+        eprintln!("\n=== {}: {}", benchmark.name, benchmark.summary);
+        let figures = (benchmark.run)(&bench)?;
+        println!("{figures}");
+        if is_standard {
+            page::replace(workspace, benchmark.name, &figures)?;
+        }
     }
     Ok(())
+}
+
+impl Bench {
+    /// Builds what is measured, in one go so that both sides get the same dependencies.
+    fn prepare(workspace: &Workspace, arguments: &Arguments) -> Result<Self> {
+        let mut build = workspace.cargo(["build", "--release", "--all-features"]);
+        process::run(build.args(["--package", RUNNER, "--package", BASELINES]))?;
+        let folder = workspace.target().join("bench");
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let towpath = workspace.runner_binary("release");
+        let baselines = towpath.with_file_name(BASELINES);
+        let (root, rows, runs) = (workspace.root().to_owned(), arguments.rows, arguments.runs);
+        Ok(Self { root, folder, towpath, baselines, rows, runs })
+    }
+
+    /// A file below the folder of benchmarks, as text for pipelines and arguments.
+    fn path(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    /// A file that is made once and kept.
+    fn once(&self, name: &str, make: impl FnOnce(&str) -> Result<()>) -> Result<String> {
+        let path = self.path(name);
+        if !fs::exists(&path)? {
+            eprintln!("making {name}");
+            let unfinished = self.path(&format!("unfinished-{name}"));
+            make(&unfinished)?;
+            fs::rename(unfinished, &path)?;
+        }
+        Ok(path)
+    }
+
+    /// Generated rows as CSV.
+    fn csv(&self, rows: u64) -> Result<String> {
+        self.once(&format!("rows-{rows}.csv"), |path| {
+            process::run(Command::new(&self.baselines).arg("generate").arg(rows.to_string()).arg(path))
+        })
+    }
+
+    /// Writes a pipeline, and returns the command that runs it.
+    fn pipeline(&self, name: &str, text: &str) -> Result<Command> {
+        let path = self.path(&format!("{name}.yaml"));
+        fs::write(&path, text)?;
+        let mut command = Command::new(&self.towpath);
+        command.args(["run", &path]);
+        Ok(command)
+    }
 }
 
 fn select<'a>(benchmarks: &'a [Benchmark], names: &[String]) -> Result<Vec<&'a Benchmark>> {
@@ -50,22 +160,25 @@ fn select<'a>(benchmarks: &'a [Benchmark], names: &[String]) -> Result<Vec<&'a B
 mod tests {
     use super::*;
 
-    const SOME: &[Benchmark] = &[
-        Benchmark { name: "latency", summary: "many slow requests", run: |_| Ok(()) },
-        Benchmark { name: "convert", summary: "file to file", run: |_| Ok(()) },
-    ];
-
     #[test]
     fn an_unknown_name_gets_the_list_of_names() {
-        let error = select(SOME, &["memory".into()]).err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("there is no benchmark `memory`; there are: latency, convert"));
+        let error = select(&BENCHMARKS[1..3], &["memory".into()]).err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("there is no benchmark `memory`; there are: latency, requests"));
     }
 
     #[test]
     fn no_name_means_all() {
         let names =
             |chosen: Vec<&Benchmark>| chosen.iter().map(|benchmark| benchmark.name).collect::<Vec<_>>();
-        assert_eq!(names(select(SOME, &[]).unwrap()), ["latency", "convert"]);
-        assert_eq!(names(select(SOME, &["convert".into()]).unwrap()), ["convert"]);
+        assert_eq!(names(select(&BENCHMARKS[1..3], &[]).unwrap()), ["latency", "requests"]);
+        assert_eq!(names(select(BENCHMARKS, &["convert".into()]).unwrap()), ["convert"]);
+    }
+
+    #[test]
+    fn every_benchmark_has_its_place_in_the_page() {
+        let page = include_str!("../../docs/benchmarks.md");
+        for benchmark in BENCHMARKS {
+            assert!(page::put(page, benchmark.name, "").is_some(), "{}", benchmark.name);
+        }
     }
 }

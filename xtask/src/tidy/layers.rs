@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("transform", &["core"]),
     ("engine", &["core", "layers", "transform"]),
     ("testkit", &["core", "layers"]),
+    ("bench", &[]),
     ("demo", &[]),
     ("runner", &["core", "layers", "formats", "transform", "engine", "demo"]),
 ];

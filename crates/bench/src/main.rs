@@ -1,0 +1,63 @@
+//! What `cargo xtask bench` measures Towpath against. Each command is a program of its own, so that its time and memory
+//! can be measured like Towpath's.
+
+mod data;
+mod load;
+mod loops;
+mod serve;
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// The allocator of the `towpath` command, so that a ratio says nothing about allocators.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Baselines of Towpath's benchmarks.
+#[derive(Parser)]
+enum Command {
+    /// Writes the same rows every time, as CSV.
+    Generate {
+        /// How many rows.
+        rows: u64,
+        /// The file to write.
+        path: PathBuf,
+    },
+    /// Reads a file and writes another in a bare loop on one thread. Extensions tell the formats.
+    Convert {
+        /// The file to read: `.csv`, `.csv.gz`, `.ndjson` or `.parquet`.
+        from: PathBuf,
+        /// The file to write: `.csv.gz`, which copies CSV, `.ndjson` or `.parquet`.
+        to: PathBuf,
+    },
+    /// Serves small JSON documents until the standard input ends. Prints its address first.
+    Serve,
+    /// Asks a server for `/items/1` and so on, and throws the answers away.
+    Load {
+        /// The server.
+        address: SocketAddr,
+        /// How many requests.
+        requests: u64,
+        /// How many at once, each over a connection of its own.
+        at_once: NonZeroUsize,
+    },
+}
+
+fn main() -> Result<()> {
+    match Command::parse() {
+        Command::Generate { rows, path } => data::generate(rows, &path),
+        Command::Convert { from, to } => loops::convert(&from, &to),
+        Command::Serve => runtime()?.block_on(serve::serve()),
+        Command::Load { address, requests, at_once } => {
+            runtime()?.block_on(load::load(address, requests, at_once))
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -1,0 +1,34 @@
+//! The server that requests go to.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::Bench;
+
+/// A server that runs until this is dropped.
+pub(super) struct Server {
+    pub(super) address: String,
+    child: Child,
+}
+
+impl Server {
+    pub(super) fn start(bench: &Bench) -> Result<Self> {
+        let mut command = Command::new(&bench.baselines);
+        command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot start the server")?;
+        let output = child.stdout.take().context("the server has no output")?;
+        let mut address = String::new();
+        BufReader::new(output).read_line(&mut address)?;
+        Ok(Self { address: address.trim().to_owned(), child })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The end of its input is its end. Without it, there is nothing left to end.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
