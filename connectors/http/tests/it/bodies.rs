@@ -248,7 +248,7 @@ async fn a_document_that_changes_while_it_is_read_is_an_error() {
 
 #[tokio::test]
 async fn a_large_json_document_comes_in_batches_and_goes_on_behind_each() {
-    let rows: Vec<Json> = (0..60_000).map(|id| json!({"id": id, "text": "x".repeat(100)})).collect();
+    let rows: Vec<Json> = (0..6_000).map(|id| json!({"id": id, "text": "x".repeat(1_000)})).collect();
     let body = json!({"count": rows.len(), "data": rows}).to_string();
     let server = always(Response::bytes("application/json", body)).await;
     for pagination in [json!({"type": "none"}), json!({"type": "link_header"})] {
