@@ -47,7 +47,7 @@ impl Reader {
     /// `Config` when the format cannot be told, names the formats; when this binary lacks the format or codec, names
     /// the cargo feature.
     pub fn new(
-        options: ReadOptions,
+        mut options: ReadOptions,
         name: &str,
         content_type: Option<&str>,
         content_encoding: Option<&str>,
@@ -62,7 +62,7 @@ impl Reader {
             },
         };
         codec::check(compression)?;
-        let told = options.format.clone();
+        let told = options.format.take();
         let told = told.or_else(|| content_type.and_then(ReadFormat::of_content_type));
         let format = told.or_else(|| ReadFormat::of_name(name)).ok_or_else(|| {
             Error::config("the format cannot be told from the name")
@@ -70,10 +70,10 @@ impl Reader {
                 .help("set `format` to csv, tsv, ndjson, json, parquet, arrow or avro")
         })?;
         let format = match format {
-            ReadFormat::Csv(csv) => csv_reader(csv, ',', compression, &options)?,
-            ReadFormat::Tsv(csv) => csv_reader(csv, '\t', compression, &options)?,
-            ReadFormat::Ndjson => json_reader(None, compression, &options)?,
-            ReadFormat::Json(json) => json_reader(Some(json), compression, &options)?,
+            ReadFormat::Csv(csv) => csv_reader(csv, ',', compression, options)?,
+            ReadFormat::Tsv(csv) => csv_reader(csv, '\t', compression, options)?,
+            ReadFormat::Ndjson => json_reader(None, compression, options)?,
+            ReadFormat::Json(json) => json_reader(Some(json), compression, options)?,
             ReadFormat::Parquet => columnar_format(Columnar::Parquet, compression)?,
             ReadFormat::Arrow => columnar_format(Columnar::Arrow, compression)?,
             ReadFormat::Avro => columnar_format(Columnar::Avro, compression)?,
@@ -206,19 +206,19 @@ fn csv_reader(
     csv: CsvRead,
     delimiter: char,
     compression: Compression,
-    options: &ReadOptions,
+    options: ReadOptions,
 ) -> Result<Format> {
     let kind = text::Kind::csv(csv, delimiter)?;
     Ok(Format::Text(text::Reader::new(kind, compression, options)))
 }
 
 #[cfg(not(feature = "csv"))]
-fn csv_reader(_: CsvRead, _: char, _: Compression, _: &ReadOptions) -> Result<Format> {
+fn csv_reader(_: CsvRead, _: char, _: Compression, _: ReadOptions) -> Result<Format> {
     Err(crate::feature::lacks("format", "csv"))
 }
 
 #[cfg(feature = "json")]
-fn json_reader(json: Option<JsonRead>, compression: Compression, options: &ReadOptions) -> Result<Format> {
+fn json_reader(json: Option<JsonRead>, compression: Compression, options: ReadOptions) -> Result<Format> {
     let kind = match json {
         None => text::Kind::Ndjson,
         Some(json) => text::Kind::Json(json.records.map(|path| path.parse()).transpose()?),
@@ -227,7 +227,7 @@ fn json_reader(json: Option<JsonRead>, compression: Compression, options: &ReadO
 }
 
 #[cfg(not(feature = "json"))]
-fn json_reader(_: Option<JsonRead>, _: Compression, _: &ReadOptions) -> Result<Format> {
+fn json_reader(_: Option<JsonRead>, _: Compression, _: ReadOptions) -> Result<Format> {
     Err(crate::feature::lacks("format", "json"))
 }
 

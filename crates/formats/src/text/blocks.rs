@@ -28,7 +28,7 @@ pub(crate) struct Blocks {
     cx: Context,
     raw: ByteStream,
     /// The next bytes, read while others are worked on.
-    next: Option<Option<Result<Bytes>>>,
+    next: Next,
     /// How many bytes of the input belong to the piece.
     remaining: Option<u64>,
     work: Option<Work>,
@@ -36,6 +36,15 @@ pub(crate) struct Blocks {
     decoder: Option<Arc<dyn Decode>>,
     ready: VecDeque<Event>,
     done: bool,
+}
+
+/// Bytes that may have been read ahead.
+#[derive(Default)]
+enum Next {
+    #[default]
+    Unread,
+    /// `None` at the end.
+    Read(Option<Result<Bytes>>),
 }
 
 /// What a job takes along.
@@ -60,7 +69,7 @@ impl Blocks {
         Self {
             cx: cx.clone(),
             raw,
-            next: None,
+            next: Next::Unread,
             remaining,
             work: Some(work),
             decoder: None,
@@ -119,9 +128,9 @@ impl Blocks {
             }
         }
         let job = self.cx.cpu(move || work.run());
-        let outcome = if self.next.is_none() {
+        let outcome = if matches!(self.next, Next::Unread) {
             let (outcome, next) = join(job, self.raw.next()).await;
-            self.next = Some(next);
+            self.next = Next::Read(next);
             outcome
         } else {
             job.await
@@ -143,9 +152,9 @@ impl Blocks {
         if self.remaining == Some(0) {
             return Ok(None);
         }
-        let next = match self.next.take() {
-            Some(next) => next,
-            None => self.raw.next().await,
+        let next = match std::mem::take(&mut self.next) {
+            Next::Read(next) => next,
+            Next::Unread => self.raw.next().await,
         };
         let Some(mut bytes) = next.transpose()? else { return Ok(None) };
         if let Some(remaining) = &mut self.remaining {

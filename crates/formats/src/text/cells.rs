@@ -47,8 +47,8 @@ impl Cell {
 pub(crate) struct Cells<'a> {
     pub(crate) text: &'a str,
     pub(crate) scratch: &'a str,
-    /// All cells, row by row.
-    pub(crate) cells: &'a [Cell],
+    /// All cells of all columns, row by row.
+    pub(crate) all: &'a [Cell],
     /// How many columns a row has.
     pub(crate) width: usize,
     pub(crate) column: usize,
@@ -58,13 +58,13 @@ pub(crate) struct Cells<'a> {
 impl<'a> Cells<'a> {
     /// How many rows.
     pub(crate) fn len(&self) -> usize {
-        self.cells.len() / self.width
+        self.all.len() / self.width
     }
 
     /// A row's text, and whether it stood in quotes; `None` is null. An empty text without quotes is left to the type.
     #[inline]
     pub(crate) fn get(&self, row: usize) -> Option<(&'a str, bool)> {
-        let (text, quoted) = self.cells[row * self.width + self.column].text(self.text, self.scratch);
+        let (text, quoted) = self.all[row * self.width + self.column].text(self.text, self.scratch);
         if !self.null_values.is_empty() && self.null_values.iter().any(|null| null == text) {
             return None;
         }

@@ -71,13 +71,16 @@ pub(crate) struct Reader {
     declared: Arc<Columns>,
     known: Arc<Known>,
     /// The heads of the files that were read last, since all pieces of a file need it.
-    heads: Arc<Mutex<VecDeque<(FileKey, Arc<dyn Decode>)>>>,
+    heads: Arc<Mutex<Heads>>,
     /// How long a block is, at least.
     block_bytes: usize,
 }
 
 /// A file as far as a reader can tell it from others.
 type FileKey = (String, Option<u64>);
+
+/// What decodes the blocks of files, the last one first.
+type Heads = VecDeque<(FileKey, Arc<dyn Decode>)>;
 
 /// Large enough that jobs cost nothing, small enough for the caches of a processor.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -89,16 +92,17 @@ const SAMPLE_BYTES: usize = 64 << 20;
 const HEADS: usize = 64;
 
 impl Reader {
-    pub(crate) fn new(kind: Kind, compression: Compression, options: &ReadOptions) -> Self {
-        let fields = options.columns.0.iter().map(|(name, column_type)| column_type.field(name));
+    pub(crate) fn new(kind: Kind, compression: Compression, options: ReadOptions) -> Self {
+        let fields: Vec<_> =
+            options.columns.0.iter().map(|(name, column_type)| column_type.field(name)).collect();
         Self {
             kind,
             compression,
             limit: options.max_decompressed,
             keep_truncated: options.keep_truncated,
             sample_rows: options.sample_rows.unwrap_or(SAMPLE_ROWS),
-            declared: Arc::new(options.columns.clone()),
-            known: Arc::new(Known::new(Schema::new(fields.collect::<Vec<_>>()))),
+            declared: Arc::new(options.columns),
+            known: Arc::new(Known::new(Schema::new(fields))),
             heads: Arc::default(),
             block_bytes: BLOCK_BYTES,
         }
@@ -201,9 +205,11 @@ impl Reader {
     ) -> BatchStream {
         let from = match from {
             Position::End => return stream::empty().boxed(),
-            Position::Start => {
-                Ok((piece.start > 0).then(|| Point { offset: piece.start, line: piece.line, ..Point::START }))
-            }
+            Position::Start => Ok((piece.start > 0).then_some(Point {
+                offset: piece.start,
+                line: piece.line,
+                ..Point::START
+            })),
             Position::At(position) => Point::of(position).map(Some),
         };
         let (reader, cx, end) = (self.clone(), cx.clone(), piece.end);
@@ -247,7 +253,7 @@ impl Reader {
         Ok(decoder)
     }
 
-    fn lock_heads(&self) -> std::sync::MutexGuard<'_, VecDeque<(FileKey, Arc<dyn Decode>)>> {
+    fn lock_heads(&self) -> std::sync::MutexGuard<'_, Heads> {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -387,10 +393,10 @@ fn batch(known: &Known, block: &Block, decoder: &dyn Decode, wanted: Option<&[St
         let rows = arrow::record_batch::RecordBatch::new_empty(Schema::empty().into());
         return Ok(Batch { rows, rejected: vec![rejected.row(text.trim_end())], resume });
     }
-    let decoded = decoder.decode(block, &schema, wanted)?;
-    known.remember(&decoded.rows.schema());
-    let resume = if decoded.ends { Position::End } else { resume };
-    Ok(Batch { rows: decoded.rows, rejected: decoded.rejected, resume })
+    let met = decoder.decode(block, &schema, wanted)?;
+    known.remember(&met.rows.schema());
+    let resume = if met.ends { Position::End } else { resume };
+    Ok(Batch { rows: met.rows, rejected: met.rejected, resume })
 }
 
 fn truncated(what: &str, rows: u64) -> Error {

@@ -30,11 +30,9 @@ struct Chunked {
     chunk: usize,
 }
 
-impl Chunked {
-    fn new(text: String, chunk: usize) -> Arc<dyn Input> {
-        let bytes = Bytes::from(text);
-        Arc::new(Self { input: MemoryInput::new("in", bytes.clone()), bytes, chunk })
-    }
+fn chunked(text: String, chunk: usize) -> Arc<dyn Input> {
+    let bytes = Bytes::from(text);
+    Arc::new(Chunked { input: MemoryInput::new("in", bytes.clone()), bytes, chunk })
 }
 
 #[async_trait]
@@ -126,11 +124,11 @@ proptest! {
         let end = if carriage { "\r\n" } else { "\n" };
         let mut text = format!("{}a,b{end}", if mark { "\u{feff}" } else { "" });
         for (a, b) in &table {
-            text += &format!("{},{}{end}", written(a), written(b));
+            text.extend([&written(a), ",", &written(b), end]);
         }
         let expected: Vec<_> = table.iter().map(|(a, b)| json!({"a": a.0, "b": b.0})).collect();
         let reader = csv_with(|_| (), declared(&[("a", "string"), ("b", "string")])).with_block_bytes(block);
-        block_on(check(&reader, &Chunked::new(text, chunk), target, &expected));
+        block_on(check(&reader, &chunked(text, chunk), target, &expected));
     }
 
     #[test]
@@ -142,11 +140,11 @@ proptest! {
     ) {
         let mut text = "a,b\n".to_owned();
         for (a, b) in &table {
-            text += &format!("{a},{b}\n");
+            text.extend([a, ",", b, "\n"]);
         }
         let expected: Vec<_> = table.iter().map(|(a, b)| json!({"a": a, "b": b})).collect();
         let reader = csv_with(|csv| csv.quote = String::new(), ReadOptions::default()).with_block_bytes(block);
-        block_on(check(&reader, &Chunked::new(text, chunk), target, &expected));
+        block_on(check(&reader, &chunked(text, chunk), target, &expected));
     }
 
     #[test]
@@ -157,9 +155,9 @@ proptest! {
         target in 8_u64..120,
     ) {
         let expected: Vec<_> = table.iter().map(|((a, _), b)| json!({"a": a, "b": b})).collect();
-        let text: String = expected.iter().map(|row| format!("{row}\n")).collect();
+        let text = expected.iter().map(Json::to_string).collect::<Vec<_>>().join("\n");
         let reader = ndjson(declared(&[("a", "string"), ("b", "list<int64>")])).with_block_bytes(block);
-        block_on(check(&reader, &Chunked::new(text, chunk), target, &expected));
+        block_on(check(&reader, &chunked(text, chunk), target, &expected));
     }
 
     #[test]
@@ -173,6 +171,6 @@ proptest! {
         let array = serde_json::to_string_pretty(&expected).unwrap();
         let text = if nested { format!("{{\"x\": [{{}}], \"d\": {array}, \"y\": [1]}}") } else { array };
         let reader = document(nested.then_some("$.d")).with_block_bytes(block);
-        block_on(check(&reader, &Chunked::new(text, chunk), 1000, &expected));
+        block_on(check(&reader, &chunked(text, chunk), 1000, &expected));
     }
 }

@@ -122,11 +122,6 @@ fn nulls() -> NullBufferBuilder {
     NullBufferBuilder::new(0)
 }
 
-/// Whether the text of a cell means null for a column that is no string: nothing but quotes cannot be a number.
-fn is_empty(text: &str) -> bool {
-    text.is_empty()
-}
-
 /// Values of a fixed width, with what reads them.
 struct Primitives<T: ArrowPrimitiveType, F> {
     data_type: DataType,
@@ -170,23 +165,8 @@ where
     }
 
     fn extend(&mut self, cells: &Cells<'_>, stop_at_first: bool) -> Vec<usize> {
-        let mut unfit = Vec::new();
         self.values.reserve(cells.len());
-        for row in 0..cells.len() {
-            match cells.get(row).filter(|(text, _)| !is_empty(text)) {
-                None => self.push_null(),
-                Some((text, _)) => {
-                    if self.push(text).is_err() {
-                        self.push_null();
-                        unfit.push(row);
-                        if stop_at_first {
-                            break;
-                        }
-                    }
-                }
-            }
-        }
-        unfit
+        extend_each(self, cells, stop_at_first)
     }
 
     fn finish(&mut self) -> Result<ArrayRef> {
@@ -326,10 +306,12 @@ impl Scalars for Binaries {
     }
 }
 
-fn extend_each(scalars: &mut dyn Scalars, cells: &Cells<'_>, stop_at_first: bool) -> Vec<usize> {
+/// Generic, so that each type has a loop of its own.
+fn extend_each<S: Scalars>(scalars: &mut S, cells: &Cells<'_>, stop_at_first: bool) -> Vec<usize> {
     let mut unfit = Vec::new();
     for row in 0..cells.len() {
-        match cells.get(row).filter(|(text, _)| !is_empty(text)) {
+        // Nothing but quotes can be text alone.
+        match cells.get(row).filter(|(text, _)| !text.is_empty()) {
             None => scalars.push_null(),
             Some((text, _)) => {
                 if scalars.push(text).is_err() {

@@ -28,18 +28,18 @@ pub(crate) fn csv(change: impl FnOnce(&mut CsvRead)) -> Reader {
 pub(crate) fn csv_with(change: impl FnOnce(&mut CsvRead), options: ReadOptions) -> Reader {
     let mut csv = CsvRead::default();
     change(&mut csv);
-    Reader::new(Kind::csv(csv, ',').unwrap(), Compression::None, &options)
+    Reader::new(Kind::csv(csv, ',').unwrap(), Compression::None, options)
 }
 
 #[cfg(feature = "json")]
 pub(crate) fn ndjson(options: ReadOptions) -> Reader {
-    Reader::new(Kind::Ndjson, Compression::None, &options)
+    Reader::new(Kind::Ndjson, Compression::None, options)
 }
 
 #[cfg(feature = "json")]
 pub(crate) fn json(records: Option<&str>) -> Reader {
     let path = records.map(|records| records.parse().unwrap());
-    Reader::new(Kind::Json(path), Compression::None, &ReadOptions::default())
+    Reader::new(Kind::Json(path), Compression::None, ReadOptions::default())
 }
 
 /// Options with declared columns.

@@ -191,13 +191,13 @@ pub(crate) fn boolean(text: &str, accept: Accept) -> Option<bool> {
 }
 
 /// The digits of a number as one integer, and how many of them stand behind the point.
-struct Digits {
+struct Number {
     negative: bool,
     digits: Vec<u8>,
     scale: i32,
 }
 
-fn number_digits(text: &str, accept: Accept) -> Option<Digits> {
+fn number_digits(text: &str, accept: Accept) -> Option<Number> {
     let text = accept.trim(text);
     let (negative, rest) = sign(text, accept)?;
     if accept == Accept::Canonical && matches!(rest, [b'0', b'0'..=b'9', ..]) {
@@ -225,10 +225,10 @@ fn number_digits(text: &str, accept: Accept) -> Option<Digits> {
         return None;
     }
     let behind = digits.len() - point.unwrap_or(digits.len());
-    Some(Digits { negative, scale: i32::try_from(behind).ok()? - exponent, digits })
+    Some(Number { negative, scale: i32::try_from(behind).ok()? - exponent, digits })
 }
 
-impl Digits {
+impl Number {
     /// The digits at another scale, if none but zeros are lost and the precision holds them.
     fn at_scale(mut self, precision: u8, scale: i8) -> Option<(bool, Vec<u8>)> {
         let missing = i32::from(scale) - self.scale;
@@ -342,15 +342,15 @@ pub(crate) fn timestamp(text: &str, unit: TimeUnit, zone: Option<Tz>, accept: Ac
     };
     let lenient = accept == Accept::Lenient;
     match (zone, offset) {
-        (None, Offset::None) => in_unit(string_to_datetime(&Utc, text).ok()?, unit),
-        (None, Offset::Utc) if lenient => in_unit(string_to_datetime(&Utc, text).ok()?, unit),
+        (None, Offset::None) => in_unit(&string_to_datetime(&Utc, text).ok()?, unit),
+        (None, Offset::Utc) if lenient => in_unit(&string_to_datetime(&Utc, text).ok()?, unit),
         (Some(_), Offset::None) if !lenient => None,
-        (Some(zone), _) => in_unit(string_to_datetime(&zone, text).ok()?, unit),
+        (Some(zone), _) => in_unit(&string_to_datetime(&zone, text).ok()?, unit),
         (None, _) => None,
     }
 }
 
-fn in_unit<Z: TimeZone>(time: DateTime<Z>, unit: TimeUnit) -> Option<i64> {
+fn in_unit<Z: TimeZone>(time: &DateTime<Z>, unit: TimeUnit) -> Option<i64> {
     match unit {
         TimeUnit::Second => Some(time.timestamp()),
         TimeUnit::Millisecond => Some(time.timestamp_millis()),

@@ -86,7 +86,7 @@ fn cells<'a>(text: &'a str, records: &'a Records, layout: &'a Layout, column: us
     Cells {
         text,
         scratch: &records.scratch,
-        cells: &records.cells,
+        all: &records.cells,
         width: layout.names.len(),
         column,
         null_values: &layout.options.null_values,

@@ -112,8 +112,7 @@ impl Column {
             Values::Float(values) => values.push(0.0),
             Values::Text(text) => text.push(""),
             Values::Struct(fields) => fields.pad(self.nulls.len() + 1),
-            Values::List(offsets, item) => offsets.push(offset(item.len())),
-            Values::Map(offsets, _, item) => offsets.push(offset(item.len())),
+            Values::List(offsets, item) | Values::Map(offsets, _, item) => offsets.push(offset(item.len())),
             Values::Other(scalars, _) => scalars.push_null(),
         }
         self.nulls.append_null();
@@ -241,12 +240,11 @@ impl Column {
             Mismatch::Kind(_) => None,
         };
         if self.declared {
-            let text = match number {
-                Some(number) => number.to_owned(),
-                None => {
-                    let found = cursor.skip_nested(depth)?;
-                    cursor.slice(found).to_owned()
-                }
+            let text = if let Some(number) = number {
+                number.to_owned()
+            } else {
+                let found = cursor.skip_nested(depth)?;
+                cursor.slice(found).to_owned()
             };
             return Err(self.unfit(&text));
         }
@@ -376,6 +374,7 @@ impl Column {
 }
 
 /// What came instead of a value of the column's type.
+#[derive(Clone, Copy)]
 enum Mismatch<'a> {
     /// A number that was already taken.
     Number(&'a str),

@@ -54,9 +54,9 @@ impl Document {
         }
     }
 
-    fn whole(&mut self, mark: usize) -> Option<usize> {
+    fn whole(&mut self, mark: usize) -> usize {
         self.decoder.whole = true;
-        Some(mark)
+        mark
     }
 
     /// Goes on within a string. Gives how far.
@@ -117,7 +117,7 @@ impl Framer for Document {
         if body.trim_ascii().is_empty() {
             return Err(Error::data("the body is empty, not JSON"));
         }
-        let Some(names) = &self.names else { return Ok(self.whole(mark)) };
+        let Some(names) = &self.names else { return Ok(Some(self.whole(mark))) };
         // A character may be cut at the end of the text so far.
         let valid = match std::str::from_utf8(body) {
             Ok(text) => text,
@@ -126,8 +126,8 @@ impl Framer for Document {
         match array_start(valid, names) {
             Ok(Some(start)) => Ok(Some(mark + start)),
             // The page finds what is wrong, or the one record.
-            Ok(None) => Ok(self.whole(mark)),
-            Err(_) if at_end => Ok(self.whole(mark)),
+            Ok(None) => Ok(Some(self.whole(mark))),
+            Err(_) if at_end => Ok(Some(self.whole(mark))),
             // A mistake near the end may be nothing but a word or a number that is not all there.
             Err(syntax) if syntax.at + 64 < valid.len() => {
                 Err(syntax_error(valid, syntax, &self.decoder.name))

@@ -100,7 +100,10 @@ impl Page {
 
 impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Page").field("name", &self.name).field("bytes", &self.body.len()).finish()
+        f.debug_struct("Page")
+            .field("name", &self.name)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
     }
 }
 

@@ -47,8 +47,7 @@ impl JsonPath {
     /// The steps to the records, if the path leads to one value by names alone. A `[*]` at the end means the same.
     pub(crate) fn steps_to_records(&self) -> Option<Vec<Step>> {
         let segments = match self.query.segments.as_slice() {
-            [path @ .., Segment::Selector(Selector::Wildcard)] => path,
-            path => path,
+            [path @ .., Segment::Selector(Selector::Wildcard)] | path => path,
         };
         steps(segments)
     }
