@@ -93,8 +93,8 @@ pub struct SinkConfig {
     /// After how many rows a new file is begun; never by default.
     #[serde(default)]
     pub max_rows_per_file: Option<NonZeroU64>,
-    /// After about how many bytes a new file is begun, as they stand in the file; never by default. Parquet gets row
-    /// groups that are small enough for it.
+    /// After about how many bytes a new file is begun, as they stand in the file; never by default. How much rows
+    /// shrink is learned from the first file, which may be smaller or larger.
     #[serde(default)]
     pub max_bytes_per_file: Option<ByteSize>,
     /// The format; by default told by the extension.

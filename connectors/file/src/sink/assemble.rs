@@ -1,5 +1,6 @@
 //! One file out of several segments: the columns changed while a run was under way, or splits had writers of their own.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow_schema::{Schema, SchemaRef};
@@ -11,6 +12,7 @@ use towpath_formats::{
 
 use super::Target;
 use super::commit::Receipt;
+use super::form::Form;
 use super::manifest::{Home, Move};
 use super::output::FileOutput;
 use super::template::FileName;
@@ -21,37 +23,65 @@ use crate::input::FileInput;
 use crate::list::FileEntry;
 
 /// The one file of a plain path: the staged one as it is, or all segments with their columns brought together, or a
-/// file without rows.
+/// file without rows. `None` when there are neither rows nor columns, and never were any.
 pub(crate) async fn one_file(
     target: &Target,
     cx: &Context,
     home: &Home,
     begun: &Begun,
     receipts: &[Receipt],
-) -> Result<Move> {
-    let unknown: SchemaRef = Arc::new(Schema::empty());
-    let schema = begun.schema.as_ref().unwrap_or(&unknown);
+) -> Result<Option<Move>> {
+    let name = FileName { stream: &begun.load.stream, run: &begun.load.run, part: 0, sequence: 0 };
+    let path = target.template.render(name, "");
+    let known = match &begun.schema {
+        Some(schema) => Some(schema.clone()),
+        None => columns_of(target, cx, home, &path).await?,
+    };
+    let Some(schema) = known else { return Ok(None) };
     let segments: Vec<_> = receipts
         .iter()
         .flat_map(|receipt| receipt.files.iter().map(move |file| (file, &receipt.schema)))
         .collect();
-    if let [(only, written)] = segments.as_slice() {
-        if written.as_ref() == Some(schema) {
-            return Ok((*only).clone());
-        }
+    if let [(only, Some(written))] = segments.as_slice()
+        && *written == schema
+    {
+        return Ok(Some((*only).clone()));
     }
-    let name = FileName { stream: &begun.load.stream, run: &begun.load.run, part: 0, sequence: 0 };
-    let path = target.template.render(name, "");
-    let (step, mut encoder) = stage(target, home, &home.staging(&begun.load.run), path, schema, None, cx)?;
+    let form = Form::of(target, &path);
+    let schema = form.schema(&schema);
+    let (step, mut encoder) = stage(target, home, &home.staging(&begun.load.run), path, &schema, cx)?;
     for (file, written) in segments {
         let written = written.as_ref().ok_or_else(|| {
             Error::unexpected("a receipt does not tell the columns of its file").connector(CONNECTOR)
         })?;
-        copy(target, cx, home, file, written, schema, &mut encoder).await?;
+        copy(target, cx, home, file, &form.schema(written), &schema, &mut encoder).await?;
     }
     let (_, output) = encoder.finish().await?;
     output.finish().await?.keep();
-    Ok(step)
+    Ok(Some(step))
+}
+
+/// The columns of the file that is there: rows that are replaced by none leave their columns.
+async fn columns_of(target: &Target, cx: &Context, home: &Home, path: &str) -> Result<Option<SchemaRef>> {
+    let there = home.path(path)?;
+    if !there.is_file() {
+        return Ok(None);
+    }
+    let reader = Reader::new(read_options(target, &Schema::empty()), path, None, None)?;
+    let schema = reader.schema(cx, &open(there, cx).await?.0).await?;
+    // A file without columns has no rows either, and can stay.
+    Ok((!schema.fields().is_empty()).then_some(schema))
+}
+
+/// A file with its size.
+async fn open(path: PathBuf, cx: &Context) -> Result<(Arc<dyn Input>, u64)> {
+    let entry = blocking(move || {
+        let metadata = path.metadata().map_err(|error| io_error(error, "commit", path.display()))?;
+        Ok(FileEntry::new(path.display().to_string(), &metadata))
+    })
+    .await?;
+    let size = entry.size;
+    Ok((Arc::new(FileInput::new(entry, cx)), size))
 }
 
 async fn copy(
@@ -63,15 +93,9 @@ async fn copy(
     schema: &SchemaRef,
     encoder: &mut Encoder<FileOutput>,
 ) -> Result<()> {
-    let path = home.path(&segment.staged)?;
-    let entry = blocking(move || {
-        let metadata = path.metadata().map_err(|error| io_error(error, "commit", path.display()))?;
-        Ok(FileEntry::new(path.display().to_string(), &metadata))
-    })
-    .await?;
-    let input: Arc<dyn Input> = Arc::new(FileInput::new(entry, cx));
+    let (input, size) = open(home.path(&segment.staged)?, cx).await?;
     let reader = Reader::new(read_options(target, written), &segment.target, None, None)?;
-    let mut pieces = reader.pieces(cx, input.clone(), u64::MAX);
+    let mut pieces = reader.pieces(cx, input.clone(), size.max(1));
     while let Some(piece) = pieces.try_next().await? {
         let mut batches = reader.read(cx, input.clone(), &piece, Position::Start, None);
         while let Some(batch) = batches.try_next().await? {

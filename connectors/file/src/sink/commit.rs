@@ -4,9 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use towpath_core::{
-    Applied, Checkpoint, CommitToken, Committed, Error, ErrorKind, LoadSpec, Result, Staged, WriteDisposition,
-};
+use towpath_core::{Applied, Checkpoint, CommitToken, Committed, Error, ErrorKind, LoadSpec, Result, Staged};
 
 use super::manifest::{Home, Intent, Locked, Move, sync_folder};
 use crate::errors::{CONNECTOR, io_error};
@@ -32,6 +30,17 @@ impl Receipt {
         serde_json::from_value(staged.payload.clone())
             .map_err(|error| Error::unexpected("a receipt cannot be read").connector(CONNECTOR).source(error))
     }
+}
+
+/// What a commit does about the files that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Old {
+    /// They stay, and nothing may be in the way.
+    Stay,
+    /// Those of earlier commits go, and nothing else may be in the way.
+    Go,
+    /// The one of the same path is overwritten, whoever wrote it.
+    Overwritten,
 }
 
 /// Takes the target over for a run.
@@ -75,15 +84,10 @@ pub(crate) fn is_applied(home: &Home, token: &CommitToken) -> Result<bool> {
 }
 
 /// Commits these files with a token.
-pub(crate) fn commit(
-    home: &Home,
-    load: &LoadSpec,
-    token: &CommitToken,
-    moves: Vec<Move>,
-) -> Result<Committed> {
+pub(crate) fn commit(home: &Home, old: Old, token: &CommitToken, moves: &[Move]) -> Result<Committed> {
     let locked = home.lock()?;
-    let Some((held, intent)) = prepare(&locked, load, token, &moves)? else {
-        discard(home, &moves)?;
+    let Some((held, intent)) = prepare(&locked, old, token, moves)? else {
+        discard(home, moves)?;
         return Ok(Committed::AlreadyApplied);
     };
     let manifest = locked.store(&held, Some(&intent))?;
@@ -95,19 +99,18 @@ pub(crate) fn commit(
 /// `None` when it has been done before.
 pub(crate) fn prepare(
     locked: &Locked,
-    load: &LoadSpec,
+    old: Old,
     token: &CommitToken,
     moves: &[Move],
 ) -> Result<Option<(Checkpoint, Intent)>> {
     let Some((held, checkpoint)) = next(locked, token)? else { return Ok(None) };
-    let replace = load.disposition == WriteDisposition::Replace;
     for step in moves {
-        ready(locked.home(), step, replace)?;
+        ready(locked.home(), step, old)?;
     }
-    if !moves.is_empty() {
+    if !moves.is_empty() && old != Old::Overwritten {
         locked.note_files(moves.iter().map(|step| step.target.as_str()))?;
     }
-    Ok(Some((held, Intent { checkpoint, moves: moves.to_vec(), replace })))
+    Ok(Some((held, Intent { checkpoint, moves: moves.to_vec(), replace: old == Old::Go })))
 }
 
 /// The checkpoint as the target holds it now, and after this token; `None` when it was applied before.
@@ -126,7 +129,7 @@ fn next(locked: &Locked, token: &CommitToken) -> Result<Option<(Checkpoint, Chec
 }
 
 /// Checks that a move can be done, and makes the folders for it.
-fn ready(home: &Home, step: &Move, replace: bool) -> Result<()> {
+fn ready(home: &Home, step: &Move, old: Old) -> Result<()> {
     let (from, to) = (home.path(&step.staged)?, home.path(&step.target)?);
     if !from.is_file() {
         return Err(Error::new(ErrorKind::Conflict, "a staged file is gone")
@@ -135,7 +138,7 @@ fn ready(home: &Home, step: &Move, replace: bool) -> Result<()> {
             .detail("path", from.display())
             .help("do not remove `.towpath` while a run is under way; run again"));
     }
-    if !replace && to.exists() {
+    if old != Old::Overwritten && to.exists() {
         return Err(Error::new(ErrorKind::Conflict, "a file that this run did not write is in the way")
             .connector(CONNECTOR)
             .operation("commit")

@@ -2,33 +2,35 @@
 
 mod assemble;
 mod commit;
+mod form;
 mod manifest;
 mod output;
 mod partition;
 mod template;
+mod types;
 mod writer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow_schema::{
-    DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit, UnionFields, UnionMode,
-};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use towpath_core::{
-    Begun, Checkpoint, CommitToken, Committed, Context, Delivery, Error, Json, LoadSpec, Result, Sink,
-    SinkCapabilities, Staged, TypeFamily, WriteDisposition,
+    Begun, Checkpoint, ColumnType, CommitToken, Committed, Context, Delivery, Error, Json, LoadSpec, Result,
+    Sink, SinkCapabilities, Staged, TypeFamily, WriteDisposition,
 };
 use towpath_formats::{Encoder, WriteOptions};
 
 use crate::blocking::blocking;
 use crate::config::SinkConfig;
 use crate::errors::{CONNECTOR, io_error};
-use commit::Receipt;
+use commit::{Old, Receipt};
 use manifest::Home;
 use output::FileOutput;
 use partition::Partitioning;
 use template::{FileName, Template};
+use types::examples;
+use writer::Density;
 pub use writer::FileWriter;
 
 /// Writes files.
@@ -44,6 +46,7 @@ pub(crate) struct Target {
     pub(crate) config: SinkConfig,
     pub(crate) template: Template,
     pub(crate) options: WriteOptions,
+    pub(crate) density: Density,
 }
 
 impl Target {
@@ -64,7 +67,7 @@ impl Target {
             ));
         }
         let options = config.write_options();
-        Ok(Self { config, template, options })
+        Ok(Self { config, template, options, density: Density::default() })
     }
 
     fn home(&self, load: &LoadSpec) -> Home {
@@ -84,10 +87,11 @@ impl Target {
 
     /// The kinds of types that files of this format hold.
     fn types(&self) -> Vec<TypeFamily> {
-        let holds = |family: &TypeFamily| {
-            let column = Field::new("column", example(*family), true);
+        let is_held = |data_type: DataType| {
+            let column = Field::new("column", data_type, true);
             self.check_schema(&Arc::new(Schema::new(vec![column]))).is_ok()
         };
+        let holds = |family: &TypeFamily| examples(*family).into_iter().all(is_held);
         TypeFamily::ALL.into_iter().filter(holds).collect()
     }
 }
@@ -139,6 +143,7 @@ impl Sink for FileSink {
     async fn evolve(&self, _: &Context, begun: &Begun, schema: &SchemaRef) -> Result<Begun> {
         let partitioning = Partitioning::new(&self.target.config.partition_by, schema)?;
         self.target.check_schema(partitioning.schema())?;
+        self.check_types(partitioning.schema())?;
         Ok(begun.with_schema(schema))
     }
 
@@ -165,9 +170,10 @@ impl Sink for FileSink {
                 moves = self.replacement(cx, begun, &receipts, moves).await?;
             }
         }
-        let (load, token) = (begun.load.clone(), token.clone());
+        let (old, token) = (self.old(begun.load.disposition), token.clone());
         blocking(move || {
-            let committed = commit::commit(&home, &load, &token, moves)?;
+            let committed = commit::commit(&home, old, &token, &moves)?;
+            // What was put together into another file has served.
             let segments = receipts.iter().flat_map(|receipt| receipt.files.clone()).collect::<Vec<_>>();
             commit::discard(&home, &segments)?;
             Ok(committed)
@@ -214,6 +220,33 @@ impl FileSink {
         }
     }
 
+    /// Refuses a column of a kind of which the format holds only some types, so that the capabilities hold true.
+    fn check_types(&self, schema: &Schema) -> Result<()> {
+        let is_held =
+            |data_type| TypeFamily::all_of(data_type).iter().all(|family| self.types.contains(family));
+        match schema.fields().iter().find(|field| !is_held(field.data_type())) {
+            None => Ok(()),
+            Some(field) => {
+                let column_type = ColumnType::from(field.data_type().clone());
+                let message =
+                    format!("the format cannot hold the column `{}` of type {column_type}", field.name());
+                Err(Error::schema(message)
+                    .connector(CONNECTOR)
+                    .detail("path", self.target.template.text())
+                    .help("cast it to string or drop it"))
+            }
+        }
+    }
+
+    /// What happens to the files that are there.
+    fn old(&self, disposition: WriteDisposition) -> Old {
+        match disposition {
+            _ if self.target.template.is_plain() => Old::Overwritten,
+            WriteDisposition::Replace => Old::Go,
+            WriteDisposition::Append | WriteDisposition::Merge => Old::Stay,
+        }
+    }
+
     /// The files that take the place of the old ones. Where there are no rows, one file still tells the columns.
     async fn replacement(
         &self,
@@ -223,12 +256,11 @@ impl FileSink {
         moves: Vec<manifest::Move>,
     ) -> Result<Vec<manifest::Move>> {
         let home = self.target.home(&begun.load);
-        if self.target.template.is_plain() {
-            return Ok(vec![assemble::one_file(&self.target, cx, &home, begun, receipts).await?]);
-        }
+        let is_plain = self.target.template.is_plain();
         let tells_columns = begun.schema.is_some() && self.target.config.partition_by.is_empty();
-        if moves.is_empty() && tells_columns {
-            return Ok(vec![assemble::one_file(&self.target, cx, &home, begun, &[]).await?]);
+        if is_plain || (moves.is_empty() && tells_columns) {
+            let file = assemble::one_file(&self.target, cx, &home, begun, receipts).await?;
+            return Ok(file.into_iter().collect());
         }
         Ok(moves)
     }
@@ -282,36 +314,6 @@ fn check_writable(folder: &Path) -> Result<()> {
     let created = fs::OpenOptions::new().write(true).create_new(true).open(&probe);
     created.map_err(failed)?;
     fs::remove_file(&probe).map_err(failed)
-}
-
-/// A type of each kind.
-fn example(family: TypeFamily) -> DataType {
-    let item = |name: &str| Field::new(name, DataType::Int64, true);
-    match family {
-        TypeFamily::Null => DataType::Null,
-        TypeFamily::Bool => DataType::Boolean,
-        TypeFamily::Int => DataType::Int64,
-        TypeFamily::UInt => DataType::UInt64,
-        TypeFamily::Float => DataType::Float64,
-        TypeFamily::Decimal => DataType::Decimal128(38, 9),
-        TypeFamily::String => DataType::Utf8,
-        TypeFamily::Binary => DataType::Binary,
-        TypeFamily::Date => DataType::Date32,
-        TypeFamily::Time => DataType::Time64(TimeUnit::Microsecond),
-        TypeFamily::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        TypeFamily::Duration => DataType::Duration(TimeUnit::Microsecond),
-        TypeFamily::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
-        TypeFamily::List => DataType::List(Arc::new(item("item"))),
-        TypeFamily::Struct => DataType::Struct(Fields::from(vec![item("field")])),
-        TypeFamily::Map => {
-            let entries = Fields::from(vec![Field::new("key", DataType::Utf8, false), item("value")]);
-            DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries), false)), false)
-        }
-        TypeFamily::Union => {
-            let fields: UnionFields = [(0, Arc::new(item("field")))].into_iter().collect();
-            DataType::Union(fields, UnionMode::Sparse)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ impl Target {
         let home = self.sink.target.home(&begun.load);
         let moves: Vec<Move> = staged.iter().flat_map(|staged| Receipt::of(staged).unwrap().files).collect();
         let locked = home.lock().unwrap();
-        let (held, intent) = commit::prepare(&locked, &begun.load, token, &moves).unwrap().unwrap();
+        let (held, intent) =
+            commit::prepare(&locked, self.sink.old(begun.load.disposition), token, &moves).unwrap().unwrap();
         locked.store(&held, Some(&intent)).unwrap();
         for step in &moves[..moved] {
             fs::rename(home.path(&step.staged).unwrap(), home.path(&step.target).unwrap()).unwrap();
@@ -125,7 +126,7 @@ async fn a_crash_before_the_intent_leaves_the_old_state() {
     let staged = target.stage(&begun, &[1]).await;
     let home = target.sink.target.home(&begun.load);
     let moves = Receipt::of(&staged[0]).unwrap().files;
-    commit::prepare(&home.lock().unwrap(), &begun.load, &token(&begun), &moves).unwrap().unwrap();
+    commit::prepare(&home.lock().unwrap(), Old::Stay, &token(&begun), &moves).unwrap().unwrap();
 
     let next = target.begin("run2", WriteDisposition::Replace).await;
     assert_eq!((target.ids(), next.checkpoint.cursor.clone()), (vec![], None));

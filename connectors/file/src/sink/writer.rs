@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow_schema::SchemaRef;
 use futures::{StreamExt, TryStreamExt, stream};
 use towpath_core::{Begun, Context, Error, Rejected, Result, Staged, Writer};
-use towpath_formats::{Encoded, Encoder, WriteFormat, WriteOptions};
+use towpath_formats::{Encoded, Encoder};
 
 use super::Target;
 use super::commit::Receipt;
@@ -50,6 +50,10 @@ struct OpenFile {
     encoder: Encoder<FileOutput>,
     step: Move,
     last_use: u64,
+    /// How many bytes of memory its rows took.
+    memory: u64,
+    /// About how many bytes it will have.
+    estimate: f64,
 }
 
 struct Finished {
@@ -128,16 +132,23 @@ impl FileWriter {
     /// Adds rows to the file of a folder, and begins new ones as files get full.
     async fn append(&mut self, folder: &str, mut rows: RecordBatch) -> Result<()> {
         let most_rows = self.target.config.max_rows_per_file.map_or(u64::MAX, std::num::NonZero::get);
-        let most_bytes =
-            self.target.config.max_bytes_per_file.map_or(u64::MAX, towpath_core::ByteSize::bytes);
+        let most_bytes = self.target.config.max_bytes_per_file.map(towpath_core::ByteSize::bytes);
         while rows.num_rows() > 0 {
-            let open = self.file(folder, &rows).await?;
-            let room = usize::try_from(most_rows - open.encoder.progress().rows).unwrap_or(usize::MAX);
-            let now = rows.num_rows().min(room);
-            open.encoder.write(rows.slice(0, now)).await?;
+            // Encoded bytes come late, because blocks are encoded at once; so they are estimated too.
+            let row_bytes = self.target.density.encoded(memory(&rows)) / rows.num_rows() as f64;
+            let open = self.file(folder).await?;
+            let room = most_rows - open.encoder.progress().rows;
+            let room =
+                room.min(most_bytes.map_or(u64::MAX, |most| rows_within(most, open.estimate, row_bytes)));
+            let now = rows.num_rows().min(usize::try_from(room).unwrap_or(usize::MAX));
+            let part = rows.slice(0, now);
             rows = rows.slice(now, rows.num_rows() - now);
+            open.memory += memory(&part);
+            open.estimate += row_bytes * now as f64;
+            open.encoder.write(part).await?;
             let written = open.encoder.progress();
-            if written.rows >= most_rows || written.bytes >= most_bytes {
+            let is_full = |most: u64| written.bytes >= most || open.estimate >= most as f64;
+            if written.rows >= most_rows || most_bytes.is_some_and(is_full) {
                 self.close(folder).await?;
             }
         }
@@ -145,7 +156,7 @@ impl FileWriter {
     }
 
     /// The open file of a folder.
-    async fn file(&mut self, folder: &str, rows: &RecordBatch) -> Result<&mut OpenFile> {
+    async fn file(&mut self, folder: &str) -> Result<&mut OpenFile> {
         self.uses += 1;
         if !self.open.contains_key(folder) {
             if self.open.len() >= MOST_OPEN {
@@ -161,16 +172,10 @@ impl FileWriter {
             };
             let target = self.target.template.render(name, folder);
             self.sequence += 1;
-            let (step, encoder) = stage(
-                &self.target,
-                &self.home,
-                &self.staging,
-                target,
-                self.partitioning.schema(),
-                Some(rows),
-                &self.cx,
-            )?;
-            self.open.insert(folder.to_owned(), OpenFile { encoder, step, last_use: 0 });
+            let (step, encoder) =
+                stage(&self.target, &self.home, &self.staging, target, self.partitioning.schema(), &self.cx)?;
+            self.open
+                .insert(folder.to_owned(), OpenFile { encoder, step, last_use: 0, memory: 0, estimate: 0.0 });
         }
         let open = self.open.get_mut(folder).ok_or_else(|| Error::unexpected("an open file is gone"))?;
         open.last_use = self.uses;
@@ -179,7 +184,9 @@ impl FileWriter {
 
     async fn close(&mut self, folder: &str) -> Result<()> {
         if let Some(open) = self.open.remove(folder) {
+            let memory = open.memory;
             let finished = open.finish().await?;
+            self.target.density.learn(memory, finished.encoded.bytes);
             self.finished.push(finished);
         }
         Ok(())
@@ -200,31 +207,51 @@ pub(crate) fn stage(
     staging: &std::path::Path,
     path: String,
     schema: &SchemaRef,
-    first: Option<&RecordBatch>,
     cx: &Context,
 ) -> Result<(Move, Encoder<FileOutput>)> {
     let name = path.rsplit('/').next().unwrap_or(&path);
     // The whole name, because its extensions tell the format.
     let staged = staging.join(format!("{}-{name}", STAGED.fetch_add(1, Ordering::Relaxed)));
-    let options = row_groups(target, name, first);
     let step = Move { staged: home.relative(&staged)?, target: path.clone() };
-    let encoder = Encoder::new(&options, name, schema, cx, FileOutput::new(staged, cx))
+    let encoder = Encoder::new(&target.options, name, schema, cx, FileOutput::new(staged, cx))
         .map_err(|error| error.connector(CONNECTOR).detail("path", path))?;
     Ok((step, encoder))
 }
 
-/// Parquet goes out by row groups: with a limit on bytes, a quarter of it as a row group keeps files near the limit.
-fn row_groups(target: &Target, name: &str, first: Option<&RecordBatch>) -> WriteOptions {
-    let mut options = target.options.clone();
-    let by_name = options.format.is_none() && [".parquet", ".pq"].iter().any(|end| name.ends_with(end));
-    if by_name {
-        options.format = Some(WriteFormat::Parquet(towpath_formats::ParquetWrite::default()));
+/// How many more rows of this size a file can take; at least one.
+fn rows_within(most: u64, estimate: f64, row_bytes: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float saturates")]
+    let rows = ((most as f64 - estimate) / row_bytes.max(f64::MIN_POSITIVE)).ceil() as u64;
+    rows.max(1)
+}
+
+/// The bytes that rows take in memory, without what their buffers share with other slices.
+fn memory(rows: &RecordBatch) -> u64 {
+    let bytes = |column: &arrow::array::ArrayRef| {
+        column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+    };
+    rows.columns().iter().map(bytes).sum::<usize>() as u64
+}
+
+/// How many bytes of a file a byte of memory becomes, learned from the files that were finished.
+#[derive(Debug)]
+pub(crate) struct Density(AtomicU64);
+
+impl Density {
+    fn encoded(&self, memory: u64) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed)) * memory as f64
     }
-    if let (Some(WriteFormat::Parquet(parquet)), Some(most), Some(first)) =
-        (&mut options.format, target.config.max_bytes_per_file, first)
-    {
-        let row = (first.get_array_memory_size() / first.num_rows().max(1)).max(1);
-        parquet.row_group_rows = parquet.row_group_rows.min((most.as_usize() / 4 / row).max(1));
+
+    fn learn(&self, memory: u64, encoded: u64) {
+        if memory > 0 {
+            self.0.store((encoded as f64 / memory as f64).to_bits(), Ordering::Relaxed);
+        }
     }
-    options
+}
+
+impl Default for Density {
+    /// At first a file counts as large as its rows in memory.
+    fn default() -> Self {
+        Self(AtomicU64::new(1_f64.to_bits()))
+    }
 }

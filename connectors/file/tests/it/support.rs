@@ -186,9 +186,3 @@ fn list(folder: &Path, below: &str, found: &mut Vec<String>) {
 pub(crate) fn error<T: std::fmt::Debug>(result: Result<T>) -> Error {
     result.expect_err("it must fail")
 }
-
-/// How a value of a text format reads back without declared types.
-pub(crate) fn as_read_back(format: &str, data_type: &arrow_schema::DataType, value: Json) -> Json {
-    let _ = (format, data_type);
-    value
-}
