@@ -37,6 +37,7 @@ pub(super) async fn schema(cx: &Context, input: &Arc<dyn Input>) -> Result<Schem
     Ok(AvroFile::open(cx, input.clone(), None).await?.plain)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as the other formats")]
 pub(super) fn pieces(_: &Context, input: Arc<dyn Input>, _: u64) -> BoxStream<'static, Result<Piece>> {
     super::one_piece(input.size())
 }

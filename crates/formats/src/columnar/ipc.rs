@@ -29,7 +29,7 @@ const BATCH_ROWS: usize = 64 << 10;
 /// The two forms.
 enum Ipc {
     File(IpcFile),
-    Stream(IpcStream),
+    Stream(Box<IpcStream>),
 }
 
 async fn open(cx: &Context, input: Arc<dyn Input>, columns: Option<&[String]>) -> Result<Ipc> {
@@ -40,7 +40,7 @@ async fn open(cx: &Context, input: Arc<dyn Input>, columns: Option<&[String]>) -
         if size >= length && input.range(0..length).await? == MAGIC[..] {
             Ok(Ipc::File(IpcFile::open(cx, input, size, columns).await?))
         } else {
-            Ok(Ipc::Stream(IpcStream::open(cx, input, columns).await?))
+            Ok(Ipc::Stream(Box::new(IpcStream::open(cx, input, columns).await?)))
         }
     };
     opened.await.map_err(|error: Error| error.detail("input", name))
@@ -77,7 +77,7 @@ pub(super) fn read(
         let (at, row) = units::place::<IpcFile>(&from, piece.start)?;
         Ok::<_, Error>(match open(&cx, input, columns.as_deref()).await? {
             Ipc::File(file) => units::read(&cx, file.until(piece.end), at, row),
-            Ipc::Stream(stream) => units::read(&cx, stream, at, row),
+            Ipc::Stream(stream) => units::read(&cx, *stream, at, row),
         })
     };
     futures::stream::once(batches).try_flatten().boxed()

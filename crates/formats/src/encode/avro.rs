@@ -1,4 +1,5 @@
-//! Avro object container files, compressed by deflate, which every reader of Avro knows.
+//! Avro object container files, compressed by Snappy: the only other codec that readers commonly know, deflate, takes ten
+//! times as long.
 //!
 //! A block of rows is encoded as a small file of its own; its block, under the marker of the whole file, is what goes
 //! out. So blocks need not wait for each other.
@@ -34,7 +35,7 @@ impl Avro {
 
 fn writer(stored: &SchemaRef) -> Result<AvroWriter<Vec<u8>>> {
     let builder =
-        WriterBuilder::new(stored.as_ref().clone()).with_compression(Some(CompressionCodec::Deflate));
+        WriterBuilder::new(stored.as_ref().clone()).with_compression(Some(CompressionCodec::Snappy));
     builder.build(Vec::new()).map_err(failed)
 }
 

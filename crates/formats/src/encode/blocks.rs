@@ -1,7 +1,9 @@
 //! Formats whose rows can be encoded in any order: blocks of rows become bytes on the CPU pool, several at once, and go
 //! out in order.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -54,7 +56,8 @@ impl Blocks {
             compressor: sequential(compression),
             pending: Vec::new(),
             pending_bytes: 0,
-            pipeline: Pipeline::new(),
+            // One more than there are processors waits for the first to be free.
+            pipeline: Pipeline::new(available_parallelism().map_or(1, NonZero::get) + 1),
             begun: false,
         }
     }

@@ -98,21 +98,3 @@ impl<E: tokio::io::AsyncWrite + Unpin + Send> Compressor for Sequential<E> {
         Ok(std::mem::take((self.ready)(&mut self.encoder)))
     }
 }
-
-/// Whether this binary has a codec.
-///
-/// # Errors
-/// `Config` names the feature that it lacks.
-pub(super) fn available(compression: Compression) -> Result<()> {
-    let (built, feature) = match compression {
-        Compression::None => return Ok(()),
-        Compression::Gzip => (cfg!(feature = "gzip"), "gzip"),
-        Compression::Zlib => (cfg!(feature = "zlib"), "zlib"),
-        Compression::Zstd => (cfg!(feature = "zstd"), "zstd"),
-        Compression::Bzip2 => (cfg!(feature = "bzip2"), "bzip2"),
-        Compression::Xz => (cfg!(feature = "xz"), "xz"),
-        Compression::Brotli => (cfg!(feature = "brotli"), "brotli"),
-        Compression::Lz4 => (cfg!(feature = "lz4"), "lz4"),
-    };
-    if built { Ok(()) } else { Err(crate::feature::lacks("codec", feature)) }
-}

@@ -9,6 +9,7 @@ mod avro;
 mod blocks;
 #[cfg(any(feature = "csv", feature = "json"))]
 mod cells;
+#[cfg(any(feature = "csv", feature = "json", feature = "avro"))]
 mod compress;
 #[cfg(feature = "csv")]
 mod csv;
@@ -31,7 +32,7 @@ mod compress_tests;
 #[cfg(all(test, feature = "full"))]
 mod text_tests;
 
-use arrow::array::{Array, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow_schema::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
 use towpath_core::{ColumnType, Context, Error, Result};
@@ -157,6 +158,7 @@ fn refuse_json(data_type: &DataType) -> Option<&'static str> {
 }
 
 /// The bytes that rows take, without what their buffers share with other slices.
+#[cfg(any(feature = "csv", feature = "json", feature = "parquet", feature = "avro"))]
 fn slice_bytes(rows: &RecordBatch) -> usize {
     let bytes = |column: &arrow::array::ArrayRef| {
         column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())

@@ -87,7 +87,7 @@ impl ParquetStage {
             chunk: Vec::new(),
             chunk_rows: 0,
             chunk_bytes: 0,
-            pipeline: Pipeline::with_limit(CHUNKS_IN_FLIGHT),
+            pipeline: Pipeline::new(CHUNKS_IN_FLIGHT),
         })
     }
 
@@ -171,8 +171,11 @@ impl ParquetStage {
         let (file, bytes) = self
             .cx
             .cpu(move || {
+                let chunks: Vec<_> = lanes.iter().flat_map(|lane| lane.closed()).collect();
+                let bytes: u64 = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
+                file.inner_mut().reserve(usize::try_from(bytes).unwrap_or(0));
                 let mut row_group = file.next_row_group().map_err(failed)?;
-                for chunk in lanes.iter().flat_map(|lane| lane.closed()) {
+                for chunk in chunks {
                     chunk.append_to_row_group(&mut row_group).map_err(failed)?;
                 }
                 row_group.close().map_err(failed)?;

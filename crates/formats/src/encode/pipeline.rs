@@ -1,8 +1,5 @@
 //! Work that runs at once and comes out in order.
 
-use std::num::NonZero;
-use std::thread::available_parallelism;
-
 use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
 use futures::{FutureExt, StreamExt};
@@ -15,13 +12,8 @@ pub(super) struct Pipeline<T> {
 }
 
 impl<T: Send + 'static> Pipeline<T> {
-    /// As many jobs as there are processors, and one that waits for the first to be free.
-    pub(super) fn new() -> Self {
-        Self::with_limit(available_parallelism().map_or(1, NonZero::get) + 1)
-    }
-
     /// At most this many jobs.
-    pub(super) fn with_limit(limit: usize) -> Self {
+    pub(super) fn new(limit: usize) -> Self {
         Self { jobs: FuturesOrdered::new(), limit }
     }
 

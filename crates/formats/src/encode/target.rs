@@ -2,13 +2,16 @@
 
 use towpath_core::{Error, Result};
 
-use super::compress;
 use crate::{Compression, CsvWrite, ParquetWrite, WriteFormat, WriteOptions};
 
 /// A format with its codec.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
     pub(super) format: WriteFormat,
+    #[cfg_attr(
+        not(any(feature = "csv", feature = "json")),
+        expect(dead_code, reason = "only text is compressed")
+    )]
     pub(super) compression: Compression,
 }
 
@@ -28,7 +31,7 @@ impl Target {
         if !built(&format) {
             return Err(crate::feature::lacks("format", feature(&format)));
         }
-        compress::available(compression)?;
+        available(compression)?;
         if compression != Compression::None && !is_text(&format) {
             let help = if matches!(format, WriteFormat::Parquet(_)) {
                 "leave out `compression`, and choose a codec by `format: { type: parquet, compression: ... }`"
@@ -110,4 +113,22 @@ pub(super) fn name(format: &WriteFormat) -> &'static str {
         WriteFormat::Arrow => "Arrow",
         WriteFormat::Avro => "Avro",
     }
+}
+
+/// Whether this binary has a codec.
+///
+/// # Errors
+/// `Config` names the feature that it lacks.
+fn available(compression: Compression) -> Result<()> {
+    let (built, feature) = match compression {
+        Compression::None => return Ok(()),
+        Compression::Gzip => (cfg!(feature = "gzip"), "gzip"),
+        Compression::Zlib => (cfg!(feature = "zlib"), "zlib"),
+        Compression::Zstd => (cfg!(feature = "zstd"), "zstd"),
+        Compression::Bzip2 => (cfg!(feature = "bzip2"), "bzip2"),
+        Compression::Xz => (cfg!(feature = "xz"), "xz"),
+        Compression::Brotli => (cfg!(feature = "brotli"), "brotli"),
+        Compression::Lz4 => (cfg!(feature = "lz4"), "lz4"),
+    };
+    if built { Ok(()) } else { Err(crate::feature::lacks("codec", feature)) }
 }

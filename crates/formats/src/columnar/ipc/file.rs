@@ -19,7 +19,7 @@ use crate::columnar::units::{Unit, Units};
 use crate::{Input, Piece};
 
 /// The length of the footer and the magic bytes, at the very end.
-const END_BYTES: u64 = 10;
+const END_BYTES: usize = 10;
 
 /// The next record batch is fetched ahead if it has at most this many bytes.
 const FETCH_AHEAD_BYTES: u64 = 16 << 20;
@@ -99,9 +99,9 @@ async fn fetch_footer(input: &dyn Input, size: u64) -> Result<Bytes> {
     let broken = |why: &str| {
         Error::data(format!("it is not an Arrow file: {why}")).help("is it complete, and is `format` right?")
     };
-    let start = size.checked_sub(END_BYTES).ok_or_else(|| broken("it is too short"))?;
+    let start = size.checked_sub(END_BYTES as u64).ok_or_else(|| broken("it is too short"))?;
     let end = input.range(start..size).await?;
-    let end = <[u8; END_BYTES as usize]>::try_from(&end[..]).map_err(|_| broken("its end is missing"))?;
+    let end = <[u8; END_BYTES]>::try_from(&end[..]).map_err(|_| broken("its end is missing"))?;
     let length = read_footer_length(end).map_err(|_| broken("it does not end with ARROW1"))?;
     let from =
         start.checked_sub(length as u64).ok_or_else(|| broken("its footer would be larger than itself"))?;

@@ -66,11 +66,11 @@ impl Decoding {
             }
             let (mut decoder, mut buffer) =
                 (self.decoder.take().ok_or_else(gone)?, std::mem::take(&mut self.buffer));
-            let decoded = cx.cpu(move || {
+            let job = cx.cpu(move || {
                 let rows = decoder.decode(&mut buffer)?;
                 Ok((decoder, buffer, rows))
             });
-            let (decoder, buffer, rows) = decoded.await.map_err(|error| undecodable("the stream", error))?;
+            let (decoder, buffer, rows) = job.await.map_err(|error| undecodable("the stream", error))?;
             (self.decoder, self.buffer) = (Some(decoder), buffer);
             if rows.is_some() {
                 return Ok(rows);

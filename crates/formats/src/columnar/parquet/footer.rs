@@ -14,7 +14,7 @@ use crate::Input;
 const TAIL_BYTES: u64 = 64 << 10;
 
 /// The length of the footer and the magic bytes, at the very end.
-const END_BYTES: u64 = 8;
+const END_BYTES: usize = 8;
 
 /// Fetches and decodes the footer.
 ///
@@ -44,12 +44,12 @@ async fn fetch(input: &dyn Input, size: u64) -> Result<Bytes> {
     let not_parquet = |why: String| {
         Error::data(format!("it is not Parquet: {why}")).help("is it complete, and is `format` right?")
     };
-    if size < END_BYTES + 4 {
+    if size < END_BYTES as u64 + 4 {
         return Err(not_parquet(format!("it has {size} bytes")));
     }
     let start = size.saturating_sub(TAIL_BYTES);
     let tail = input.range(start..size).await?;
-    let Some((rest, end)) = tail.split_last_chunk::<{ END_BYTES as usize }>() else {
+    let Some((rest, end)) = tail.split_last_chunk::<END_BYTES>() else {
         return Err(not_parquet(format!("{} of its last bytes came", tail.len())));
     };
     let [a, b, c, d, magic @ ..] = *end;
@@ -59,7 +59,7 @@ async fn fetch(input: &dyn Input, size: u64) -> Result<Bytes> {
         _ => return Err(not_parquet("it does not end with PAR1".to_owned())),
     }
     let length = u64::from(u32::from_le_bytes([a, b, c, d]));
-    let Some(from) = (size - END_BYTES).checked_sub(length) else {
+    let Some(from) = (size - END_BYTES as u64).checked_sub(length) else {
         return Err(not_parquet(format!("its footer would have {length} of its {size} bytes")));
     };
     if from >= start {
