@@ -49,7 +49,7 @@ pub(crate) async fn discover(source: &FileSource, cx: &Context) -> Result<Vec<Da
             }
         };
         let mut dataset =
-            Dataset::new(unique(&mut names, name_of(&group.first.path)), json!({ "path": path }));
+            Dataset::new(unique(&mut names, &name_of(&group.first.path)), json!({ "path": path }));
         dataset.schema = schema;
         dataset.estimate.bytes = Some(group.bytes);
         datasets.push(dataset);
@@ -96,8 +96,8 @@ fn name_of(path: &str) -> String {
     name.or_else(folder).filter(|name| !name.is_empty()).unwrap_or_else(|| "data".to_owned())
 }
 
-fn unique(names: &mut BTreeSet<String>, name: String) -> String {
-    let mut candidate = name.clone();
+fn unique(names: &mut BTreeSet<String>, name: &str) -> String {
+    let mut candidate = name.to_owned();
     let mut number = 2;
     while !names.insert(candidate.clone()) {
         candidate = format!("{name}_{number}");
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn no_two_data_sets_have_one_name() {
         let mut names = BTreeSet::new();
-        let given = ["a", "a", "b", "a"].map(|name| unique(&mut names, name.to_owned()));
+        let given = ["a", "a", "b", "a"].map(|name| unique(&mut names, name));
         assert_eq!(given, ["a", "a_2", "b", "a_3"]);
     }
 }

@@ -17,11 +17,17 @@ pub(crate) fn encode(name: &str) -> String {
         } else {
             let mut bytes = [0; 4];
             for byte in character.encode_utf8(&mut bytes).bytes() {
-                encoded.push_str(&format!("%{byte:02X}"));
+                encoded.push('%');
+                encoded.extend(hex_digits(byte).map(|digit| digit.to_ascii_uppercase()));
             }
         }
     }
     if encoded.is_empty() { "%00".to_owned() } else { encoded }
+}
+
+/// A byte as two digits.
+pub(crate) fn hex_digits(byte: u8) -> [char; 2] {
+    [byte >> 4, byte & 15].map(|half| char::from_digit(u32::from(half), 16).expect("half a byte is a digit"))
 }
 
 /// The value of a partition folder. An empty one stays empty: `col=` is a folder of its own.

@@ -14,7 +14,7 @@ use crate::config::HivePartitions;
 use crate::errors::{CONNECTOR, changed};
 use crate::list::{FileEntry, Found, Listing, Place, Walk};
 use crate::seen::{Seen, Tally};
-use crate::source::{FilePiece, FileSource};
+use crate::source::{FilePiece, FileSource, input};
 
 /// How far planning got: behind a piece of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -117,16 +117,16 @@ impl Planner {
     /// Begins to cut a file, unless it has been read by an earlier run.
     fn begin(&mut self, found: Found) -> Result<()> {
         let behind = self.behind.take().filter(|behind| found.compare(&behind.place) == Ordering::Equal);
-        if let Some(behind) = &behind {
-            if (behind.size, behind.modified) != (found.file.size, found.file.modified) {
-                let planned = FileEntry {
-                    path: found.file.path.clone(),
-                    size: behind.size,
-                    modified: behind.modified,
-                    arrived: 0,
-                };
-                return Err(changed(&planned, found.file.size, found.file.modified));
-            }
+        if let Some(behind) = &behind
+            && (behind.size, behind.modified) != (found.file.size, found.file.modified)
+        {
+            let planned = FileEntry {
+                path: found.file.path.clone(),
+                size: behind.size,
+                modified: behind.modified,
+                arrived: 0,
+            };
+            return Err(changed(&planned, found.file.size, found.file.modified));
         }
         if let Some(seen) = self.seen.as_mut().filter(|_| behind.is_none()) {
             if !seen.is_new(&found.file) {
@@ -136,7 +136,7 @@ impl Planner {
         }
         self.check_partitions(&found.file.path)?;
         let reader = self.source.reader(&found.file.path)?;
-        let input = self.source.input(found.file.clone(), &self.cx);
+        let input = input(found.file.clone(), &self.cx);
         let pieces = reader.pieces(&self.cx, input, self.source.config().split_size.bytes());
         self.behind = behind;
         self.under_way = Some(Cutting { found, pieces });

@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
-use towpath_core::{Error, ErrorKind, Json, Position, Result};
+use towpath_core::{Error, ErrorKind, Position, Result};
 
 use crate::errors::CONNECTOR;
 use crate::list::FileEntry;
+use crate::names::hex_digits;
 
 const LENGTH: usize = 10;
 
@@ -55,7 +57,7 @@ pub(crate) struct Seen {
     sum: [u8; LENGTH],
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Since {
     version: u16,
     loaded: String,
@@ -119,7 +121,9 @@ impl Seen {
                 "put them back as they were and run again; or `towpath state reset` to load all files anew",
             ));
         }
-        planned.into_iter().for_each(|fingerprint| self.add(fingerprint));
+        for fingerprint in planned {
+            self.add(fingerprint);
+        }
         Ok(())
     }
 
@@ -128,8 +132,8 @@ impl Seen {
         let mut all: Vec<_> = self.earlier.into_iter().chain(self.planned).collect();
         all.sort_unstable();
         all.dedup();
-        let loaded = all.iter().map(|fingerprint| hex(&fingerprint.0)).collect();
-        Position::At(serde_json::to_value(Since { version: 1, loaded }).unwrap_or(Json::Null))
+        let loaded: String = all.iter().map(|fingerprint| hex(&fingerprint.0)).collect();
+        Position::At(json!({ "version": 1, "loaded": loaded }))
     }
 }
 
@@ -140,7 +144,7 @@ fn unreadable() -> Error {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().copied().flat_map(hex_digits).collect()
 }
 
 fn fingerprints(text: &str) -> Option<HashSet<Fingerprint>> {
@@ -165,7 +169,9 @@ mod tests {
 
     fn planned(files: &[FileEntry]) -> Seen {
         let mut seen = Seen::since(&Position::Start).unwrap();
-        files.iter().for_each(|file| seen.plan(file));
+        for file in files {
+            seen.plan(file);
+        }
         seen
     }
 

@@ -102,7 +102,7 @@ impl Source for FileSource {
         let extension = self.extension(&path, columns)?;
         let of_file = extension.of_file();
         let reader = self.reader(&path)?;
-        let batches = reader.read(cx, self.input(file, cx), &piece, from, of_file.as_deref());
+        let batches = reader.read(cx, input(file, cx), &piece, from, of_file.as_deref());
         let extended = batches.and_then(move |batch| {
             let extended = extension.extend(batch.rows).map(|rows| Batch { rows, ..batch });
             std::future::ready(extended)
@@ -120,10 +120,6 @@ impl FileSource {
 
     pub(crate) async fn listing(&self) -> Result<Arc<Listing>> {
         Listing::resolve(&self.config().path.0, self.config().allow_empty).await
-    }
-
-    pub(crate) fn input(&self, file: FileEntry, cx: &Context) -> Arc<dyn Input> {
-        Arc::new(FileInput::new(file, cx))
     }
 
     pub(crate) fn partitions(&self, path: &str) -> Vec<(String, Option<String>)> {
@@ -164,7 +160,7 @@ impl FileSource {
         let path = file.path.clone();
         let named = |error: Error| error.connector(CONNECTOR).detail("path", &path);
         let extension = self.extension(&path, wanted)?;
-        let of_file = self.reader(&path)?.schema(cx, &self.input(file, cx)).await.map_err(named)?;
+        let of_file = self.reader(&path)?.schema(cx, &input(file, cx)).await.map_err(named)?;
         extension.schema(&of_file).map_err(named)
     }
 
@@ -192,6 +188,11 @@ impl FileSource {
         let fields: Vec<_> = declared.iter().map(|(name, column_type)| column_type.field(name)).collect();
         Ok((!fields.is_empty()).then(|| Arc::new(Schema::new(fields))))
     }
+}
+
+/// A file as the formats read it.
+pub(crate) fn input(file: FileEntry, cx: &Context) -> Arc<dyn Input> {
+    Arc::new(FileInput::new(file, cx))
 }
 
 /// The part of a name that tells format and codec: up to two extensions that begin with a letter.

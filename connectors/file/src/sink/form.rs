@@ -23,10 +23,9 @@ impl Form {
         match &target.options.format {
             Some(WriteFormat::Csv(_) | WriteFormat::Tsv(_)) => Self::Csv,
             Some(WriteFormat::Ndjson | WriteFormat::Json) => Self::Json,
-            Some(WriteFormat::Parquet(_) | WriteFormat::Arrow | WriteFormat::Avro) => Self::Columnar,
             None if has(&["csv", "tsv", "tab"]) => Self::Csv,
             None if has(&["ndjson", "jsonl", "json"]) => Self::Json,
-            None => Self::Columnar,
+            _ => Self::Columnar,
         }
     }
 

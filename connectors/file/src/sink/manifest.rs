@@ -199,7 +199,7 @@ impl Locked {
                 _ => self.remove_empty_folders(&path),
             }
         }
-        let text: String = kept.iter().map(|file| format!("{file}\n")).collect();
+        let text: String = kept.iter().flat_map(|file| [*file, "\n"]).collect();
         self.replace(&self.files_path(), text.as_bytes())
     }
 
@@ -229,7 +229,7 @@ impl Locked {
     /// Notes files that are about to be committed.
     pub(crate) fn note_files<'a>(&self, files: impl Iterator<Item = &'a str>) -> Result<()> {
         let path = self.files_path();
-        let text: String = files.map(|file| format!("{file}\n")).collect();
+        let text: String = files.flat_map(|file| [file, "\n"]).collect();
         let append = || {
             let mut log = OpenOptions::new().create(true).append(true).read(true).open(&path)?;
             drop_torn_line(&mut log)?;

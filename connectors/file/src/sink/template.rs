@@ -93,7 +93,7 @@ impl Template {
                 Piece::Stream => rendered.push_str(&encode(name.stream)),
                 Piece::Run => rendered.push_str(&encode(name.run)),
                 Piece::Part => rendered.push_str(&self.part(name)),
-                Piece::Sequence => rendered.push_str(&format!("{:04}", name.sequence)),
+                Piece::Sequence => rendered.push_str(&sequence(name)),
             }
         }
         if folders.is_empty() {
@@ -112,7 +112,7 @@ impl Template {
             part = format!("{}-{part}", encode(name.run));
         }
         if !self.has(&Piece::Sequence) && name.sequence > 0 {
-            part = format!("{part}-{:04}", name.sequence);
+            part = format!("{part}-{}", sequence(name));
         }
         part
     }
@@ -120,6 +120,10 @@ impl Template {
     fn has(&self, piece: &Piece) -> bool {
         self.pieces.contains(piece)
     }
+}
+
+fn sequence(name: FileName<'_>) -> String {
+    format!("{:04}", name.sequence)
 }
 
 fn folder_path(folder: &str) -> PathBuf {

@@ -42,14 +42,14 @@ impl Target {
     }
 
     /// Commits up to the point where the intent is stored, and does the first moves.
-    fn crash(&self, begun: &Begun, token: &CommitToken, staged: &[Staged], moved: usize) -> Vec<Move> {
+    fn crash(&self, begun: &Begun, token: &CommitToken, staged: &[Staged], done: usize) -> Vec<Move> {
         let home = self.sink.target.home(&begun.load);
         let moves: Vec<Move> = staged.iter().flat_map(|staged| Receipt::of(staged).unwrap().files).collect();
         let locked = home.lock().unwrap();
         let (held, intent) =
             commit::prepare(&locked, self.sink.old(begun.load.disposition), token, &moves).unwrap().unwrap();
         locked.store(&held, Some(&intent)).unwrap();
-        for step in &moves[..moved] {
+        for step in &moves[..done] {
             fs::rename(home.path(&step.staged).unwrap(), home.path(&step.target).unwrap()).unwrap();
         }
         moves

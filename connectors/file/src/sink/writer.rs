@@ -103,7 +103,9 @@ impl Writer for FileWriter {
         let payload = serde_json::to_value(Receipt { files, schema }).map_err(|error| {
             Error::unexpected("a receipt cannot be stored").connector(CONNECTOR).source(error)
         })?;
-        finished.iter().for_each(|file| file.file.keep());
+        for file in &finished {
+            file.file.keep();
+        }
         let mut staged = Staged::new(self.part, rows, bytes, payload);
         staged.rejected = std::mem::take(&mut self.rejected);
         Ok(staged)

@@ -203,7 +203,7 @@ fn staged(folder: &std::path::Path, found: &mut Vec<String>) {
             staged(&path, found);
         } else {
             let text = path.display().to_string();
-            if text.contains("/staged/") || text.contains(".towpath-check") || text.ends_with(".new") {
+            if text.contains("/staged/") || text.contains(".towpath-check") || text.contains("manifest.new") {
                 found.push(text);
             }
         }
@@ -225,10 +225,10 @@ fn declared(stream: &str) -> Json {
 fn as_read_back(format: &str, data_type: &DataType, value: Json) -> Json {
     let text = value.as_str().map(str::to_owned);
     match (format, data_type, text.as_deref()) {
-        // JSON has no number for it.
-        ("ndjson", _, Some("NaN" | "inf" | "-inf")) => Json::Null,
-        // What a null of this layout looks like as a single value.
-        (_, DataType::RunEndEncoded(..), Some("")) => Json::Null,
+        // JSON has no number for it; and a null of that layout looks like this as a single value.
+        ("ndjson", _, Some("NaN" | "inf" | "-inf")) | (_, DataType::RunEndEncoded(..), Some("")) => {
+            Json::Null
+        }
         (_, DataType::ListView(_) | DataType::LargeListView(_), Some(list)) => {
             serde_json::from_str(&list.replace(", ]", ",null]")).unwrap_or(value)
         }

@@ -72,7 +72,7 @@ async fn a_plain_path_is_one_file_even_when_the_columns_change_in_mid_run() {
             &json!([[4_000_000_000_i64, "x", "2026-01-02T03:04:05Z"]]),
         ),
     ];
-    for path in ["a.csv", "a.ndjson.gz", "a.json", "a.parquet"] {
+    for path in ["a.csv", "a.ndjson.gz", "a.json", "a.parquet", "a.arrow", "a.avro"] {
         let folder = Folder::new();
         folder.load(path, &json!({}), "run1", Replace, &batches).await.unwrap();
         let read = folder.read(path, &json!({})).await.unwrap();
@@ -210,7 +210,7 @@ async fn partitions_are_folders_and_come_back_as_columns() {
         ]),
     );
     let options = json!({ "partition_by": ["day", "city"] });
-    folder.load("lake/{part}.parquet", &options, "run1", Append, &[batch.clone()]).await.unwrap();
+    folder.load("lake/{part}.parquet", &options, "run1", Append, std::slice::from_ref(&batch)).await.unwrap();
     assert_eq!(
         folder.files("lake"),
         [

@@ -47,7 +47,10 @@ async fn compressed_files_lie_next_to_plain_ones() {
     let batch = rows::batch("id: int64", &json!([[2]]));
     for name in ["b.csv.gz", "c.csv.zst"] {
         let replace = towpath_core::WriteDisposition::Replace;
-        folder.load(&format!("in/{name}"), &json!({}), "run1", replace, &[batch.clone()]).await.unwrap();
+        folder
+            .load(&format!("in/{name}"), &json!({}), "run1", replace, std::slice::from_ref(&batch))
+            .await
+            .unwrap();
     }
     assert_eq!(ids(&folder.read("in/*.csv*", &json!({})).await.unwrap()), [1, 2, 2]);
 }
@@ -109,7 +112,7 @@ async fn required_partitions_are_the_same_for_every_file() {
 
 #[tokio::test]
 async fn large_files_are_cut_into_splits_of_about_the_split_size() {
-    let text: String = (0..5_000).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+    let text = (0..5_000).map(|id| format!("{{\"id\":{id}}}\n")).collect::<Vec<_>>().concat();
     let folder = Folder::with(&[("a.ndjson", &text), ("b.ndjson", "{\"id\":5000}\n")]);
     let whole = folder.scan(folder.options("*.ndjson", &json!({})), &ScanRequest::default()).await.unwrap();
     assert_eq!(whole.splits().len(), 2);
@@ -145,6 +148,7 @@ async fn an_incremental_run_reads_only_new_and_changed_files() {
     assert!(every.steps.iter().all(|step| matches!(step, Planned::Split { .. })));
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_comes_while_an_incremental_run_is_interrupted_is_read_by_the_next() {
     let folder = Folder::with(&[("in/b.csv", "id\n2\n"), ("in/c.csv", "id\n3\n"), ("in/d.csv", "id\n4\n")]);
@@ -153,7 +157,7 @@ async fn a_file_that_comes_while_an_incremental_run_is_interrupted_is_read_by_th
     let broken_off = folder.scan(options.clone(), &request).await.unwrap();
     let Planned::Split { resume, .. } = &broken_off.steps[1] else { panic!("a split") };
 
-    folder.write("in/a.csv", "id\n1\n");
+    write_later(&folder, "in/a.csv", "id\n1\n", "in/d.csv");
     request.planned = resume.clone();
     let resumed = folder.scan(options.clone(), &request).await.unwrap();
     assert_eq!(ids(&resumed.rows()), [4]);
@@ -167,6 +171,20 @@ async fn a_file_that_comes_while_an_incremental_run_is_interrupted_is_read_by_th
     folder.write("in/b.csv", "id\n22222\n");
     let changed = error(folder.scan(options, &request).await);
     assert_eq!(changed.kind(), ErrorKind::Conflict);
+}
+
+/// Writes a file so that its file system tells it to be younger than another one.
+#[cfg(unix)]
+fn write_later(folder: &Folder, name: &str, text: &str, than: &str) {
+    use std::os::unix::fs::MetadataExt;
+    let arrived = |name: &str| {
+        let metadata = folder.at(name).metadata().unwrap();
+        (metadata.ctime(), metadata.ctime_nsec())
+    };
+    folder.write(name, text);
+    while arrived(name) <= arrived(than) {
+        folder.write(name, text);
+    }
 }
 
 #[tokio::test]

@@ -27,7 +27,9 @@ impl Folder {
     /// With these files.
     pub(crate) fn with(files: &[(&str, &str)]) -> Self {
         let folder = Self::new();
-        files.iter().for_each(|(name, text)| folder.write(name, text));
+        for (name, text) in files {
+            folder.write(name, text);
+        }
         folder
     }
 
@@ -61,7 +63,9 @@ impl Folder {
     pub(crate) fn options(&self, path: &str, more: &Json) -> Json {
         let mut options = json!({ "path": self.path(path) });
         if let Some(more) = more.as_object() {
-            more.iter().for_each(|(name, value)| options[name] = value.clone());
+            for (name, value) in more {
+                options[name] = value.clone();
+            }
         }
         options
     }
