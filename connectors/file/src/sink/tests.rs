@@ -200,7 +200,7 @@ async fn a_manifest_of_a_newer_build_is_refused() {
 async fn a_receipt_never_leads_out_of_the_folder() {
     let target = Target::new("out/{part}.ndjson").await;
     let begun = target.begin("run1", WriteDisposition::Append).await;
-    for path in ["../evil.ndjson", "/tmp/evil.ndjson", "a/../../evil.ndjson", ""] {
+    for path in ["../evil.ndjson", "/evil.ndjson", "a/../../evil.ndjson", ""] {
         let staged = target.stage(&begun, &[1]).await.remove(0);
         let mut receipt = Receipt::of(&staged).unwrap();
         path.clone_into(&mut receipt.files[0].target);
