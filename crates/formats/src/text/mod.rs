@@ -5,7 +5,6 @@
 
 mod block;
 mod blocks;
-#[cfg(feature = "csv")]
 mod cells;
 #[cfg(feature = "csv")]
 mod csv;
