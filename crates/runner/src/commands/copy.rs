@@ -1,0 +1,252 @@
+//! `towpath copy`: from one URI to another. It writes the pipeline that it stands for, and runs that.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value};
+use towpath_core::Json;
+
+use super::run::{Telling, execute};
+use super::uri::{self, Place};
+use crate::failed::{Exit, Failed};
+use crate::output::screen::Screen;
+use crate::pipeline::{self, ProcessEnvironment, typed};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Where rows come from: a URI such as `https://api.example/users`, or a path.
+    source_uri: String,
+    /// Where rows go: a URI or a path.
+    sink_uri: String,
+    /// An option of the source, such as `delimiter=;` or `format={type: csv, header: false}`. Can be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    source: Vec<String>,
+    /// An option of the sink. Can be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    sink: Vec<String>,
+    /// The name of the stream; by default that of the last part of the source.
+    #[arg(long)]
+    name: Option<String>,
+    /// How rows land.
+    #[arg(long, value_enum)]
+    write_disposition: Option<Disposition>,
+    /// The column by which the source is read incrementally.
+    #[arg(long, value_name = "COLUMN")]
+    cursor: Option<String>,
+    /// The columns that identify a row.
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    key: Vec<String>,
+    /// A step of the transform, such as `filter: amount > 0`. Can be repeated.
+    #[arg(long, value_name = "STEP")]
+    transform: Vec<String>,
+    /// What happens when a row or a split fails.
+    #[arg(long, value_enum)]
+    on_error: Option<Policy>,
+    /// A path for rows that did not make it.
+    #[arg(long, value_name = "PATH")]
+    dead_letter: Option<String>,
+    /// How many requests and splits are in flight at once.
+    #[arg(long, value_name = "NUMBER")]
+    max_in_flight: Option<usize>,
+    /// The budget for rows that were read and not yet written, such as `64MiB`.
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    #[command(flatten)]
+    telling: Telling,
+}
+
+/// How rows land.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Disposition {
+    /// Beside the rows that are there.
+    Append,
+    /// Instead of all rows that are there.
+    Replace,
+    /// Instead of the rows with the same key.
+    Merge,
+}
+
+/// What happens when a row or a split fails.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Policy {
+    /// The copy ends.
+    Fail,
+    /// The rest goes on.
+    Continue,
+}
+
+/// How problems call the pipeline that the command stands for.
+const NAME: &str = "the pipeline of this command";
+
+pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failed> {
+    let text = pipeline_text(arguments)?;
+    let pipeline = pipeline::parse(NAME, &text, &ProcessEnvironment)?;
+    execute(pipeline, arguments.telling, screen).await
+}
+
+/// The pipeline as YAML, so that what is wrong is shown as for a file.
+fn pipeline_text(arguments: &Arguments) -> Result<String, Failed> {
+    let source = side(&arguments.source_uri, "--source", &arguments.source)?;
+    let sink = side(&arguments.sink_uri, "--sink", &arguments.sink)?;
+    let default = match uri::stem(&arguments.source_uri) {
+        empty if empty.is_empty() => "data".to_owned(),
+        stem => stem,
+    };
+    let stream = arguments.name.clone().unwrap_or(default);
+    let mut text = format!("name: {}\n", literal(&pipeline_name(arguments).into()));
+    let top = [
+        ("max_in_flight", arguments.max_in_flight.map(Json::from)),
+        ("memory", arguments.memory.clone().map(Json::from)),
+    ];
+    text += &lines("", top);
+    text += &format!("streams:\n  {}:\n", literal(&stream.into()));
+    text += &format!("    source:\n{source}    sink:\n{sink}");
+    let disposition = arguments.write_disposition.and_then(|value| value.to_possible_value());
+    let policy = arguments.on_error.and_then(|value| value.to_possible_value());
+    let key = (!arguments.key.is_empty()).then(|| arguments.key.clone().into());
+    let own = [
+        ("write_disposition", disposition.map(|value| value.get_name().into())),
+        ("cursor", arguments.cursor.clone().map(Json::from)),
+        ("key", key),
+        ("on_error", policy.map(|value| value.get_name().into())),
+        ("dead_letter", arguments.dead_letter.clone().map(Json::from)),
+    ];
+    text += &lines("    ", own);
+    if !arguments.transform.is_empty() {
+        text += "    transform:\n";
+        for step in &arguments.transform {
+            let (name, value) = step.split_once(':').ok_or_else(|| {
+                let help = "write a step and its value, such as `filter: amount > 0`".to_owned();
+                Failed::usage(format!("`--transform {step}` has no colon"), Some(help))
+            })?;
+            text += &format!("      - {}: {}\n", literal(&name.trim().into()), value_text(value.trim()));
+        }
+    }
+    Ok(text)
+}
+
+fn lines<const N: usize>(indent: &str, entries: [(&str, Option<Json>); N]) -> String {
+    let given = entries.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    given.map(|(key, value)| format!("{indent}{key}: {}\n", literal(&value))).collect()
+}
+
+/// A source or sink: what the URI stands for, and the options over it.
+fn side(address: &str, argument: &str, options: &[String]) -> Result<String, Failed> {
+    let Place { connector, options: from_uri } = uri::place(address)?;
+    let mut entries = Map::from_iter([("connector".to_owned(), Value::from(connector.name()))]);
+    entries.extend(from_uri.as_object().cloned().unwrap_or_default());
+    let mut entries: Vec<_> = entries.into_iter().map(|(key, value)| (key, literal(&value))).collect();
+    for option in options {
+        let (key, value) = option.split_once('=').ok_or_else(|| {
+            let help = format!("write `{argument} KEY=VALUE`");
+            Failed::usage(format!("`{argument} {option}` has no `=`"), Some(help))
+        })?;
+        entries.retain(|(known, _)| known != key);
+        entries.push((key.to_owned(), value_text(value)));
+    }
+    let line =
+        |(key, value): &(String, String)| format!("      {}: {value}\n", literal(&key.as_str().into()));
+    Ok(entries.iter().map(line).collect())
+}
+
+/// A value as somebody typed it: a flow map, a flow list or a quoted text as it is; else a scalar, whatever signs it holds.
+fn value_text(value: &str) -> String {
+    if value.starts_with(['{', '[', '"', '\'']) && !value.contains('\n') {
+        return value.to_owned();
+    }
+    let typed = typed(value);
+    // References are filled in by the pipeline, so that secrets stay out of the command.
+    if typed.is_string() { typed.to_string() } else { value.to_owned() }
+}
+
+/// A value that means itself: JSON is YAML, but for references.
+fn literal(value: &Json) -> String {
+    value.to_string().replace("${", "$${")
+}
+
+/// A name that is the same each time for the same two places, so that the target remembers.
+fn pipeline_name(arguments: &Arguments) -> String {
+    const LONGEST: usize = 40;
+    let (source, sink) =
+        (uri::without_secrets(&arguments.source_uri), uri::without_secrets(&arguments.sink_uri));
+    let short = |uri: &str| uri::slug(uri).chars().take(LONGEST).collect::<String>();
+    let hash = fnv1a(&format!("{source}\n{sink}"));
+    format!("copy-{}-to-{}-{hash:016x}", short(&source), short(&sink))
+}
+
+/// FNV-1a: the same in every version of this program.
+fn fnv1a(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(all(test, feature = "file"))]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn text(arguments: &[&str]) -> String {
+        let command = Command::parse_from([&["copy"], arguments].concat());
+        pipeline_text(&command.arguments).unwrap()
+    }
+
+    #[test]
+    fn a_copy_is_the_pipeline_that_it_stands_for() {
+        let text = text(&[
+            "in/*.csv",
+            "out.ndjson",
+            "--source",
+            "format={type: csv, header: false}",
+            "--source",
+            "sample_rows=5",
+            "--write-disposition",
+            "replace",
+            "--key",
+            "a,b",
+            "--transform",
+            "filter: a > 0",
+            "--memory",
+            "64MiB",
+        ]);
+        let (name, rest) = text.split_once('\n').unwrap();
+        assert!(name.starts_with("name: \"copy-in_csv-to-out_ndjson-"), "{name}");
+        let expected = r#"memory: "64MiB"
+streams:
+  "in":
+    source:
+      "connector": "file"
+      "path": "in/*.csv"
+      "format": {type: csv, header: false}
+      "sample_rows": 5
+    sink:
+      "connector": "file"
+      "path": "out.ndjson"
+    write_disposition: "replace"
+    key: ["a","b"]
+    transform:
+      - "filter": "a > 0"
+"#;
+        assert_eq!(rest, expected);
+        pipeline::parse(NAME, &text, &ProcessEnvironment).unwrap();
+    }
+
+    #[test]
+    fn a_path_with_a_reference_means_itself_and_an_option_with_one_is_filled_in() {
+        let text = text(&["${A}.csv", "b.csv", "--source", "file_column=${A}"]);
+        assert!(text.contains(r#""path": "$${A}.csv""#), "{text}");
+        assert!(text.contains(r#""file_column": "${A}""#), "{text}");
+    }
+
+    #[test]
+    fn the_name_depends_on_both_places_and_holds_no_secret() {
+        let name = |source, sink| pipeline_name(&Command::parse_from(["copy", source, sink]).arguments);
+        assert_eq!(name("a.csv", "b.csv"), name("a.csv", "b.csv"));
+        assert_ne!(name("a.csv", "b.csv"), name("a.csv", "c.csv"));
+        assert!(!name("https://ann:hush@a/b?key=hush", "c.csv").contains("hush"));
+    }
+}
