@@ -3,9 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow_schema::{DataType, Fields, Schema, SchemaRef, TimeUnit};
 use bytes::{Bytes, BytesMut};
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::basic::Type;
 use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::schema::types::ColumnDescriptor;
 use towpath_core::{Context, Error, Result};
 
 use crate::Input;
@@ -26,8 +29,14 @@ pub(super) async fn load(cx: &Context, input: &dyn Input, size: u64) -> Result<A
     let decoded = cx.cpu(move || {
         let metadata = ParquetMetaDataReader::decode_metadata(&footer);
         let loaded = metadata.and_then(|metadata| {
-            // Arrow's page indexes are of no use here: whole row groups are read.
-            ArrowReaderMetadata::try_new(Arc::new(metadata), ArrowReaderOptions::new())
+            let metadata = Arc::new(metadata);
+            let loaded = ArrowReaderMetadata::try_new(metadata.clone(), ArrowReaderOptions::new())?;
+            match without_nanoseconds(&loaded) {
+                None => Ok(loaded),
+                Some(schema) => {
+                    ArrowReaderMetadata::try_new(metadata, ArrowReaderOptions::new().with_schema(schema))
+                }
+            }
         });
         loaded.map_err(|error| Error::data("the footer cannot be decoded").source(error))
     });
@@ -38,6 +47,25 @@ pub(super) async fn load(cx: &Context, input: &dyn Input, size: u64) -> Result<A
         }
         .detail("input", name)
     })
+}
+
+/// The columns with old timestamps of 96 bits in microseconds, if there are any. Such timestamps reach further than 64 bits
+/// of nanoseconds, in which they would be read, silently wrapped around.
+fn without_nanoseconds(loaded: &ArrowReaderMetadata) -> Option<SchemaRef> {
+    let leaves = loaded.parquet_schema().columns().iter();
+    let old =
+        |leaf: &&Arc<ColumnDescriptor>| leaf.physical_type() == Type::INT96 && leaf.path().parts().len() == 1;
+    let names: Vec<_> = leaves.filter(old).map(|leaf| leaf.name()).collect();
+    let schema = loaded.schema();
+    let fields = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) if names.contains(&field.name().as_str()) => {
+            let data_type = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            Arc::new(field.as_ref().clone().with_data_type(data_type))
+        }
+        _ => field.clone(),
+    });
+    let fields = fields.collect::<Fields>();
+    (!names.is_empty()).then(|| Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone())))
 }
 
 async fn fetch(input: &dyn Input, size: u64) -> Result<Bytes> {

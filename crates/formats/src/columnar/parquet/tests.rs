@@ -138,3 +138,31 @@ async fn a_broken_page_names_file_and_row_group() {
 async fn broken_files_are_errors() {
     assert_broken_inputs_are_errors(PARQUET, &file(&orders(500), 200).await).await;
 }
+
+#[tokio::test]
+async fn old_timestamps_beyond_nanoseconds_keep_their_values() {
+    use parquet::data_type::{Int96, Int96Type};
+    use parquet::file::properties::WriterProperties;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    // The last second of the year 9999 as a Julian day and nanoseconds, which Spark writes for "never".
+    let nanos: u64 = 86_399 * 1_000_000_000;
+    let mut never = Int96::new();
+    never.set_data(
+        u32::try_from(nanos & 0xffff_ffff).unwrap(),
+        u32::try_from(nanos >> 32).unwrap(),
+        5_373_484,
+    );
+    let schema = Arc::new(parse_message_type("message rows { required int96 at; }").unwrap());
+    let mut writer =
+        SerializedFileWriter::new(Vec::new(), schema, Arc::new(WriterProperties::default())).unwrap();
+    let mut row_group = writer.next_row_group().unwrap();
+    let mut column = row_group.next_column().unwrap().unwrap();
+    column.typed::<Int96Type>().write_batch(&[never], None, None).unwrap();
+    column.close().unwrap();
+    row_group.close().unwrap();
+    let rows = read_rows(PARQUET, input(&writer.into_inner().unwrap())).await.unwrap();
+    let expected = arrow::array::TimestampMicrosecondArray::from(vec![253_402_300_799_000_000]);
+    assert_eq!(rows.column(0).as_ref(), &expected as &dyn Array);
+}
