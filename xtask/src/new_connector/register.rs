@@ -59,7 +59,10 @@ fn runner_manifest(text: &str, name: &Name) -> Result<String> {
 fn list(text: &str, name: &Name) -> Result<String> {
     const MODULE: &str = "towpath_connector_";
     let lines: Vec<_> = text.lines().collect();
-    let last = lines.iter().rposition(|line| line.contains(MODULE)).context("it names no connector")?;
+    let last = lines
+        .iter()
+        .rposition(|line| line.contains(MODULE) && line.contains("::"))
+        .context("it names no connector")?;
     let attribute =
         lines[..=last].iter().rposition(|line| line.contains("feature = \"")).context("it has no cfg")?;
     let known = between(lines[attribute], "feature = \"", "\"").context("its cfg names no feature")?;
