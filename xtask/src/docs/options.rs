@@ -154,17 +154,22 @@ impl Reader<'_> {
     fn basic_type(&self, name: &str, node: &Node) -> String {
         match name {
             "array" => match self.document.items(node) {
-                Some(items) => format!("list of {}", self.type_name(&items)),
+                Some(items) => format!("list of {}", grouped(self.type_name(&items))),
                 None => "list".to_owned(),
             },
             "object" => match self.document.values(node) {
-                Some(values) => format!("map of {}", self.type_name(&values)),
+                Some(values) => format!("map of {}", grouped(self.type_name(&values))),
                 None => "object".to_owned(),
             },
             "string" => node.format().unwrap_or("string").to_owned(),
             other => other.to_owned(),
         }
     }
+}
+
+/// Alternatives in brackets, so that it is clear how far they reach.
+fn grouped(type_name: String) -> String {
+    if type_name.contains(" or ") { format!("({type_name})") } else { type_name }
 }
 
 fn untagged_title(node: &Node, properties: &[Property], index: usize) -> String {
@@ -206,6 +211,7 @@ mod tests {
                 "header": {"type": "boolean", "default": true},
                 "columns": {"type": "array", "items": {"type": "string"}, "default": []},
                 "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+                "ids": {"type": "array", "items": {"type": ["string", "integer"]}},
                 "base": {"type": "string", "format": "uri"},
                 "anything": true,
             },
@@ -216,8 +222,16 @@ mod tests {
         assert_eq!(section.options[0].default, "required");
         assert_eq!(section.options[0].text, "Which files.");
         let types: Vec<_> = section.options.iter().map(|entry| entry.type_name.as_str()).collect();
-        let expected =
-            ["string", "any value", "uri", "list of string", "boolean", "map of string", "integer"];
+        let expected = [
+            "string",
+            "any value",
+            "uri",
+            "list of string",
+            "boolean",
+            "map of string",
+            "list of (string or integer)",
+            "integer",
+        ];
         assert_eq!(types, expected);
         assert_eq!(entry(section, "header").default, "`true`");
         assert_eq!(entry(section, "columns").default, "`[]`");
