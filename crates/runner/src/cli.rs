@@ -2,6 +2,8 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+#[cfg(feature = "demo")]
+use crate::commands::demo;
 use crate::commands::{
     check, completions, connectors, copy, discover, init, plan, preview, run, schema, state,
 };
@@ -61,6 +63,9 @@ pub(crate) enum Command {
     State(state::Arguments),
     /// Writes a commented pipeline that works, to begin with.
     Init(init::Arguments),
+    /// Reads three slow servers of its own all at once, into `./towpath-demo`.
+    #[cfg(feature = "demo")]
+    Demo(demo::Arguments),
     /// Prints the completions for a shell.
     Completions(completions::Arguments),
 }

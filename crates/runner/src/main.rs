@@ -9,6 +9,7 @@ mod nearest;
 mod output;
 mod pipeline;
 mod signals;
+mod stall;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
 fn execute(command: Command, screen: &Screen) -> Result<Exit, Failed> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
+        let _watch = stall::watch();
         match command {
             Command::Run(arguments) => commands::run::run(arguments, screen).await,
             Command::Check(arguments) => commands::check::run(&arguments, screen).await,
@@ -54,6 +56,8 @@ fn execute(command: Command, screen: &Screen) -> Result<Exit, Failed> {
             Command::Schema(_) => commands::schema::run(screen),
             Command::State(arguments) => commands::state::run(&arguments, screen).await,
             Command::Init(arguments) => commands::init::run(&arguments, screen),
+            #[cfg(feature = "demo")]
+            Command::Demo(arguments) => commands::demo::run(&arguments, screen).await,
             Command::Completions(arguments) => commands::completions::run(&arguments, screen),
         }
     });

@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn the_gain_is_told_beside_what_the_servers_did() {
         let served =
-            Served { answered: 1200, refused: 3, failed: 1, one_after_the_other: Duration::from_millis(41_000) };
+            Served { answered: 1200, refused: 3, failed: 1, one_after_the_other: Duration::from_secs(41) };
         let expected = "
 The servers answered 1,200 requests, refused 3 that came too fast, and failed 1 time.
 One after the other this would have taken 41.0s; it took 3.1s (13 x).

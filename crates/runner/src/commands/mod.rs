@@ -4,6 +4,8 @@ pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod connectors;
 pub(crate) mod copy;
+#[cfg(feature = "demo")]
+pub(crate) mod demo;
 pub(crate) mod discover;
 pub(crate) mod init;
 pub(crate) mod plan;

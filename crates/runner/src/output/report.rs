@@ -178,7 +178,7 @@ fn limits(report: &RunReport) -> Vec<String> {
             let range = format!("{} to {} in flight", number("min_limit"), number("max_limit"));
             let timeouts =
                 if timeouts > 0 { format!(", {}", counted(timeouts, "timeout")) } else { String::new() };
-            lines.push(format!("{name}: {range}, {asked}{timeouts}"));
+            lines.push(format!("{} {name}: {range}, {asked}{timeouts}", limit.direction));
         }
     }
     lines
@@ -258,7 +258,7 @@ guarantee  exactly once: sales
                    "requests": 100, "throttled": throttled, "timeouts": 0, "points": []})
         };
         let changes = json!({
-            "limits": [{"connection": "@streams.sales.source",
+            "limits": [{"connection": "@streams.sales.source", "direction": "read",
                         "course": {"origins": [origin("https://a", 3), origin("https://b", 0)]}}],
             "advice": {"stream": "sales", "setting": "connections.@streams.sales.source.max_in_flight", "reason": "raise it"},
         });
@@ -266,7 +266,7 @@ guarantee  exactly once: sales
         rename_unnamed(&mut report);
         let text = render(&report, 100, Paint::none());
         for expected in [
-            "limits     streams.sales.source https://a: 2 to 64 in flight, 3 of 100 requests throttled\n",
+            "limits     read streams.sales.source https://a: 2 to 64 in flight, 3 of 100 requests throttled\n",
             "advice     `streams.sales.source.max_in_flight` of sales: raise it\n",
             "resumed    sales went on with an interrupted run",
         ] {

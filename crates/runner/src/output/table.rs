@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_narrow_screen_cuts_the_longest_column() {
-        assert_eq!(table().render(Some(15), Paint::none()), " id  name\n  1  Ann\n100  河\\nBen …\n");
+        assert_eq!(table().render(Some(15), Paint::none()), " id  name\n  1  Ann\n100  河\\nBen t…\n");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use towpath_transform::{Columns, Step};
 pub(crate) struct PipelineFile {
     /// Names the checkpoints. Keep it stable: under another name everything is loaded anew.
     pub(crate) name: String,
-    /// How many requests and splits are in flight at once, over all connections.
+    /// How many requests are in flight at once, over all connections; reading and writing are counted apart.
     #[serde(default = "default_max_in_flight")]
     pub(crate) max_in_flight: NonZeroUsize,
     /// The budget for rows that were read and not yet written.

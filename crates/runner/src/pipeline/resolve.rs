@@ -25,6 +25,9 @@ pub(crate) fn resolve(root: &Node) -> (Option<Pipeline>, Vec<Problem>) {
         sink: root.entry("sink").and_then(|entry| resolver.sink(entry, "sink")),
         dead_letter: root.entry("dead_letter").and_then(|entry| resolver.dead_letter(entry, "dead_letter")),
     };
+    if let Some(streams) = root.entry("streams").filter(|streams| streams.value.entries().is_empty()) {
+        resolver.report(Problem::new(streams.key_span, "there is no stream").help("name at least one"));
+    }
     let parts: Vec<_> =
         resolver.stream_entries().iter().map(|entry| resolver.parts(entry, &shared)).collect();
     let streams = file.as_ref().map(|file| resolver.streams(file, parts));
@@ -108,11 +111,6 @@ impl Resolver<'_> {
 
     fn streams(&mut self, file: &PipelineFile, parts: Vec<StreamParts>) -> Vec<StreamSpec> {
         let entries = self.stream_entries();
-        if entries.is_empty()
-            && let Some(streams) = self.root.entry("streams")
-        {
-            self.report(Problem::new(streams.key_span, "there is no stream").help("name at least one"));
-        }
         let mut specs = Vec::new();
         for (entry, parts) in entries.iter().zip(parts) {
             let Some(stream) = file.streams.get(&entry.key) else { continue };
