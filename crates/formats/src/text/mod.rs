@@ -19,6 +19,7 @@ mod scalars;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
+mod time;
 mod value;
 
 use std::collections::VecDeque;

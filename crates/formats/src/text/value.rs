@@ -1,13 +1,11 @@
 //! Single values from text, exactly or not at all.
 
 use arrow::array::timezone::Tz;
-use arrow::compute::kernels::cast_utils::{
-    Parser, parse_decimal, string_to_datetime, string_to_time_nanoseconds,
-};
-use arrow::datatypes::{Date32Type, Decimal256Type, i256};
+use arrow::compute::kernels::cast_utils::parse_decimal;
+use arrow::datatypes::{Decimal256Type, i256};
 use arrow_schema::{DataType, TimeUnit};
-use chrono::{DateTime, TimeZone, Utc};
-use towpath_core::HumanDuration;
+
+pub(crate) use super::time::{date, duration, time, timestamp};
 
 /// How strictly a text is taken for a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +17,7 @@ pub(crate) enum Accept {
 }
 
 impl Accept {
-    fn trim(self, text: &str) -> &str {
+    pub(crate) fn trim(self, text: &str) -> &str {
         match self {
             Self::Canonical => text,
             Self::Lenient => text.trim(),
@@ -268,95 +266,12 @@ pub(crate) fn decimal256(text: &str, precision: u8, scale: i8, accept: Accept) -
     parse_decimal::<Decimal256Type>(&plain, precision, 0).ok()
 }
 
-/// `2024-02-29`.
-pub(crate) fn date(text: &str, accept: Accept) -> Option<i32> {
-    let text = accept.trim(text);
-    let bytes = text.as_bytes();
-    let iso = bytes.len() == 10 && bytes[4] == b'-' && bytes[7] == b'-';
-    if iso || (accept == Accept::Lenient && bytes.len() < 10) { Date32Type::parse(text) } else { None }
-}
-
-/// `09:26:56.123456`, in microseconds.
-pub(crate) fn time(text: &str, accept: Accept) -> Option<i64> {
-    let nanos = string_to_time_nanoseconds(accept.trim(text)).ok()?;
-    (nanos % 1_000 == 0).then_some(nanos / 1_000)
-}
-
-/// `1h30m`, or a number of microseconds.
-pub(crate) fn duration(text: &str, accept: Accept) -> Option<i64> {
-    let text = accept.trim(text);
-    integer(text, accept).or_else(|| {
-        let duration = text.parse::<HumanDuration>().ok()?.get();
-        i64::try_from(duration.as_micros()).ok()
-    })
-}
-
 pub(crate) fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     let pairs = text.as_bytes().chunks(2).map(|pair| {
         let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.starts_with('+'))?;
         u8::from_str_radix(pair, 16).ok()
     });
     pairs.collect()
-}
-
-/// What stands behind the time of day.
-#[derive(PartialEq, Eq)]
-enum Offset {
-    None,
-    Utc,
-    Other,
-}
-
-/// `2024-02-29T09:26:56.123456+01:00`. A column without a zone takes no offset, except (if declared) `Z`; a column with
-/// a zone takes texts without one as local time, if declared. Digits beyond the unit must be zeros.
-pub(crate) fn timestamp(text: &str, unit: TimeUnit, zone: Option<Tz>, accept: Accept) -> Option<i64> {
-    let text = accept.trim(text);
-    let bytes = text.as_bytes();
-    if bytes.len() < 10 || !bytes.is_ascii() || bytes[4] != b'-' || bytes[7] != b'-' {
-        return None;
-    }
-    let rest = bytes.get(19..).unwrap_or_default();
-    if bytes.len() > 10 && (bytes.len() < 19 || bytes[13] != b':') {
-        return None;
-    }
-    let fraction = match rest {
-        [b'.', digits @ ..] => digits.iter().take_while(|byte| byte.is_ascii_digit()).count(),
-        _ => 0,
-    };
-    let kept = match unit {
-        TimeUnit::Second => 0,
-        TimeUnit::Millisecond => 3,
-        TimeUnit::Microsecond => 6,
-        TimeUnit::Nanosecond => 9,
-    };
-    if fraction > kept && rest[1 + kept..=fraction].iter().any(|digit| *digit != b'0') {
-        return None;
-    }
-    let offset = match rest.get(fraction + usize::from(fraction > 0)..).unwrap_or_default() {
-        [] => Offset::None,
-        [b'Z' | b'z'] => Offset::Utc,
-        [b'+' | b'-', ..] => Offset::Other,
-        // Names of zones mean different offsets at different times: only if declared.
-        _ if accept == Accept::Lenient => Offset::Other,
-        _ => return None,
-    };
-    let lenient = accept == Accept::Lenient;
-    match (zone, offset) {
-        (None, Offset::None) => in_unit(&string_to_datetime(&Utc, text).ok()?, unit),
-        (None, Offset::Utc) if lenient => in_unit(&string_to_datetime(&Utc, text).ok()?, unit),
-        (Some(_), Offset::None) if !lenient => None,
-        (Some(zone), _) => in_unit(&string_to_datetime(&zone, text).ok()?, unit),
-        (None, _) => None,
-    }
-}
-
-fn in_unit<Z: TimeZone>(time: &DateTime<Z>, unit: TimeUnit) -> Option<i64> {
-    match unit {
-        TimeUnit::Second => Some(time.timestamp()),
-        TimeUnit::Millisecond => Some(time.timestamp_millis()),
-        TimeUnit::Microsecond => Some(time.timestamp_micros()),
-        TimeUnit::Nanosecond => time.timestamp_nanos_opt(),
-    }
 }
 
 #[cfg(test)]
@@ -426,23 +341,6 @@ mod tests {
         let many = "1234567890123456789012345678901234567890123456789012345678901234567890.123456";
         let exact = i256::from_string(&many.replace('.', "")).unwrap();
         assert_eq!(decimal256(many, 76, 6, lenient), Some(exact));
-    }
-
-    #[test]
-    fn a_zone_is_neither_invented_nor_lost() {
-        let micro = |text: &str, zone: Option<&str>, accept| {
-            timestamp(text, TimeUnit::Microsecond, zone.map(|zone| zone.parse().unwrap()), accept)
-        };
-        let noon = Some(1_709_208_000_000_000);
-        assert_eq!(micro("2024-02-29T12:00:00", None, Accept::Canonical), noon);
-        assert_eq!(micro("2024-02-29T12:00:00Z", None, Accept::Canonical), None);
-        assert_eq!(micro("2024-02-29T12:00:00Z", None, Accept::Lenient), noon);
-        assert_eq!(micro("2024-02-29T12:00:00+01:00", None, Accept::Lenient), None);
-        assert_eq!(micro("2024-02-29T13:00:00+01:00", Some("UTC"), Accept::Canonical), noon);
-        assert_eq!(micro("2024-02-29T13:00:00", Some("Europe/Berlin"), Accept::Lenient), noon);
-        assert_eq!(micro("2024-02-29T13:00:00", Some("Europe/Berlin"), Accept::Canonical), None);
-        assert_eq!(micro("2024-02-29T12:00:00.1234567", None, Accept::Lenient), None);
-        assert_eq!(micro("2024-02-29T12:00:00.0000000", None, Accept::Lenient), noon);
     }
 
     #[test]

@@ -158,7 +158,8 @@ impl Splitter<'_> {
         };
         // What stands between the closing quote and the end belongs to the cell, except a carriage return.
         let behind = (close + 1).min(bytes.len());
-        let end = self.separator(behind);
+        let ends = bytes.get(behind).is_none_or(|byte| *byte == self.dialect.delimiter || *byte == b'\n');
+        let end = if ends { behind } else { self.separator(behind) };
         let rest = behind..self.without_return(behind, end);
         if copied.is_none() && rest.is_empty() {
             self.records.cells.push(Cell::quoted(start, close));

@@ -84,7 +84,7 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            match memchr::memchr2(b'"', b'\\', &bytes[self.at..]) {
+            match special(&bytes[self.at..]) {
                 None => {
                     self.at = bytes.len();
                     return self.fail("the closing quote of a string");
@@ -259,6 +259,26 @@ impl<'a> Cursor<'a> {
             }
         }
     }
+}
+
+/// Where a string's first quote or backslash is. Most strings are shorter than what it costs to call `memchr`.
+#[inline]
+fn special(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let mut at = 0;
+    for _ in 0..4 {
+        let Some(eight) = bytes.get(at..at + 8) else { break };
+        let word = u64::from_le_bytes(eight.try_into().expect("eight bytes"));
+        let (quote, backslash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5C));
+        let equal =
+            ((quote.wrapping_sub(ONES) & !quote) | (backslash.wrapping_sub(ONES) & !backslash)) & HIGHS;
+        if equal != 0 {
+            return Some(at + equal.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    memchr::memchr2(b'"', b'\\', &bytes[at..]).map(|offset| at + offset)
 }
 
 /// The kind of value that begins with this byte, for messages.
