@@ -102,18 +102,28 @@ impl Committer {
             }
             Event::Part { staged, covered, seen } => {
                 for (ordinal, position) in covered {
-                    match self.splits.get_mut(&ordinal) {
-                        Some(tracked) => tracked.next = position,
-                        // A last batch may say itself that nothing follows; then the split is known to be done.
-                        None if position == Position::End => {}
-                        None => return Err(Error::unexpected("rows of an unknown split were staged")),
-                    }
+                    self.advance(ordinal, position)?;
                 }
                 self.seen = greater(self.seen.take(), seen);
                 self.staged.extend(staged);
                 Ok(true)
             }
         }
+    }
+
+    /// Notes how far a split has got.
+    fn advance(&mut self, ordinal: u64, position: Position) -> Result<()> {
+        match self.splits.get_mut(&ordinal) {
+            // The target need not hear of it: what was planned and is not listed is finished.
+            Some(Tracked { held: None, .. }) if position == Position::End => {
+                self.splits.remove(&ordinal);
+            }
+            Some(tracked) => tracked.next = position,
+            // A last batch may say itself that nothing follows; then the split is known to be done.
+            None if position == Position::End => {}
+            None => return Err(Error::unexpected("rows of an unknown split were staged")),
+        }
+        Ok(())
     }
 
     /// Whether the checkpoint with which this run began holds the split.
