@@ -18,6 +18,15 @@ pub struct ReadOptions {
     /// The codec; `None` to tell it by name or content encoding.
     pub compression: Option<Compression>,
     /// The columns whose types are declared; the others are inferred.
+    ///
+    /// A declared type is exact: a row with a value that does not fit it is rejected, and digits are never rounded away.
+    /// Numbers may have signs, spaces and leading zeros; times without an offset are local to the column's zone.
+    ///
+    /// An inferred type is the narrowest that keeps all texts of a sample as they are, and widens where later values
+    /// need it. CSV gives bool, int64, decimal(38,0) for longer integers, float64, date, timestamp (with UTC where texts
+    /// have an offset), and string, also for a column without any value; `00501` is a string. JSON gives bool, int64,
+    /// uint64, decimal, float64, string, lists and structs; texts stay strings, dates among them, and values of
+    /// different kinds meet in a string with their JSON.
     pub columns: Columns,
     /// How many rows are looked at to infer the types of the others; `None` for 10,000.
     pub sample_rows: Option<usize>,

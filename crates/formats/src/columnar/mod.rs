@@ -56,7 +56,6 @@ macro_rules! absent {
         mod $module {
             use super::*;
 
-            #[expect(clippy::unused_async, reason = "it waits where the format is present")]
             pub(super) async fn schema(_: &Context, _: &Arc<dyn Input>) -> Result<SchemaRef> {
                 Err(crate::feature::lacks("format", $feature))
             }

@@ -128,7 +128,7 @@ impl Blocks {
             }
         }
         let job = self.cx.cpu(move || work.run());
-        let outcome = if matches!(self.next, Next::Unread) {
+        let outcome = if matches!(self.next, Next::Unread) && self.remaining != Some(0) {
             let (outcome, next) = join(job, self.raw.next()).await;
             self.next = Next::Read(next);
             outcome

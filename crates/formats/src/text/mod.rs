@@ -191,7 +191,7 @@ impl Reader {
         input: Arc<dyn Input>,
         target: u64,
     ) -> BoxStream<'static, Result<Piece>> {
-        pieces::pieces(self.clone(), cx.clone(), input, target)
+        pieces::pieces(self.clone(), cx, input, target)
     }
 
     /// See [`crate::Reader::read`].

@@ -26,12 +26,13 @@ enum Cut {
 
 pub(super) fn pieces(
     reader: Reader,
-    cx: Context,
+    cx: &Context,
     input: Arc<dyn Input>,
     target: u64,
 ) -> BoxStream<'static, Result<Piece>> {
     let name = input.name().to_owned();
     let target = target.max(1);
+    let cx = cx.clone();
     let pieces = async move {
         let whole = Piece { start: 0, end: None, line: 1, bytes: input.size() };
         let Some(size) = input.size().filter(|size| *size >= target + target / 2) else {

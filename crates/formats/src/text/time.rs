@@ -135,9 +135,8 @@ pub(crate) fn timestamp(text: &str, unit: TimeUnit, zone: Option<Tz>, accept: Ac
     let lenient = accept == Accept::Lenient;
     match (zone, &offset) {
         (None, Offset::Seconds(_) | Offset::Named) => return None,
-        (None, Offset::Utc) | (Some(_), Offset::None) if !lenient => return None,
         // Names of zones mean different offsets at different times: only if declared.
-        (Some(_), Offset::Named) if !lenient => return None,
+        (None, Offset::Utc) | (Some(_), Offset::None | Offset::Named) if !lenient => return None,
         _ => {}
     }
     let east = match (zone, offset) {

@@ -81,6 +81,10 @@ fn named(cells: Vec<String>) -> Vec<String> {
 
 fn check(names: &[String], declared: &Columns) -> Result<()> {
     for (index, name) in names.iter().enumerate() {
+        if name.replace("\r\n", "").contains('\r') {
+            return Err(Error::data("its lines end in carriage returns alone")
+                .help("convert it first, for example with `tr '\\r' '\\n'`"));
+        }
         if names[..index].contains(name) {
             return Err(Error::data(format!("the header names the column `{name}` twice")).help(
                 "rename one of them, or set `header: false` and `skip_lines: 1` to number the columns",
@@ -139,6 +143,15 @@ mod tests {
         let plain = CsvRead::default();
         let dialect = Dialect::new(&plain, ',').unwrap();
         assert_eq!(head(b"a,\"b\n", false, &plain, dialect, &Columns::default()).unwrap(), None);
+    }
+
+    #[test]
+    fn lines_of_carriage_returns_alone_are_no_single_header() {
+        let error = of("a,b\r1,2\r", &CsvRead::default(), &Columns::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "its lines end in carriage returns alone; convert it first, for example with `tr '\\r' '\\n'`"
+        );
     }
 
     #[test]
