@@ -1,7 +1,7 @@
 //! What the tests of Towpath's connectors and engine share: the conformance suite, deterministic faults, reference
 //! implementations of the contract in memory, and small servers. A dev-dependency only.
 //!
-//! - [`context`] and [`paused_context`]: surroundings for a connector under test.
+//! - [`context()`] and [`paused_context`]: surroundings for a connector under test.
 //! - [`memory`]: a source and a sink that keep the contract to the letter.
 //! - [`faults`]: wrappers that fail, stall or kill at an exact call.
 //! - [`conformance`]: the promises of the contract, one named test each.

@@ -5,7 +5,7 @@
 //!                                                        └──> sides (connections, options) ──> resolve ──> Pipeline
 //! ```
 //!
-//! Every mistake is a [`Problem`] with its place; all of a file are shown together.
+//! Every mistake is a [`Problem`](problem::Problem) with its place; all of a file are shown together.
 
 mod decode;
 mod file;
