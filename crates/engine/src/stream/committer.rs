@@ -32,7 +32,8 @@ pub(super) struct Committer {
 
 /// A split between its planning and its end.
 struct Tracked {
-    split: Split,
+    /// `None` for a `replace`, whose only commit comes when no split is left.
+    split: Option<Split>,
     /// What the target holds; `None` when it does not know the split.
     held: Option<Position>,
     /// What it holds after the next commit.
@@ -83,14 +84,11 @@ impl Committer {
     /// Takes an event; `true` when rows or positions have come.
     fn take(&mut self, event: Event) -> Result<bool> {
         match event {
-            Event::Planned { assignment, planned } => {
+            Event::Planned { ordinal, split, from, planned } => {
                 // Splits that an interrupted run left are known to the target.
-                let known = self.stream_knows(&assignment.split, &assignment.from);
-                let held = known.then(|| assignment.from.clone());
-                self.splits.insert(
-                    assignment.ordinal,
-                    Tracked { split: assignment.split, held, next: assignment.from },
-                );
+                let known = split.as_ref().is_some_and(|split| self.stream_knows(split, &from));
+                let held = known.then(|| from.clone());
+                self.splits.insert(ordinal, Tracked { split, held, next: from });
                 self.planned.to = planned;
                 Ok(false)
             }
@@ -173,10 +171,9 @@ impl Committer {
 
     fn token(&self, finished: bool) -> CommitToken {
         let moved = self.splits.values().filter(|tracked| tracked.held.as_ref() != Some(&tracked.next));
-        let steps = moved.map(|tracked| SplitAdvance {
-            split: tracked.split.clone(),
-            from: tracked.held.clone().unwrap_or_default(),
-            to: tracked.next.clone(),
+        let steps = moved.filter_map(|tracked| {
+            let from = tracked.held.clone().unwrap_or_default();
+            Some(SplitAdvance { split: tracked.split.clone()?, from, to: tracked.next.clone() })
         });
         let mut token = CommitToken::default();
         token.version = 1;

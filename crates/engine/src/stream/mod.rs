@@ -101,8 +101,8 @@ enum Item {
 
 /// What the committer hears.
 enum Event {
-    /// A split was planned, and planning has got this far.
-    Planned { assignment: Assignment, planned: Position },
+    /// A split was planned, and planning has got this far. A `replace` tells no split: what it commits is all or nothing.
+    Planned { ordinal: u64, split: Option<Split>, from: Position, planned: Position },
     /// Planning is complete.
     PlanComplete { since: Option<Position> },
     /// A writer has staged rows; these splits have got this far.

@@ -74,8 +74,9 @@ impl Planner {
         progress.add_planned_rows(estimate.rows.unwrap_or(0));
         let ordinal = self.next;
         self.next += 1;
-        let known = Assignment { ordinal, split: split.clone(), from: from.clone() };
-        let _ = self.commits.send(Event::Planned { assignment: known, planned }).await;
+        let known = (!self.stream.is_replace()).then(|| split.clone());
+        let planned = Event::Planned { ordinal, split: known, from: from.clone(), planned };
+        let _ = self.commits.send(planned).await;
         tokio::select! {
             () = self.stream.reading.cancelled() => self.stream.reading.check(),
             _ = self.assignments.send(Assignment { ordinal, split, from }) => Ok(()),

@@ -14,6 +14,8 @@ pub(super) struct Target {
     current: Mutex<Current>,
     /// Held for reading by each open writer, for writing while the columns change.
     gate: Arc<RwLock<()>>,
+    /// One change at a time, so that only those are told to writers that will happen.
+    evolving: tokio::sync::Mutex<()>,
     /// Tells writers that a change is waiting for them to finish.
     changing: watch::Sender<u64>,
 }
@@ -43,7 +45,14 @@ pub(super) struct OpenWriter {
 impl Target {
     pub(super) fn new(sink: Arc<dyn DynSink>, cx: Context, begun: Begun) -> Self {
         let current = Current { schema: begun.schema.clone(), begun: Arc::new(begun), generation: 0 };
-        Self { sink, cx, current: Mutex::new(current), gate: Arc::default(), changing: watch::Sender::new(0) }
+        Self {
+            sink,
+            cx,
+            current: Mutex::new(current),
+            gate: Arc::default(),
+            evolving: tokio::sync::Mutex::default(),
+            changing: watch::Sender::new(0),
+        }
     }
 
     /// The generation and its columns.
@@ -68,12 +77,13 @@ impl Target {
     /// `SchemaMismatch` for a type that the sink cannot hold; the sink's own.
     pub(super) async fn evolve(&self, generation: u64, wanted: &SchemaRef) -> Result<()> {
         self.sink.capabilities().check_types(wanted)?;
-        self.changing.send_modify(|wishes| *wishes += 1);
-        let _alone = self.gate.write().await;
+        let _next = self.evolving.lock().await;
         let current = self.current();
         if current.generation != generation {
             return Ok(());
         }
+        self.changing.send_modify(|wishes| *wishes += 1);
+        let _alone = self.gate.write().await;
         let begun = self.sink.evolve(&self.cx, &current.begun, wanted).await?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) =
             Current { begun: Arc::new(begun), schema: Some(wanted.clone()), generation: generation + 1 };
@@ -126,5 +136,30 @@ impl OpenWriter {
     /// The sink's own.
     pub(super) async fn write(&mut self, rows: RecordBatch) -> Result<()> {
         self.writer.write(conform(&rows, &self.schema)?).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::{DataType, Field, Schema};
+    use towpath_core::{LoadSpec, WriteDisposition};
+    use towpath_testkit::context;
+    use towpath_testkit::memory::{MemorySink, MemoryTarget};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_that_another_batch_has_made_disturbs_no_writer() {
+        let (cx, sink) = (context(), MemorySink::new(&MemoryTarget::new()).shared());
+        let load = LoadSpec::new("p", "s", "run", WriteDisposition::Append);
+        let begun = sink.begin(&cx, &load).await.unwrap();
+        let target = Target::new(sink, cx, begun);
+        let wanted = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
+        target.evolve(0, &wanted).await.unwrap();
+        let changing = target.changing();
+        let writer = target.open(0).await.unwrap();
+        target.evolve(0, &wanted).await.unwrap();
+        assert!(!changing.has_changed().unwrap());
+        assert_eq!(writer.generation, target.schema().0);
     }
 }
