@@ -1,10 +1,11 @@
 //! The fields of an object, each a column. New ones come behind.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StructArray};
 use arrow::buffer::NullBuffer;
-use arrow_schema::{DataType, Field, Fields};
+use arrow_schema::{DataType, Field, FieldRef, Fields};
 use towpath_core::{Error, Result};
 
 use super::column::Column;
@@ -36,7 +37,8 @@ const FEW: usize = 12;
 
 /// Columns by name.
 pub(crate) struct FieldSet {
-    names: Vec<String>,
+    /// What was known of each. Most batches bring nothing new, and share these.
+    fields: Vec<FieldRef>,
     columns: Vec<Column>,
     /// Where each name is; empty while there are few.
     index: HashMap<String, usize>,
@@ -50,8 +52,8 @@ impl FieldSet {
     /// Empty columns of these types.
     pub(crate) fn new(fields: &Fields, declared: impl Fn(&str) -> bool) -> Result<Self> {
         let mut set = Self {
-            names: Vec::new(),
-            columns: Vec::new(),
+            fields: Vec::with_capacity(fields.len()),
+            columns: Vec::with_capacity(fields.len()),
             index: HashMap::new(),
             closed: false,
             wanted: None,
@@ -59,7 +61,7 @@ impl FieldSet {
         for field in fields {
             let column = Column::new(field.data_type(), declared(field.name()))
                 .map_err(|error| error.detail("column", field.name()))?;
-            set.add(field.name().clone(), column);
+            set.add(field.clone(), column);
         }
         // Within a declared struct all is declared.
         set.closed = !fields.is_empty() && fields.iter().all(|field| declared(field.name()));
@@ -73,34 +75,32 @@ impl FieldSet {
         self
     }
 
-    fn add(&mut self, name: String, column: Column) -> usize {
-        let at = self.names.len();
-        self.names.push(name);
+    fn add(&mut self, field: FieldRef, column: Column) -> usize {
+        let at = self.fields.len();
+        self.fields.push(field);
         self.columns.push(column);
-        if self.names.len() > FEW {
-            if self.index.is_empty() {
-                self.index = self.names.iter().cloned().zip(0..).collect();
-            } else {
-                self.index.insert(self.names[at].clone(), at);
-            }
+        if self.fields.len() > FEW {
+            let unknown = if self.index.is_empty() { 0 } else { at };
+            let names = self.fields[unknown..].iter().map(|field| field.name().clone());
+            self.index.extend(names.zip(unknown..));
         }
         at
     }
 
     fn find(&self, name: &str, hint: usize) -> Option<usize> {
         // Objects nearly always have their fields in the same order.
-        if self.names.get(hint).is_some_and(|known| known == name) {
+        if self.fields.get(hint).is_some_and(|known| known.name() == name) {
             return Some(hint);
         }
         if self.index.is_empty() {
-            self.names.iter().position(|known| known == name)
+            self.fields.iter().position(|known| known.name() == name)
         } else {
             self.index.get(name).copied()
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.names.is_empty()
+        self.fields.is_empty()
     }
 
     /// Appends an object as the row behind `rows`.
@@ -124,7 +124,7 @@ impl FieldSet {
                     for _ in 0..rows {
                         column.push_null();
                     }
-                    self.add(name.clone().into_owned(), column)
+                    self.add(Arc::new(Field::new(&*name, DataType::Null, true)), column)
                 }
                 None => return Ok(cursor.skip_nested(depth + 1).map(drop)?),
             };
@@ -160,8 +160,8 @@ impl FieldSet {
     }
 
     pub(crate) fn fields(&self) -> Fields {
-        let columns = self.names.iter().zip(&self.columns);
-        columns.map(|(name, column)| Field::new(name, column.data_type(), true)).collect()
+        let columns = self.fields.iter().zip(&self.columns);
+        columns.map(|(field, column)| with_type(field, column.data_type())).collect()
     }
 
     pub(crate) fn finish(&mut self, rows: usize, nulls: Option<NullBuffer>) -> Result<StructArray> {
@@ -171,14 +171,23 @@ impl FieldSet {
 
     /// The columns as arrays, which leaves them empty.
     pub(crate) fn finish_columns(&mut self) -> Result<(Fields, Vec<ArrayRef>)> {
-        let mut fields = Vec::with_capacity(self.names.len());
-        let mut columns = Vec::with_capacity(self.names.len());
-        for (name, column) in self.names.iter().zip(&mut self.columns) {
+        let mut fields = Vec::with_capacity(self.fields.len());
+        let mut columns = Vec::with_capacity(self.fields.len());
+        for (field, column) in self.fields.iter().zip(&mut self.columns) {
             let (data_type, array) = column.finish()?;
-            fields.push(Field::new(name, data_type, true));
+            fields.push(with_type(field, data_type));
             columns.push(array);
         }
         Ok((fields.into(), columns))
+    }
+}
+
+/// The field itself if it is of this type and nullable, else a new one.
+fn with_type(field: &FieldRef, data_type: DataType) -> FieldRef {
+    if *field.data_type() == data_type && field.is_nullable() {
+        field.clone()
+    } else {
+        Arc::new(Field::new(field.name(), data_type, true))
     }
 }
 
