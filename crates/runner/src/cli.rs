@@ -4,9 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 #[cfg(feature = "demo")]
 use crate::commands::demo;
-use crate::commands::{
-    check, completions, connectors, copy, discover, init, plan, preview, run, schema, state,
-};
+use crate::commands::{check, completions, connectors, copy, discover, init, plan, preview, run, state};
 
 /// Extract, transform and load, with all of the waiting overlapped.
 ///
@@ -58,7 +56,7 @@ pub(crate) enum Command {
     /// Shows what this binary can read and write, and every option.
     Connectors(connectors::Arguments),
     /// Prints the JSON Schema of pipeline files, for editors.
-    Schema(schema::Arguments),
+    Schema,
     /// Shows or resets what targets remember of former runs.
     State(state::Arguments),
     /// Writes a commented pipeline that works, to begin with.

@@ -53,7 +53,7 @@ fn execute(command: Command, screen: &Screen) -> Result<Exit, Failed> {
             Command::Discover(arguments) => commands::discover::run(&arguments, screen).await,
             Command::Copy(arguments) => commands::copy::run(&arguments, screen).await,
             Command::Connectors(arguments) => commands::connectors::run(&arguments, screen),
-            Command::Schema(_) => commands::schema::run(screen),
+            Command::Schema => commands::schema::run(screen),
             Command::State(arguments) => commands::state::run(&arguments, screen).await,
             Command::Init(arguments) => commands::init::run(&arguments, screen),
             #[cfg(feature = "demo")]

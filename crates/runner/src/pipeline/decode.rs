@@ -29,18 +29,20 @@ pub(crate) fn decode<T>(
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
     let mut node = node.clone();
-    let mut removed = Vec::new();
+    // What was taken out, and what was meant by it, is not missing too.
+    let mut known = Vec::new();
     for _ in 0..MAX_FAULTS {
         let error = match read(node.json()) {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        if missing_field(&error.message).is_some_and(|field| removed.iter().any(|gone| gone == field)) {
+        if missing_field(&error.message).is_some_and(|field| known.contains(&field.to_owned())) {
             return None;
         }
         let fault = Fault::new(&node, &error);
         problems.push(fault.problem(&node, owner, also, &error.message));
-        removed.push(node.remove(&fault.way)?);
+        known.extend(fault.meant(&error.message));
+        known.push(node.remove(&fault.way)?);
     }
     None
 }
@@ -76,6 +78,12 @@ impl Fault {
             Kind::Other
         };
         Self { way, kind }
+    }
+
+    /// The field that was most likely meant by an unknown one.
+    fn meant(&self, message: &str) -> Option<String> {
+        let Kind::UnknownField(field) = &self.kind else { return None };
+        nearest(field, expected_names(message)).map(str::to_owned)
     }
 
     fn problem(&self, node: &Node, owner: Span, also: &[&str], message: &str) -> Problem {

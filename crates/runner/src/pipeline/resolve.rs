@@ -1,6 +1,6 @@
 //! From the tree and the types to the pipeline that the engine runs.
 
-use towpath_core::WriteDisposition;
+use towpath_core::{Error, WriteDisposition};
 use towpath_engine::{Pipeline, SinkSpec, SourceSpec, StreamSpec};
 use towpath_transform::{Transform, TransformContext};
 
@@ -149,16 +149,7 @@ impl Resolver<'_> {
         };
         for (step, node) in stream.transform.iter().zip(nodes) {
             if let Err(error) = Transform::new(std::slice::from_ref(step), &context) {
-                let span = node.entries().first().map_or(node.span, |entry| match &entry.value.value {
-                    Value::Scalar(_) => entry.value.span,
-                    _ => entry.key_span,
-                });
-                let problem = Problem::new(span, error.message());
-                let problem = match error.help_text() {
-                    Some(help) => problem.help(help),
-                    None => problem,
-                };
-                self.report(problem.hiding(node));
+                self.report(of_step(&error, node));
             }
         }
     }
@@ -166,6 +157,32 @@ impl Resolver<'_> {
     fn report(&mut self, problem: Problem) {
         self.sides.report(problem);
     }
+}
+
+/// What is wrong with a step. A wrong expression brings lines that show where: the place in the file shows it better.
+fn of_step(error: &Error, node: &Node) -> Problem {
+    let (message, shown) = error.message().split_once('\n').unwrap_or((error.message(), ""));
+    let value = node.entries().first().map_or(node, |entry| &entry.value);
+    let span = match &value.value {
+        Value::Scalar(scalar) => place_in(value.span, scalar, shown),
+        _ => node.entries().first().map_or(node.span, |entry| entry.key_span),
+    };
+    let problem = Problem::new(span, message).hiding(node);
+    match error.help_text() {
+        Some(help) => problem.help(help),
+        None => problem,
+    }
+}
+
+/// The part of a scalar below which a caret is shown, where it stands in the file as it is.
+fn place_in(span: Span, scalar: &Scalar, shown: &str) -> Span {
+    let text = scalar.value.as_str().unwrap_or_default();
+    let quote = usize::from(!scalar.is_plain);
+    let as_it_is = scalar.hidden.is_none() && span.width == text.chars().count() + 2 * quote;
+    let Some((expression, carets)) = shown.split_once('\n').filter(|_| as_it_is) else { return span };
+    let indent = expression.chars().take_while(|character| *character == ' ').count();
+    let Some(at) = carets.chars().position(|character| character == '^') else { return span };
+    Span { column: span.column + quote + at.saturating_sub(indent), width: 1, ..span }
 }
 
 /// A path alone is a sink of the connector `file`.

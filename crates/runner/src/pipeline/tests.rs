@@ -202,7 +202,7 @@ streams:
             (7, "there is no connection `shpo`"),
             (8, "invalid type: integer `3`, expected a sequence"),
             (9, "`write_disposition: merge` needs a `key`"),
-            (10, "the expression ends where a value was expected"),
+            (10, "expected a column or a value, found the end"),
             (12, "`rate_limit` belongs to the connection"),
             (12, "unknown field `tken`"),
             (13, "a sink names a connection or a connector, not both"),
@@ -233,6 +233,27 @@ error: unknown field `fromat`
   |
 7 |       fromat: csv
   |       ^^^^^^ did you mean `format`?
+";
+        assert_eq!(problems(text), expected);
+    }
+
+    #[test]
+    fn a_wrong_expression_is_shown_where_it_is_wrong() {
+        let text = "\
+name: a
+streams:
+  a:
+    source: { connector: file, path: a.csv }
+    sink: { connector: file, path: a.ndjson }
+    transform:
+      - filter: amount > and x = 1
+";
+        let expected = "\
+error: expected a column or a value, found `and`
+ --> retail.yaml:7:26
+  |
+7 |       - filter: amount > and x = 1
+  |                          ^
 ";
         assert_eq!(problems(text), expected);
     }
