@@ -1,6 +1,5 @@
 //! SIGINT and SIGTERM: the first stops gently, the second at once.
 
-use std::future::Future;
 use std::io;
 
 use towpath_core::Error;
@@ -65,12 +64,10 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    fn next(&mut self) -> impl Future<Output = ()> + Send + '_ {
-        async {
-            tokio::select! {
-                _ = self.interrupt.recv() => {}
-                _ = self.terminate.recv() => {}
-            }
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }

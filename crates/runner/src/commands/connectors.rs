@@ -38,13 +38,13 @@ pub(crate) fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failed
             if arguments.json {
                 screen.print_json(&described(&connector))?;
             } else {
-                screen.print(&page(&connector, screen.output_width(), Paint::stdout()))?;
+                screen.print(&page(&connector, Screen::output_width(), Paint::stdout()))?;
             }
         }
         (None, None) if arguments.json => {
             screen.print_json(&CONNECTORS.iter().map(described).collect::<Vec<_>>())?;
         }
-        (None, None) => screen.print(&list().render(screen.output_width(), Paint::stdout()))?,
+        (None, None) => screen.print(&list().render(Screen::output_width(), Paint::stdout()))?,
     }
     Ok(Exit::Done)
 }
@@ -54,8 +54,8 @@ fn needed(file: &std::path::Path, as_json: bool, screen: &Screen) -> Result<(), 
     if as_json {
         return screen.print_json(&json!({ "features": features }));
     }
-    let lines: String = features.iter().map(|feature| format!("{feature}\n")).collect();
-    screen.print(&lines)
+    let lines: Vec<_> = features.iter().map(|feature| format!("{feature}\n")).collect();
+    screen.print(&lines.concat())
 }
 
 fn described(connector: &Connector) -> Value {
@@ -88,17 +88,18 @@ fn list() -> Table {
 }
 
 fn page(connector: &Connector, width: Option<usize>, paint: Paint) -> String {
-    let mut text = format!("{}: {}\n", paint.bold(connector.name()), connector.summary());
-    for side in [Side::Source, Side::Sink] {
-        text += &format!("\n{}\n", paint.bold(side.name()));
-        text += &match side.schema(connector).map(|schema| options_table(&schema)) {
+    let side = |side: Side| {
+        let options = match side.schema(connector).map(|schema| options_table(&schema)) {
             None => format!("(this connector is no {})\n", side.name()),
             Some(table) if table.is_empty() => "(no options)\n".to_owned(),
             Some(table) => table.render(width, paint),
         };
-    }
-    if !connector.example_pipeline().is_empty() {
-        text += &format!("\n{}\n{}\n", paint.bold("example"), connector.example_pipeline().trim_end());
-    }
-    text
+        format!("\n{}\n{options}", paint.bold(side.name()))
+    };
+    let example = match connector.example_pipeline().trim_end() {
+        "" => String::new(),
+        example => format!("\n{}\n{example}\n", paint.bold("example")),
+    };
+    let title = format!("{}: {}\n", paint.bold(connector.name()), connector.summary());
+    [title, side(Side::Source), side(Side::Sink), example].concat()
 }

@@ -90,15 +90,19 @@ fn pipeline_text(arguments: &Arguments) -> Result<String, Failed> {
         empty if empty.is_empty() => "data".to_owned(),
         stem => stem,
     };
-    let stream = arguments.name.clone().unwrap_or(default);
-    let mut text = format!("name: {}\n", literal(&pipeline_name(arguments).into()));
+    let head = format!("name: {}\n", literal(&pipeline_name(arguments).into()));
     let top = [
         ("max_in_flight", arguments.max_in_flight.map(Json::from)),
         ("memory", arguments.memory.clone().map(Json::from)),
     ];
-    text += &lines("", top);
-    text += &format!("streams:\n  {}:\n", literal(&stream.into()));
-    text += &format!("    source:\n{source}    sink:\n{sink}");
+    let stream = literal(&arguments.name.clone().unwrap_or(default).into());
+    let sides = format!("streams:\n  {stream}:\n    source:\n{source}    sink:\n{sink}");
+    let own = own_lines(arguments);
+    Ok([head, lines("", top), sides, own, transform(&arguments.transform)?].concat())
+}
+
+/// What the stream says besides its source, sink and transform.
+fn own_lines(arguments: &Arguments) -> String {
     let disposition = arguments.write_disposition.and_then(|value| value.to_possible_value());
     let policy = arguments.on_error.and_then(|value| value.to_possible_value());
     let key = (!arguments.key.is_empty()).then(|| arguments.key.clone().into());
@@ -109,23 +113,25 @@ fn pipeline_text(arguments: &Arguments) -> Result<String, Failed> {
         ("on_error", policy.map(|value| value.get_name().into())),
         ("dead_letter", arguments.dead_letter.clone().map(Json::from)),
     ];
-    text += &lines("    ", own);
-    if !arguments.transform.is_empty() {
-        text += "    transform:\n";
-        for step in &arguments.transform {
-            let (name, value) = step.split_once(':').ok_or_else(|| {
-                let help = "write a step and its value, such as `filter: amount > 0`".to_owned();
-                Failed::usage(format!("`--transform {step}` has no colon"), Some(help))
-            })?;
-            text += &format!("      - {}: {}\n", literal(&name.trim().into()), value_text(value.trim()));
-        }
-    }
-    Ok(text)
+    lines("    ", own)
+}
+
+fn transform(steps: &[String]) -> Result<String, Failed> {
+    let line = |step: &String| {
+        let (name, value) = step.split_once(':').ok_or_else(|| {
+            let help = "write a step and its value, such as `filter: amount > 0`".to_owned();
+            Failed::usage(format!("`--transform {step}` has no colon"), Some(help))
+        })?;
+        Ok(format!("      - {}: {}\n", literal(&name.trim().into()), value_text(value.trim())))
+    };
+    let lines = steps.iter().map(line).collect::<Result<Vec<_>, Failed>>()?;
+    let head = if lines.is_empty() { "" } else { "    transform:\n" };
+    Ok(head.to_owned() + &lines.concat())
 }
 
 fn lines<const N: usize>(indent: &str, entries: [(&str, Option<Json>); N]) -> String {
     let given = entries.into_iter().filter_map(|(key, value)| Some((key, value?)));
-    given.map(|(key, value)| format!("{indent}{key}: {}\n", literal(&value))).collect()
+    given.map(|(key, value)| format!("{indent}{key}: {}\n", literal(&value))).collect::<Vec<_>>().concat()
 }
 
 /// A source or sink: what the URI stands for, and the options over it.

@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
         screen.print_json(&as_json(&report, served, &lost))?;
     } else if !telling.quiet || exit != Exit::Done {
         let paint = Paint::stderr();
-        screen.note(&render(&report, screen.width(), paint));
+        screen.note(&render(&report, Screen::width(), paint));
         if exit != Exit::Interrupted {
             screen.note(&comparison(&report, served, paint));
         }

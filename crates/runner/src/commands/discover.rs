@@ -57,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
         for (name, datasets) in &found {
             let title =
                 if names.len() > 1 { format!("{}\n", Paint::stdout().bold(name)) } else { String::new() };
-            screen.print(&(title + &render(datasets, screen.output_width(), Paint::stdout())))?;
+            screen.print(&(title + &render(datasets, Screen::output_width(), Paint::stdout())))?;
         }
     }
     Ok(select::exit_of(failures))

@@ -50,7 +50,7 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
         screen.print_json(&plans)?;
     } else {
         let texts: Vec<_> =
-            plans.iter().map(|plan| render(plan, screen.output_width(), Paint::stdout())).collect();
+            plans.iter().map(|plan| render(plan, Screen::output_width(), Paint::stdout())).collect();
         screen.print(&texts.join("\n"))?;
     }
     Ok(select::exit_of(failures))

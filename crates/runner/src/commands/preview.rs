@@ -70,7 +70,7 @@ fn show(preview: &Preview, with_name: bool, screen: &Screen) -> Result<(), Faile
         text.push_str("(no rows)\n");
     }
     for rows in same_columns(&preview.rows) {
-        text.push_str(&table(&rows)?.render(screen.output_width(), paint));
+        text.push_str(&table(&rows)?.render(Screen::output_width(), paint));
     }
     if with_name {
         text.push('\n');

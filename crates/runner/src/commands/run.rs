@@ -51,7 +51,7 @@ pub(crate) async fn execute(pipeline: Pipeline, telling: Telling, screen: &Scree
     if telling.json {
         screen.print_json(&report)?;
     } else if !telling.quiet || exit != Exit::Done {
-        screen.note(&render(&report, screen.width(), Paint::stderr()));
+        screen.note(&render(&report, Screen::width(), Paint::stderr()));
     }
     Ok(exit)
 }

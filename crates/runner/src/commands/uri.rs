@@ -39,7 +39,7 @@ fn unknown_scheme(scheme: &str) -> Failed {
     if connectors::all_names().contains(&scheme) {
         return Failed::usage(unknown.message, Some(unknown.help));
     }
-    let known = connectors::CONNECTORS.iter().flat_map(|connector| connector.schemes());
+    let known = connectors::CONNECTORS.iter().flat_map(Connector::schemes);
     let known: Vec<_> = known.map(|scheme| format!("`{scheme}:`")).collect();
     let help = format!(
         "this binary reads {}, and paths; for a path with a colon write `file:PATH`",

@@ -60,7 +60,8 @@ impl<'a> Reader<'a> {
     /// All shapes that a value may have.
     fn shapes(&self, schema: &'a Value) -> Vec<&'a Value> {
         let schema = self.target(schema);
-        let parts = ["allOf", "anyOf", "oneOf"].into_iter().flat_map(|key| schema[key].as_array()).flatten();
+        let parts =
+            ["allOf", "anyOf", "oneOf"].into_iter().filter_map(|key| schema[key].as_array()).flatten();
         let inner: Vec<_> = parts.flat_map(|part| self.shapes(part)).collect();
         std::iter::once(schema).chain(inner).collect()
     }

@@ -30,14 +30,14 @@ impl Watcher {
     /// Begins to show.
     pub(crate) fn start(progress: &RunProgress, screen: &Screen) -> Self {
         let streams: Vec<_> = progress.streams().iter().cloned().map(Watched::new).collect();
-        if !screen.is_watched() {
+        if !Screen::is_watched() {
             return Self { task: tokio::spawn(write_lines(streams, screen.clone())), bars: Vec::new() };
         }
-        let room = screen.height().saturating_sub(2).max(1);
+        let room = Screen::height().saturating_sub(2).max(1);
         let style = ProgressStyle::with_template("{msg}").expect("the template is right");
         let new_bar = |_| screen.bars().add(ProgressBar::new_spinner().with_style(style.clone()));
         let bars: Vec<_> = (0..streams.len().min(room)).map(new_bar).collect();
-        Self { task: tokio::spawn(draw(streams, bars.clone(), screen.clone())), bars }
+        Self { task: tokio::spawn(draw(streams, bars.clone())), bars }
     }
 
     /// Stops and clears the bars.
@@ -49,12 +49,12 @@ impl Watcher {
     }
 }
 
-async fn draw(mut streams: Vec<Watched>, bars: Vec<ProgressBar>, screen: Screen) {
+async fn draw(mut streams: Vec<Watched>, bars: Vec<ProgressBar>) {
     let mut ticks = tokio::time::interval(DRAW);
     loop {
         ticks.tick().await;
         let now = Instant::now();
-        let width = screen.width();
+        let width = Screen::width();
         let views: Vec<_> = streams.iter_mut().map(|stream| stream.view(now)).collect();
         let names = views.iter().map(|view| console::measure_text_width(&view.name)).max().unwrap_or(0);
         let lines = choose(&views, bars.len()).into_iter().map(|view| view.line(names, width));
@@ -72,8 +72,8 @@ async fn write_lines(mut streams: Vec<Watched>, screen: Screen) {
         let now = Instant::now();
         let running = streams.iter_mut().map(|stream| stream.view(now));
         let running = running.filter(|view| view.state == StreamState::Running);
-        let text: String = running.map(|view| format!("{}\n", view.line(0, usize::MAX))).collect();
-        screen.note(&text);
+        let lines: Vec<_> = running.map(|view| format!("{}\n", view.line(0, usize::MAX))).collect();
+        screen.note(&lines.concat());
     }
 }
 

@@ -190,7 +190,7 @@ mod tests {
 
     use super::*;
 
-    fn stream(name: &str, changes: Value) -> Value {
+    fn stream(name: &str, changes: &Value) -> Value {
         let mut stream = json!({
             "name": name, "status": "done", "disposition": "append", "delivery": "exactly_once", "resumed": false,
             "rows_read": 1000, "rows_committed": 1000, "rows_rejected": 0, "bytes_read": 5000, "bytes_written": 2000,
@@ -204,7 +204,7 @@ mod tests {
         stream
     }
 
-    fn report(streams: Vec<Value>, changes: Value) -> RunReport {
+    fn report(streams: &[Value], changes: &Value) -> RunReport {
         let mut report = json!({
             "pipeline": "retail", "run": "R1", "status": "done", "started": "2026-01-01T00:00:00Z", "seconds": 2.0,
             "streams": streams, "limits": [], "peak_budget": 0, "advice": null,
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_run_in_which_all_went_well_is_short() {
-        let report = report(vec![stream("sales", json!({}))], json!({}));
+        let report = report(&[stream("sales", &json!({}))], &json!({}));
         let expected = "\
 retail: done in 2.0s (run R1)
 
@@ -238,7 +238,7 @@ guarantee  exactly once: sales
             "rejected": [{"place": "b.csv:17", "reason": "3 fields instead of 2"}],
             "warnings": ["the column `x` was never there"],
         });
-        let report = report(vec![stream("sales", failed)], json!({"status": "incomplete"}));
+        let report = report(&[stream("sales", &failed)], &json!({"status": "incomplete"}));
         let text = render(&report, 100, Paint::none());
         for expected in [
             "retail: incomplete in 2.0s",
@@ -262,7 +262,7 @@ guarantee  exactly once: sales
                         "course": {"origins": [origin("https://a", 3), origin("https://b", 0)]}}],
             "advice": {"stream": "sales", "setting": "connections.@streams.sales.source.max_in_flight", "reason": "raise it"},
         });
-        let mut report = report(vec![stream("sales", json!({"resumed": true}))], changes);
+        let mut report = report(&[stream("sales", &json!({"resumed": true}))], &changes);
         rename_unnamed(&mut report);
         let text = render(&report, 100, Paint::none());
         for expected in [

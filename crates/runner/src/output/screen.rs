@@ -29,23 +29,23 @@ impl Screen {
     }
 
     /// Whether somebody watches standard error.
-    pub(crate) fn is_watched(&self) -> bool {
+    pub(crate) fn is_watched() -> bool {
         io::stderr().is_terminal()
     }
 
     /// How many columns standard error has.
-    pub(crate) fn width(&self) -> usize {
+    pub(crate) fn width() -> usize {
         console::Term::stderr().size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns.into())
     }
 
     /// How many lines standard error has.
-    pub(crate) fn height(&self) -> usize {
+    pub(crate) fn height() -> usize {
         const USUAL_HEIGHT: usize = 24;
         console::Term::stderr().size_checked().map_or(USUAL_HEIGHT, |(lines, _)| lines.into())
     }
 
     /// How many columns standard output has; none if it is no terminal.
-    pub(crate) fn output_width(&self) -> Option<usize> {
+    pub(crate) fn output_width() -> Option<usize> {
         let is_terminal = io::stdout().is_terminal();
         is_terminal.then(|| {
             console::Term::stdout().size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns.into())

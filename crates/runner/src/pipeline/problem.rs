@@ -103,15 +103,16 @@ impl Problems {
         let before: String = source.chars().take(column - 1).collect();
         let indent = " ".repeat(console::measure_text_width(&before));
         let bar = paint.dim("|");
-        let mut text = format!("{}: {}\n", paint.bad("error"), paint.bold(&problem.message));
-        text += &format!("{margin}{} {}:{line}:{column}\n", paint.dim("-->"), self.name);
-        text += &format!("{margin} {bar}\n{} {bar} {source}\n", paint.dim(&number));
+        let mut lines = vec![
+            format!("{}: {}", paint.bad("error"), paint.bold(&problem.message)),
+            format!("{margin}{} {}:{line}:{column}", paint.dim("-->"), self.name),
+            format!("{margin} {bar}"),
+            format!("{} {bar} {source}", paint.dim(&number)),
+        ];
         let label = problem.label.as_deref().map(|label| format!(" {label}")).unwrap_or_default();
-        text += &format!("{margin} {bar} {indent}{}\n", paint.bad(&format!("{carets}{label}")));
-        if let Some(help) = &problem.help {
-            text += &format!("{margin} {} help: {help}\n", paint.dim("="));
-        }
-        text
+        lines.push(format!("{margin} {bar} {indent}{}", paint.bad(&format!("{carets}{label}"))));
+        lines.extend(problem.help.iter().map(|help| format!("{margin} {} help: {help}", paint.dim("="))));
+        lines.join("\n") + "\n"
     }
 
     #[cfg(test)]

@@ -86,7 +86,7 @@ impl JsonSchema for ConnectionPart {
             object["required"] = json!(["connector"]);
             object
         });
-        any_of("A connection: a connector, its options, and limits.", parts.collect())
+        any_of("A connection: a connector, its options, and limits.", &parts.collect::<Vec<_>>())
     }
 }
 
@@ -96,7 +96,7 @@ impl JsonSchema for SourcePart {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of("A source: a connection or a connector, and options.", side_schemas(generator, Side::Source))
+        any_of("A source: a connection or a connector, and options.", &side_schemas(generator, Side::Source))
     }
 }
 
@@ -106,7 +106,7 @@ impl JsonSchema for SinkPart {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        any_of("A sink: a connection or a connector, and options.", side_schemas(generator, Side::Sink))
+        any_of("A sink: a connection or a connector, and options.", &side_schemas(generator, Side::Sink))
     }
 }
 
@@ -124,7 +124,7 @@ impl JsonSchema for DeadLetterPart {
     }
 }
 
-fn any_of(description: &str, parts: Vec<Value>) -> Schema {
+fn any_of(description: &str, parts: &[Value]) -> Schema {
     json_schema!({ "description": description, "type": "object", "anyOf": parts })
 }
 

@@ -68,12 +68,11 @@ impl Sides {
             self.named.insert(name.clone(), Named { connector: None, options: Vec::new() });
             return;
         }
-        let connector = match node.get("connector") {
-            Some(connector) => self.connector(connector),
-            None => {
-                self.report(Problem::new(*key_span, "`connector` is missing"));
-                None
-            }
+        let connector = if let Some(connector) = node.get("connector") {
+            self.connector(connector)
+        } else {
+            self.report(Problem::new(*key_span, "`connector` is missing"));
+            None
         };
         let options = self.split(name.clone(), *key_span, node);
         if let Some(connector) = &connector {

@@ -1,10 +1,5 @@
 //! Whole pipeline files.
 
-use std::num::NonZeroUsize;
-
-use towpath_core::{ByteSize, Json, WriteDisposition};
-use towpath_engine::OnError;
-
 use super::interpolate::tests::Fixed;
 use super::*;
 use crate::connectors::CONNECTORS;
@@ -83,6 +78,11 @@ fn a_connector_that_was_not_built_in_names_the_command_that_builds_it() {
 
 #[cfg(all(feature = "file", feature = "http"))]
 mod with_connectors {
+    use std::num::NonZeroUsize;
+
+    use towpath_core::{ByteSize, Connector, Json, WriteDisposition};
+    use towpath_engine::OnError;
+
     use super::*;
 
     fn good(text: &str) -> Pipeline {
@@ -278,7 +278,7 @@ streams:
         let schema = jsonschema::validator_for(&pipeline_schema()).unwrap();
         let json = |text: &str| -> Json { super::yaml::parse(text, &environment()).unwrap().0.json() };
         let init = include_str!("../commands/init/pipeline.yaml");
-        for text in CONNECTORS.iter().map(|connector| connector.example_pipeline()).chain([RETAIL, init]) {
+        for text in CONNECTORS.iter().map(Connector::example_pipeline).chain([RETAIL, init]) {
             let errors: Vec<_> = schema
                 .iter_errors(&json(text))
                 .map(|error| format!("{error} at {}", error.instance_path()))

@@ -297,7 +297,7 @@ pub(crate) mod tests {
         let mut text = "l0: &l0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n".to_owned();
         for level in 1..9 {
             let items = vec![format!("*l{}", level - 1); 10].join(", ");
-            text.push_str(&format!("l{level}: &l{level} [{items}]\n"));
+            text += format!("l{level}: &l{level} [{items}]\n").as_str();
         }
         assert_eq!(problems(&text)[0].2, "the pipeline is nested too deeply, or too large");
     }
