@@ -11,7 +11,7 @@ const MAX_DEPTH: usize = 3;
 
 /// A table of every option: the inner ones by their paths.
 pub(crate) fn options_table(schema: &Value) -> Table {
-    let mut table = Table::new(["option", "type", "default", ""]);
+    let mut table = Table::new(["option", "type", "default", ""]).wrap_last();
     let mut reader = Reader { root: schema, table: &mut table };
     reader.object(schema, "", 0);
     table

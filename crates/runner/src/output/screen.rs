@@ -33,9 +33,9 @@ impl Screen {
         io::stderr().is_terminal()
     }
 
-    /// How many columns standard error has.
+    /// How many columns standard error has; where it is no terminal, as many as are wanted.
     pub(crate) fn width() -> usize {
-        console::Term::stderr().size_checked().map_or(USUAL_WIDTH, |(_, columns)| columns.into())
+        console::Term::stderr().size_checked().map_or(usize::MAX, |(_, columns)| columns.into())
     }
 
     /// How many lines standard error has.
