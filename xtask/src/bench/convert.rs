@@ -124,7 +124,12 @@ impl Case {
     }
 
     fn faucet(&self, bench: &Bench, from: &str, to: &str) -> Result<Command> {
-        let sink = if self.to == "ndjson" { "jsonl" } else { self.to };
+        let sink = if self.to == "ndjson" {
+            format!("type: jsonl\n    config: {{ path: \"{to}\" }}")
+        } else {
+            let to = format!("{{ type: local_path, path: \"{to}\" }}");
+            format!("type: {}\n    config: {{ destination: {to}, compression: zstd }}", self.to)
+        };
         let config = format!(
             "version: 1
 name: bench
@@ -133,8 +138,7 @@ pipeline:
     type: csv
     config: {{ path: \"{from}\" }}
   sink:
-    type: {sink}
-    config: {{ path: \"{to}\" }}
+    {sink}
 "
         );
         let path = bench.path("faucet.yaml");
