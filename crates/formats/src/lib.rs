@@ -8,7 +8,12 @@
 
 #![cfg_attr(
     not(feature = "full"),
-    allow(dead_code, unused_imports, unused_variables, reason = "what formats share is idle where some are left out")
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        reason = "what formats share is idle where some are left out"
+    )
 )]
 
 mod codec;

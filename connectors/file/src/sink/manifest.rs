@@ -6,6 +6,7 @@
 //! out/.towpath/PIPELINE/STREAM/lock            held while the manifest changes
 //!                              manifest.json   the checkpoint, and the commit under way
 //!                              files           the committed files, one a line, below `out`
+//!                              columns.json    the columns of the last commit, for the schema contract of the next run
 //!                              staged/RUN/     files that are written and not committed
 //! ```
 //!
@@ -17,6 +18,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Read, Seek, SeekFrom, Write};
 use std::path::{Component, Path, PathBuf};
 
+use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use towpath_core::{Checkpoint, Error, LoadSpec, Result};
 
@@ -119,6 +121,26 @@ impl Home {
                 .help("use the newer towpath that wrote it"));
         }
         serde_json::from_slice(&text).map(Some).map_err(damaged)
+    }
+
+    fn columns_path(&self) -> PathBuf {
+        self.folder.join("columns.json")
+    }
+
+    /// The columns of the last commit; `None` before the first one.
+    pub(crate) fn columns(&self) -> Result<Option<SchemaRef>> {
+        let path = self.columns_path();
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
+                Error::data("the list of columns is damaged")
+                    .connector(CONNECTOR)
+                    .detail("path", path.display())
+                    .source(error)
+                    .help("remove it; the next run takes the columns as they come")
+            }),
+            Err(error) if error.kind() == Io::NotFound => Ok(None),
+            Err(error) => Err(io_error(error, "read the columns", path.display())),
+        }
     }
 
     /// Waits until nobody else changes the manifest, and holds the others off.
@@ -239,13 +261,23 @@ impl Locked {
         append().map_err(|error| io_error(error, "commit", path.display()))
     }
 
-    /// Forgets the checkpoint.
+    /// Notes the columns of a commit, unless they are noted already.
+    pub(crate) fn note_columns(&self, columns: &SchemaRef) -> Result<()> {
+        let text = serde_json::to_vec(columns)
+            .map_err(|error| Error::unexpected("the columns cannot be written").source(error))?;
+        let path = self.home.columns_path();
+        if fs::read(&path).is_ok_and(|known| known == text) { Ok(()) } else { self.replace(&path, &text) }
+    }
+
+    /// Forgets the checkpoint and the columns.
     pub(crate) fn remove_manifest(&self) -> Result<()> {
-        let path = self.home.manifest();
-        match fs::remove_file(&path) {
-            Err(error) if !is_gone(&error) => Err(io_error(error, "reset", path.display())),
-            _ => sync_folder(&self.home.folder),
+        for path in [self.home.manifest(), self.home.columns_path()] {
+            match fs::remove_file(&path) {
+                Err(error) if !is_gone(&error) => return Err(io_error(error, "reset", path.display())),
+                _ => {}
+            }
         }
+        sync_folder(&self.home.folder)
     }
 
     /// Throws away what other runs than this one have staged.

@@ -1,6 +1,7 @@
 //! Writing files: staged in a hidden folder, moved into place when they are complete.
 
 mod assemble;
+mod claim;
 mod commit;
 mod form;
 mod manifest;
@@ -79,6 +80,11 @@ impl Target {
         self.template.render(FileName { stream: "stream", run: "run", part: 0, sequence: 0 }, "")
     }
 
+    /// The name of a plain file below the base.
+    fn plain_name(&self, stream: &str) -> String {
+        self.template.render(FileName { stream, run: "", part: 0, sequence: 0 }, "")
+    }
+
     /// Whether files can hold these columns.
     fn check_schema(&self, schema: &SchemaRef) -> Result<()> {
         Encoder::<FileOutput>::check(&self.options, &self.sample_name(), schema)
@@ -134,8 +140,15 @@ impl Sink for FileSink {
         cx.cancellation().check()?;
         blocking(move || {
             check_not_a_folder(&target, &load.stream)?;
-            let checkpoint = commit::begin(&target.home(&load), &load)?;
-            Ok(Begun::new(load, checkpoint, Json::Null))
+            if target.template.is_plain() {
+                claim::claim(target.template.base(), &target.plain_name(&load.stream), &load)?;
+            }
+            let home = target.home(&load);
+            let checkpoint = commit::begin(&home, &load)?;
+            let columns = if load.disposition == WriteDisposition::Append { home.columns()? } else { None };
+            let mut begun = Begun::new(load, checkpoint, Json::Null);
+            begun.schema = columns;
+            Ok(begun)
         })
         .await
     }
@@ -170,9 +183,12 @@ impl Sink for FileSink {
                 moves = self.replacement(cx, begun, &receipts, moves).await?;
             }
         }
-        let (old, token) = (self.old(begun.load.disposition), token.clone());
+        let (old, token, columns) = (self.old(begun.load.disposition), token.clone(), begun.schema.clone());
         blocking(move || {
             let committed = commit::commit(&home, old, &token, &moves)?;
+            if let Some(columns) = columns {
+                home.lock()?.note_columns(&columns)?;
+            }
             // What was put together into another file has served.
             let segments = receipts.iter().flat_map(|receipt| receipt.files.clone()).collect::<Vec<_>>();
             commit::discard(&home, &segments)?;
@@ -286,8 +302,7 @@ fn needs_part(template: &Template, message: &str) -> Error {
 
 fn check_not_a_folder(target: &Target, stream: &str) -> Result<()> {
     if target.template.is_plain() {
-        let name = FileName { stream, run: "", part: 0, sequence: 0 };
-        let path = target.template.base().join(target.template.render(name, ""));
+        let path = target.template.base().join(target.plain_name(stream));
         if path.is_dir() {
             return Err(needs_part(&target.template, "the path is a folder that exists"));
         }

@@ -91,12 +91,13 @@ struct Assignment {
     from: Position,
 }
 
-/// What a reader tells a writer.
-enum Item {
-    /// Rows of a split with their lease, and the position behind them.
-    Rows { ordinal: u64, rows: target::Conformed, lease: Lease, resume: Position, seen: Option<Json> },
-    /// The split was read to its end.
-    End { ordinal: u64 },
+/// What a reader tells a writer: rows with their lease, and how far the split has got with them.
+struct Item {
+    ordinal: u64,
+    /// `None` where the split got further without rows.
+    rows: Option<(target::Conformed, Lease)>,
+    resume: Position,
+    seen: Option<Json>,
 }
 
 /// What the committer hears.

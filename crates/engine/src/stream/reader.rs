@@ -158,7 +158,7 @@ async fn feed(
         let mut batches = stream.opened.source.read(&stream.opened.source_cx, split, from)?;
         feed_batches(stream, &mut batches, split, ordinal, writer).await?;
     }
-    send(writer, Item::End { ordinal }).await
+    send(writer, Item { ordinal, rows: None, resume: Position::End, seen: None }).await
 }
 
 async fn feed_batches(
@@ -179,7 +179,7 @@ async fn feed_batches(
         let lease = lease.resize(size, metrics).await;
         let prepared = stream.prepare(batch, size, &split.id.0).await?;
         let super::prepare::Prepared { rows, resume, seen } = prepared;
-        send(writer, Item::Rows { ordinal, rows, lease, resume, seen }).await?;
+        send(writer, Item { ordinal, rows: Some((rows, lease)), resume, seen }).await?;
     }
 }
 

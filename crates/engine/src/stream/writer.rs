@@ -199,18 +199,14 @@ impl Writing {
 
     async fn take(&mut self, item: Item) -> Result<()> {
         self.since.get_or_insert_with(Instant::now);
-        match item {
-            Item::End { ordinal } => {
-                self.part.covered.insert(ordinal, Position::End);
-            }
-            Item::Rows { ordinal, rows, lease, resume, seen } => {
-                self.join(rows, lease).await?;
-                self.part.covered.insert(ordinal, resume);
-                self.part.seen = greater(self.part.seen.take(), seen);
-                if self.joined.is_full() {
-                    self.flush().await?;
-                }
-            }
+        let Item { ordinal, rows, resume, seen } = item;
+        if let Some((rows, lease)) = rows {
+            self.join(rows, lease).await?;
+        }
+        self.part.covered.insert(ordinal, resume);
+        self.part.seen = greater(self.part.seen.take(), seen);
+        if self.joined.is_full() {
+            self.flush().await?;
         }
         Ok(())
     }

@@ -149,8 +149,10 @@ pub(crate) fn timestamp(text: &str, unit: TimeUnit, zone: Option<Tz>, accept: Ac
         Some(seconds) => {
             let digits_kept = digits(&rest[usize::from(fraction > 0)..][..fraction.min(kept)])?;
             let missing = u32::try_from(kept.saturating_sub(fraction)).ok()?;
-            let scale = 10_i64.pow(u32::try_from(kept).ok()?);
-            (seconds - east).checked_mul(scale)?.checked_add(digits_kept * 10_i64.pow(missing))
+            let scale = 10_i128.pow(u32::try_from(kept).ok()?);
+            // The earliest nanoseconds fit only together with their fraction.
+            let units = i128::from(seconds - east) * scale + i128::from(digits_kept * 10_i64.pow(missing));
+            i64::try_from(units).ok()
         }
         // Leap seconds, and what is no time at all.
         None => in_unit(&string_to_datetime(&Utc, text).ok()?, unit),
@@ -246,6 +248,15 @@ mod tests {
             assert_eq!(timestamp(&wrong, TimeUnit::Microsecond, utc(), Accept::Canonical), None, "{wrong}");
             assert_eq!(timestamp(&wrong, TimeUnit::Microsecond, None, Accept::Lenient), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_first_and_the_last_nanosecond_fit_and_those_beyond_do_not() {
+        let nano = |text| timestamp(text, TimeUnit::Nanosecond, None, Accept::Canonical);
+        assert_eq!(nano("1677-09-21T00:12:43.145224192"), Some(i64::MIN));
+        assert_eq!(nano("2262-04-11T23:47:16.854775807"), Some(i64::MAX));
+        assert_eq!(nano("1677-09-21T00:12:43.145224191"), None);
+        assert_eq!(nano("2262-04-11T23:47:16.854775808"), None);
     }
 
     fn utc() -> Option<Tz> {
