@@ -226,3 +226,18 @@ async fn commits_of_many_streams_at_once_do_not_meet() {
     futures::future::join_all(commits).await;
     assert_eq!(target.ids(), (0..8).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn the_columns_of_a_commit_are_told_to_the_next_run_until_they_are_forgotten() {
+    let target = Target::new("out/{run}-{part}.ndjson").await;
+    let begun = target.begin("run1", WriteDisposition::Append).await;
+    assert_eq!(begun.schema, None);
+    let staged = target.stage(&begun, &[1]).await;
+    let columns = rows::schema("id: int64");
+    let evolved = target.sink.evolve(&target.cx, &begun, &columns).await.unwrap();
+    target.sink.commit(&target.cx, &evolved, &token(&begun), staged).await.unwrap();
+    assert_eq!(target.begin("run2", WriteDisposition::Append).await.schema, Some(columns));
+    assert_eq!(target.begin("run3", WriteDisposition::Replace).await.schema, None, "its rows go");
+    target.sink.forget(&target.cx, &begun.load).await.unwrap();
+    assert_eq!(target.begin("run4", WriteDisposition::Append).await.schema, None);
+}
