@@ -19,7 +19,7 @@ use crate::memory::Lease;
 
 /// Batches are joined until they hold so many rows or bytes, or nothing more has come for a moment.
 const JOINED_ROWS: usize = 64 << 10;
-const JOINED_BYTES: usize = 4 << 20;
+const JOINED_BYTES: usize = 512 << 10;
 const LINGER: Duration = Duration::from_millis(20);
 /// Batches that wait in a writer's queue; the memory budget bounds their bytes.
 const QUEUE: usize = 32;

@@ -119,6 +119,8 @@ impl Assembler {
     /// As [`Framer`]; `DataInvalid` for a record without an end.
     pub(crate) fn push(&mut self, text: &[u8]) -> Result<Vec<Block>> {
         let mut blocks = Vec::new();
+        // In one go, since growing step by step would copy.
+        self.buffer.reserve(text.len());
         for part in text.chunks(self.target) {
             blocks.extend(self.push_part(part)?);
         }

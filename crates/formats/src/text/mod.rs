@@ -82,8 +82,9 @@ type FileKey = (String, Option<u64>);
 /// What decodes the blocks of files, the last one first.
 type Heads = VecDeque<(FileKey, Arc<dyn Decode>)>;
 
-/// Large enough that jobs cost nothing, small enough for the caches of a processor.
-const BLOCK_BYTES: usize = 1 << 20;
+/// Large enough that jobs cost nothing, small enough for the caches of a processor; a little less than inputs give in
+/// one go, so that what comes becomes one block without waiting for more.
+const BLOCK_BYTES: usize = 768 << 10;
 /// How many rows are looked at without a setting.
 const SAMPLE_ROWS: usize = 10_000;
 /// How much text is looked at for that.
