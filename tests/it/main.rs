@@ -1,1 +1,9 @@
-//! Placeholder.
+//! Whole pipelines, run by the built command against real files and servers that misbehave.
+
+mod bad_input;
+mod disk;
+mod formats;
+mod http_sink;
+mod incremental;
+mod resume;
+mod servers;
