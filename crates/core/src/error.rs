@@ -79,6 +79,8 @@ pub enum Retry {
     After(Duration),
     /// It was transient, and every attempt was used.
     Exhausted,
+    /// Reading on from this position cannot succeed any more; reading the split again from its start may.
+    Restart,
 }
 
 /// A failure: its kind, whether to retry, the connector and operation, details and the cause.

@@ -1,5 +1,7 @@
 //! Counters of one stream, shared by everyone who works on it.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Metrics {
             $($name: AtomicU64,)*
+            warnings: Mutex<BTreeSet<String>>,
         }
 
         /// The counters at one moment. Times are in nanoseconds.
@@ -27,6 +30,17 @@ macro_rules! counters {
                     self.$name.fetch_add(Amount::to_u64(amount), Relaxed);
                 }
             )*
+
+            /// Says something in the report that a person should know: a guarantee that does not hold, a privilege that
+            /// is missing. The same sentence is kept once. Never put a secret into it.
+            pub fn warn(&self, sentence: impl Into<String>) {
+                self.warnings.lock().unwrap_or_else(PoisonError::into_inner).insert(sentence.into());
+            }
+
+            /// What was said by [`warn`](Self::warn).
+            pub fn warnings(&self) -> Vec<String> {
+                self.warnings.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+            }
 
             /// All counters as they stand now.
             pub fn snapshot(&self) -> MetricsSnapshot {

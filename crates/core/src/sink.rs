@@ -65,6 +65,9 @@ pub trait Sink: Sized + Send + Sync + 'static {
     /// Promise: a token that has been applied before changes nothing and answers [`Committed::AlreadyApplied`], so the
     /// retry layer may always call again.
     ///
+    /// Rows that the target refuses only now, such as a duplicate of a unique key, are not an error:
+    /// [`Committed::Refused`] gives them back.
+    ///
     /// Errors: `Conflict` when another run has taken over; it and every other final error end the stream.
     fn commit(
         &self,
@@ -305,11 +308,15 @@ impl Staged {
 }
 
 /// What a commit did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Committed {
     /// The rows are in now.
     Applied,
     /// They were in already; nothing changed.
     AlreadyApplied,
+    /// Nothing was applied, because the target refuses these rows: a violated constraint. They are not staged any more.
+    /// The engine keeps them as dead letters, or ends the stream, by policy, and then commits the rest with the same
+    /// token and the same receipts.
+    Refused(Vec<Rejected>),
 }

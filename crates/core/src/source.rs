@@ -49,8 +49,8 @@ pub trait Source: Sized + Send + Sync + 'static {
     /// Called for each split, many at once, and again with a later position after an error or a crash. It must return at
     /// once: the work happens as the stream is polled, and stops when it is dropped, leaving nothing behind.
     ///
-    /// Promise: reading on from a batch's `resume` gives exactly the rows behind that batch (with
-    /// [`Resume::Split`], only [`Position::Start`] is ever passed). Batches hold some thousand rows or a few MiB. CPU
+    /// Promise: reading on from a batch's `resume` gives exactly the rows behind that batch, as long as
+    /// [`SourceCapabilities::resume`] says (with [`Resume::Split`], only [`Position::Start`] is ever passed). Batches hold some thousand rows or a few MiB. CPU
     /// work goes through [`Context::cpu`]. The stream ends after its first error.
     ///
     /// Errors: a retryable one makes the retry layer read again from the last position; another ends the split, and by
@@ -77,6 +77,10 @@ pub enum Resume {
     None,
     /// At its start: its rows are written by a writer of their own, which is thrown away and begun anew.
     Split,
+    /// Behind any batch as long as the source that gave the batch is open, for example within its snapshot. After that
+    /// only at its start: its rows are committed when it has been read to its end. A read from a position that no longer
+    /// holds fails with [`Retry::Restart`](crate::Retry::Restart).
+    Run,
     /// Exactly behind any batch.
     Exact,
 }
@@ -98,6 +102,55 @@ pub struct ScanRequest {
     pub limit: Option<u64>,
     /// How many splits are read at once; a hint for cutting.
     pub parallelism: usize,
+    /// Whether all rows must be of one moment, because they will stand instead of all others. A source that can give a
+    /// snapshot, and loses it, then fails rather than go on with another one.
+    pub one_snapshot: bool,
+    /// Rows of which only these are wanted. The engine filters in any case, so a source may give more of them, and must
+    /// not give fewer.
+    pub filter: Option<Predicate>,
+}
+
+/// A condition on columns that a source may apply itself, to send less. A comparison with null is not true.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predicate {
+    /// A column compared with a value.
+    Compare {
+        /// The column.
+        column: String,
+        /// How.
+        comparison: Comparison,
+        /// A number, a text or a boolean.
+        value: Json,
+    },
+    /// A column whose value is one of these.
+    In {
+        /// The column.
+        column: String,
+        /// Numbers, texts or booleans.
+        values: Vec<Json>,
+    },
+    /// A column without a value.
+    IsNull(String),
+    /// A column with a value.
+    IsNotNull(String),
+    /// All of these.
+    And(Vec<Predicate>),
+    /// At least one of these.
+    Or(Vec<Predicate>),
+}
+
+/// How a column is compared with a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each says what it is")]
+pub enum Comparison {
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
 }
 
 /// The part of an incremental stream that a run reads: `after < field <= until`.

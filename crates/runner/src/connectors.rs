@@ -10,6 +10,10 @@ pub(crate) const CONNECTORS: &[Connector] = &[
     towpath_connector_file::CONNECTOR,
     #[cfg(feature = "http")]
     towpath_connector_http::CONNECTOR,
+    #[cfg(feature = "postgres")]
+    towpath_connector_postgres::CONNECTOR,
+    #[cfg(feature = "mysql")]
+    towpath_connector_mysql::CONNECTOR,
 ];
 
 /// The manifest names every connector that a binary could be built with.

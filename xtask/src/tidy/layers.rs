@@ -8,6 +8,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("layers", &["core"]),
     ("formats", &["core"]),
+    ("sql", &["core"]),
     ("transform", &["core"]),
     ("engine", &["core", "layers", "transform"]),
     ("testkit", &["core", "layers"]),
@@ -17,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What a connector may stand on; a crate that connectors share is added here.
-const BELOW_CONNECTORS: &[&str] = &["core", "formats"];
+const BELOW_CONNECTORS: &[&str] = &["core", "formats", "sql"];
 
 /// What tests of a crate may use beside that: never the runner, which is tested as a program.
 const FOR_TESTS: &[&str] = &["core", "layers", "formats", "transform", "testkit"];
@@ -33,6 +34,7 @@ pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("mongodb", &["mongodb"]),
     ("mysql_async", &["mysql"]),
     ("object_store", &["s3"]),
+    ("postgres-protocol", &["postgres"]),
     ("reqwest", &["http"]),
     ("tokio-postgres", &["postgres"]),
     ("tokio-postgres-rustls", &["postgres"]),

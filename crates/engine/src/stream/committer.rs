@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use tokio::sync::mpsc;
 use towpath_core::{
-    Advance, Begun, CommitToken, Error, Finished, Json, Position, Result, Split, SplitAdvance, Staged,
+    Advance, Begun, CommitToken, Committed, Error, Finished, Json, Position, Result, Split, SplitAdvance, Staged,
 };
 
 use super::{Event, Stream};
@@ -151,14 +151,13 @@ impl Committer {
     }
 
     async fn commit(&mut self, finished: bool) -> Result<()> {
-        self.stream.rejects.commit().await?;
         let token = self.token(finished);
-        let begun = self.stream.target.begun();
         let staged = std::mem::take(&mut self.staged);
-        let (rows, opened) = (staged.iter().map(|staged| staged.rows).sum(), &self.stream.opened);
-        opened.sink.commit(&opened.sink_cx, &begun, &token, staged.clone()).await?;
+        let refused = self.commit_what_fits(&token, &staged).await?;
+        let opened = &self.stream.opened;
         self.stream.tally.committed(&staged);
-        opened.progress.add_rows_committed(rows);
+        let rows: u64 = staged.iter().map(|staged| staged.rows).sum();
+        opened.progress.add_rows_committed(rows.saturating_sub(refused));
         opened.progress.add_commits(1);
         self.sequence = token.sequence;
         self.planned.from = token.planned.to;
@@ -167,6 +166,25 @@ impl Committer {
             tracked.held = Some(tracked.next.clone());
         }
         Ok(())
+    }
+
+    /// Commits until the target refuses no more rows. Returns how many it refused.
+    async fn commit_what_fits(&self, token: &CommitToken, staged: &[Staged]) -> Result<u64> {
+        let (begun, opened) = (self.stream.target.begun(), &self.stream.opened);
+        let mut refused = 0;
+        loop {
+            self.stream.rejects.commit().await?;
+            match opened.sink.commit(&opened.sink_cx, &begun, token, staged.to_vec()).await? {
+                Committed::Refused(rows) if rows.is_empty() => {
+                    return Err(Error::unexpected("the sink refused a commit without naming a row"));
+                }
+                Committed::Refused(rows) => {
+                    refused += rows.len() as u64;
+                    self.stream.rejects.take(rows).await?;
+                }
+                Committed::Applied | Committed::AlreadyApplied => return Ok(refused),
+            }
+        }
     }
 
     fn token(&self, finished: bool) -> CommitToken {

@@ -194,6 +194,7 @@ fn request(opened: &Opened, begun: &Begun) -> ScanRequest {
     request.since = checkpoint.since.clone();
     request.planned = held.map(|held| held.planned.clone()).unwrap_or_default();
     request.parallelism = opened.max_readers;
+    request.one_snapshot = opened.load.disposition == WriteDisposition::Replace;
     request
 }
 
@@ -288,6 +289,8 @@ impl Stream {
         outcome.rejected = self.rejects.shown();
         let unused = self.opened.transform.unused_columns();
         outcome.warnings.extend(unused.iter().map(ToString::to_string));
+        outcome.warnings.extend(self.opened.source_cx.metrics().warnings());
+        outcome.warnings.extend(self.opened.sink_cx.metrics().warnings());
         outcome
     }
 }

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::future::join;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
-use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Resume, Split};
+use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Resume, Retry, Split};
 
 use super::writer::{self, Route};
 use super::{Assignment, Event, Item, Stream};
@@ -131,7 +131,7 @@ async fn read_alone(
                 if let Ok(part) = written {
                     part.discard(stream).await;
                 }
-                let again = error.is_retryable() && stream.resume == Resume::Split && restarts < RESTARTS;
+                let again = may_start_again(&error, stream.resume) && restarts < RESTARTS;
                 if !again {
                     return Err(error);
                 }
@@ -141,6 +141,16 @@ async fn read_alone(
                 stream.opened.source_cx.sleep(Duration::from_millis(200) * 2_u32.pow(restarts)).await?;
             }
         }
+    }
+}
+
+/// Whether reading a split anew from its start may help. Where reads go on behind any batch, the retry layer has done
+/// what can be done from there.
+fn may_start_again(error: &Error, resume: Resume) -> bool {
+    match resume {
+        Resume::Split => error.is_retryable(),
+        Resume::Run => error.retry_policy() == Retry::Restart,
+        Resume::None | Resume::Exact => false,
     }
 }
 

@@ -159,7 +159,7 @@ impl Reading {
         match self.resume {
             Resume::None => false,
             Resume::Split => !self.has_given,
-            Resume::Exact => true,
+            Resume::Run | Resume::Exact => true,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
@@ -11,12 +12,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{
     Batch, BatchStream, Context, CursorRange, Dataset, DynSource, Error, Estimate, Json, Planned, Position,
-    Pushdown, Result, Resume, ScanPlan, ScanRequest, Secret, Source, SourceCapabilities, Split, json_value,
+    Pushdown, Result, Resume, Retry, ScanPlan, ScanRequest, Secret, Source, SourceCapabilities, Split,
+    json_value,
 };
 
 use super::MemoryData;
 use super::data::{MemoryBatch, MemorySplit, OpenRead};
 use crate::rows::compare;
+
+static OPENINGS: AtomicU64 = AtomicU64::new(0);
 
 /// The options of the memory source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,6 +42,8 @@ pub struct MemorySource {
     columns: Pushdown,
     schema_known: bool,
     new_splits_only: bool,
+    /// Tells this opening of the source from others.
+    opening: u64,
 }
 
 /// What a split's payload holds, so that it can be read alone and later.
@@ -58,6 +64,7 @@ impl MemorySource {
             columns: Pushdown::Exact,
             schema_known: true,
             new_splits_only: false,
+            opening: OPENINGS.fetch_add(1, Relaxed),
         }
     }
 
@@ -146,6 +153,7 @@ impl MemorySource {
         match self.capabilities.resume {
             _ if index + 1 == batches => Position::End,
             Resume::Exact => Position::At(json!(index + 1)),
+            Resume::Run => Position::At(json!([self.opening, index + 1])),
             Resume::Split | Resume::None => Position::Start,
         }
     }
@@ -233,12 +241,17 @@ impl Source for MemorySource {
         }
         let payload: Payload = serde_json::from_value(split.payload.clone())
             .map_err(|error| refuse("the split cannot be read".to_owned()).source(error))?;
+        let index = |next: &Json| {
+            let index = next.as_u64().and_then(|next| usize::try_from(next).ok());
+            index.ok_or_else(|| refuse(format!("the position {next} cannot be read")))
+        };
         let start = match (&from, self.capabilities.resume) {
             (Position::Start, _) => 0,
-            (Position::At(next), Resume::Exact) => next
-                .as_u64()
-                .and_then(|next| usize::try_from(next).ok())
-                .ok_or_else(|| refuse(format!("the position {next} cannot be read")))?,
+            (Position::At(next), Resume::Exact) => index(next)?,
+            (Position::At(next), Resume::Run) if next[0] == self.opening => index(&next[1])?,
+            (Position::At(_), Resume::Run) => {
+                return Err(refuse("the position is one of another run".to_owned()).retry(Retry::Restart));
+            }
             (Position::At(_), _) => return Err(refuse("the source can only start a split again".to_owned())),
             (Position::End, _) => usize::MAX,
         };

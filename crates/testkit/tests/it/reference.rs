@@ -136,6 +136,11 @@ mod source_that_starts_a_split_again {
     }
 }
 
+mod source_whose_positions_die_with_the_run {
+    use super::*;
+    towpath_testkit::source_conformance! { case = Seeded::new(|source| source.resume(Resume::Run)) }
+}
+
 mod source_that_is_read_once {
     use super::*;
     towpath_testkit::source_conformance! {

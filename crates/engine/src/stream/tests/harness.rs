@@ -133,6 +133,7 @@ impl Harness {
         self.source = match resume {
             Resume::None => |source| source.resume(Resume::None),
             Resume::Split => |source| source.resume(Resume::Split),
+            Resume::Run => |source| source.resume(Resume::Run),
             Resume::Exact => |source| source.resume(Resume::Exact),
         };
         self

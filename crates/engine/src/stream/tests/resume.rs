@@ -70,6 +70,11 @@ async fn a_kill_of_splits_without_positions_loses_and_doubles_nothing() {
 }
 
 #[tokio::test]
+async fn a_kill_of_splits_whose_positions_die_with_the_run_loses_and_doubles_nothing() {
+    kill_everywhere(Point::Batch, Resume::Run).await;
+}
+
+#[tokio::test]
 async fn a_killed_replace_starts_again_and_keeps_the_old_rows_until_then() {
     let mut harness = Harness::new(2, 3);
     harness.disposition = WriteDisposition::Replace;

@@ -134,6 +134,9 @@ impl Load {
             Committed::AlreadyApplied => {
                 return Err(Broken::new("a new token was answered with `AlreadyApplied`"));
             }
+            Committed::Refused(rows) => {
+                return Err(Broken::new(format!("the target refused rows that it must take: {rows:?}")));
+            }
         }
         match self.checkpoint.apply(token)? {
             Applied::Now(next) => self.checkpoint = *next,

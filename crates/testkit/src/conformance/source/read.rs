@@ -1,6 +1,7 @@
 //! Reading: right, resumable behind every batch, as the capabilities say.
 
-use towpath_core::{Batch, Position, Pushdown, Resume, Split};
+use futures::StreamExt;
+use towpath_core::{Batch, Position, Pushdown, Resume, Retry, Split};
 
 use super::{Broken, Kept, Opened, SourceFixture, Verdict, ensure, only_splits, rows_of, same_rows};
 use crate::conformance::through_json;
@@ -77,8 +78,15 @@ async fn dies_and_resumes(
         whole.len(),
         kept.len()
     );
+    let behind = kept.last().map_or(Position::Start, |batch| batch.resume.clone());
     let position = match resume {
-        Resume::Exact => kept.last().map_or(Position::Start, |batch| batch.resume.clone()),
+        Resume::Exact => behind,
+        Resume::Run => {
+            goes_on_within_the_run(fixture, split, whole, killed_after).await?;
+            later_runs_start_again(fixture, split, behind).await?;
+            kept.clear();
+            Position::Start
+        }
         Resume::Split | Resume::None => {
             kept.clear();
             Position::Start
@@ -96,6 +104,41 @@ async fn dies_and_resumes(
         "{expected} rows were rejected at first, {found} when reading on from {position:?}"
     );
     Ok(())
+}
+
+/// The same source reads on behind the batch.
+async fn goes_on_within_the_run(
+    fixture: &dyn SourceFixture,
+    split: &Split,
+    whole: &[Batch],
+    cut_after: usize,
+) -> Result<(), Broken> {
+    let opened = Opened::new(fixture).await?;
+    let mut kept = opened.read_some(split, Position::Start, cut_after).await?;
+    let position = kept.last().map_or(Position::Start, |batch| batch.resume.clone());
+    if position != Position::End {
+        kept.extend(opened.read(split, position.clone()).await?);
+    }
+    same_rows(&rows_of(whole), &rows_of(&kept), &format!("reading on from {position:?} within the run"))
+}
+
+/// A source that is opened anew says that the position does not hold any more.
+async fn later_runs_start_again(
+    fixture: &dyn SourceFixture,
+    split: &Split,
+    position: Position,
+) -> Result<(), Broken> {
+    let Position::At(_) = position else { return Ok(()) };
+    let later = Opened::new(fixture).await?;
+    let outcome = match later.source.read(&later.cx, split, position.clone()) {
+        Ok(mut batches) => batches.next().await.transpose(),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Err(error) if error.retry_policy() == Retry::Restart => Ok(()),
+        Err(error) => Err(Broken::new(format!("{position:?} in a later run must ask to `Restart`, and failed: {error:?}"))),
+        Ok(_) => Err(Broken::new(format!("{position:?} of an earlier run is read as if it still held"))),
+    }
 }
 
 /// Order, positions and pushed down columns are as the capabilities and the plan say.

@@ -1,0 +1,3 @@
+//! The mysql connector against a real server.
+
+mod conformance;

@@ -1,0 +1,3 @@
+//! The postgres connector against a real server.
+
+mod conformance;
