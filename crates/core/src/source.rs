@@ -111,6 +111,10 @@ pub struct ScanRequest {
 }
 
 /// A condition on columns that a source may apply itself, to send less. A comparison with null is not true.
+///
+/// Values are numbers, texts and booleans, and `{"date": "2024-01-31"}` or `{"timestamp": "2024-01-31T12:00:00Z"}`. A
+/// source leaves out what it cannot compare exactly as Arrow does: texts by their bytes, dates only with columns of dates
+/// or timestamps. Leaving out is right below `And`; elsewhere it is leaving out the whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Predicate {
@@ -120,14 +124,14 @@ pub enum Predicate {
         column: String,
         /// How.
         comparison: Comparison,
-        /// A number, a text or a boolean.
+        /// With what.
         value: Json,
     },
     /// A column whose value is one of these.
     In {
         /// The column.
         column: String,
-        /// Numbers, texts or booleans.
+        /// The values.
         values: Vec<Json>,
     },
     /// A column without a value.

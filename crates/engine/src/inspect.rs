@@ -8,12 +8,13 @@ use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use towpath_core::{
-    Checkpoint, Context, CursorRange, Dataset, DynSink, Error, Estimate, LoadSpec, Planned, Position,
-    Rejected, Result, ScanRequest, WriteDisposition,
+    Checkpoint, Context, Dataset, DynSink, Error, Estimate, LoadSpec, Planned, Position, Rejected, Result,
+    ScanRequest, WriteDisposition,
 };
 use towpath_transform::{Transform, TransformContext};
 
 use crate::engine::{load_spec, run_id};
+use crate::request::scan_request;
 use crate::{Engine, Failure, Shutdown, StreamSpec};
 
 /// What `towpath check` found of a stream.
@@ -116,7 +117,9 @@ impl Engine {
             planned.add(left.split.id.to_string(), left.split.estimate);
         }
         let transform = transform(spec, &load.run)?;
-        let request = self.request(spec, &load, &checkpoint);
+        let cursor = spec.cursor.as_deref().filter(|_| load.disposition != WriteDisposition::Replace);
+        let parallelism = self.max_readers(&spec.source.connection);
+        let request = scan_request(&checkpoint, cursor, load.disposition, &transform, parallelism);
         let plan = source.plan(&cx, &request).await?;
         planned.schema = match plan.schema {
             None => None,
@@ -142,8 +145,10 @@ impl Engine {
         let (source, cx) = self.open_source(spec, &Arc::default(), shutdown).await?;
         let transform = transform(spec, "preview")?;
         let mut request = ScanRequest::default();
-        request.limit = Some(limit as u64);
+        // With steps, more rows may be needed than are shown.
+        request.limit = transform.is_empty().then_some(limit as u64);
         request.columns = transform.columns_needed();
+        request.filter = transform.filter();
         request.parallelism = 1;
         let mut preview = Preview { stream: spec.name.clone(), rows: Vec::new(), rejected: Vec::new() };
         let mut splits = source.plan(&cx, &request).await?.splits;
@@ -211,19 +216,6 @@ impl Engine {
             let names: Vec<_> = streams.iter().map(|spec| spec.name.as_str()).collect();
             Error::config(format!("there is no stream `{name}`; the pipeline has {}", names.join(", ")))
         })
-    }
-
-    fn request(&self, spec: &StreamSpec, load: &LoadSpec, checkpoint: &Checkpoint) -> ScanRequest {
-        let held = checkpoint.progress.as_ref();
-        let mut request = ScanRequest::default();
-        let cursor = spec.cursor.as_ref().filter(|_| load.disposition != WriteDisposition::Replace);
-        let until = held.and_then(|held| held.until.clone());
-        request.cursor =
-            cursor.map(|field| CursorRange::new(field.clone(), checkpoint.cursor.clone(), until));
-        request.since = checkpoint.since.clone();
-        request.planned = held.map(|held| held.planned.clone()).unwrap_or_default();
-        request.parallelism = self.max_readers(&spec.source.connection);
-        request
     }
 }
 

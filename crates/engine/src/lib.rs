@@ -18,6 +18,7 @@ mod ledger;
 mod memory;
 mod progress;
 mod report;
+mod request;
 mod shutdown;
 mod spec;
 mod state;

@@ -3,8 +3,8 @@
 use towpath_core::{ErrorKind, Result};
 
 use crate::columns::with_named;
-use crate::expression::{Evaluator, Expression, parse};
-use crate::transform::{Needed, Operation};
+use crate::expression::{Evaluator, Expression, parse, predicate};
+use crate::transform::{Admission, Needed, Operation};
 use crate::work::{Named, Work};
 
 pub(crate) struct FilterRows {
@@ -35,6 +35,10 @@ impl Operation for FilterRows {
 
     fn columns_needed(&self, after: Option<Needed>) -> Option<Needed> {
         with_named(after, &self.columns)
+    }
+
+    fn admission(&self) -> Admission {
+        Admission::Filtered(predicate(&self.expression))
     }
 
     fn named(&self) -> Vec<&Named> {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
-use towpath_core::{Error, Rejected, Result};
+use towpath_core::{Error, Predicate, Rejected, Result};
 
 use crate::work::{Named, UnusedColumn, Work};
 use crate::{Step, add, cast, columns, explode, filter, flatten, protect};
@@ -53,6 +53,19 @@ pub(crate) trait Operation: Send + Sync {
     fn rejects(&self) -> bool {
         false
     }
+
+    /// Which rows it lets through.
+    fn admission(&self) -> Admission {
+        Admission::Changed
+    }
+}
+
+/// Which rows a step lets through.
+pub(crate) enum Admission {
+    /// Those that meet the condition, as they are. `None` is a condition that a source cannot apply.
+    Filtered(Option<Predicate>),
+    /// It does more than leave out rows.
+    Changed,
 }
 
 /// Names of top-level columns.
@@ -102,6 +115,20 @@ impl Transform {
         let steps = self.operations.iter().rev();
         let needed = steps.fold(None, |after, (_, operation)| operation.columns_needed(after));
         needed.map(|columns| columns.into_iter().collect())
+    }
+
+    /// What a source may leave out by itself: the rows that the first steps filter away, as far as they stand before all
+    /// others and a source could tell. The steps filter all the same.
+    pub fn filter(&self) -> Option<Predicate> {
+        let filters = self.operations.iter().map_while(|(_, operation)| match operation.admission() {
+            Admission::Filtered(condition) => Some(condition),
+            Admission::Changed => None,
+        });
+        let mut conditions: Vec<Predicate> = filters.flatten().collect();
+        match conditions.len() {
+            0 | 1 => conditions.pop(),
+            _ => Some(Predicate::And(conditions)),
+        }
     }
 
     /// The columns that steps name and that no batch had. To be called after the last batch; without any batch there

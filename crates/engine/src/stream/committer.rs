@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use tokio::sync::mpsc;
 use towpath_core::{
-    Advance, Begun, CommitToken, Committed, Error, Finished, Json, Position, Result, Split, SplitAdvance, Staged,
+    Advance, Begun, CommitToken, Committed, Error, Finished, Json, Position, Result, Split, SplitAdvance,
+    Staged,
 };
 
 use super::{Event, Stream};

@@ -27,12 +27,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use towpath_core::{
     Begun, Cancellation, Context, CursorRange, DynSink, DynSource, Error, ErrorKind, Json, LoadSpec,
-    Position, Result, Resume, ScanRequest, Split, Staged, WriteDisposition,
+    Position, Result, Resume, Split, Staged, WriteDisposition,
 };
 use towpath_transform::Transform;
 
 use crate::dead_letter::{DeadLetter, Rejects};
 use crate::memory::{Lease, MemoryBudget};
+use crate::request::scan_request;
 use crate::{CommitPolicy, OnError, SchemaContract, Shutdown, StreamProgress};
 use committer::Committer;
 pub(crate) use outcome::Outcome;
@@ -140,7 +141,13 @@ async fn begin_and_load(opened: Opened) -> Outcome {
 async fn load(opened: Opened, begun: Begun, letter: Option<DeadLetter>) -> Outcome {
     let reading = opened.shutdown.stop.child();
     let source_cx = opened.source_cx.with_cancellation(reading.clone());
-    let request = request(&opened, &begun);
+    let request = scan_request(
+        &begun.checkpoint,
+        opened.cursor.as_deref(),
+        opened.load.disposition,
+        &opened.transform,
+        opened.max_readers,
+    );
     let plan = match opened.source.plan(&source_cx, &request).await {
         Ok(plan) => plan,
         Err(error) if error.kind() == ErrorKind::Cancelled => return Outcome::interrupted(),
@@ -175,27 +182,6 @@ async fn load(opened: Opened, begun: Begun, letter: Option<DeadLetter>) -> Outco
     let routes = stream.clone().open_routes(&mut tasks, &commits);
     tasks.spawn(reader::dispatch(stream.clone(), queue, routes, commits));
     finish(&stream, tasks).await
-}
-
-/// What to read: behind the last finished run, or on with an interrupted one.
-fn request(opened: &Opened, begun: &Begun) -> ScanRequest {
-    let checkpoint = &begun.checkpoint;
-    let held = checkpoint.progress.as_ref();
-    let mut request = ScanRequest::default();
-    request.columns = opened.transform.columns_needed();
-    if let (Some(columns), Some(cursor)) = (&mut request.columns, &opened.cursor)
-        && !columns.contains(cursor)
-    {
-        columns.push(cursor.clone());
-    }
-    let until = held.and_then(|held| held.until.clone());
-    request.cursor =
-        opened.cursor.as_ref().map(|field| CursorRange::new(field.clone(), checkpoint.cursor.clone(), until));
-    request.since = checkpoint.since.clone();
-    request.planned = held.map(|held| held.planned.clone()).unwrap_or_default();
-    request.parallelism = opened.max_readers;
-    request.one_snapshot = opened.load.disposition == WriteDisposition::Replace;
-    request
 }
 
 /// Waits for all tasks. The first error of a writer or of the committer ends the others at once; failures of readers

@@ -37,6 +37,7 @@ pub struct MemorySink {
     target: MemoryTarget,
     capabilities: SinkCapabilities,
     refusal: Option<Refusal>,
+    late_refusal: Option<Refusal>,
 }
 
 impl MemorySink {
@@ -47,6 +48,7 @@ impl MemorySink {
             target: target.clone(),
             capabilities: SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions),
             refusal: None,
+            late_refusal: None,
         }
     }
 
@@ -85,6 +87,16 @@ impl MemorySink {
     /// Refuses the rows for which `refusal` gives a reason.
     pub fn refusing(mut self, refusal: impl Fn(&Json) -> Option<String> + Send + Sync + 'static) -> Self {
         self.refusal = Some(Arc::new(refusal));
+        self
+    }
+
+    /// Refuses the rows for which `refusal` gives a reason, and finds that out in the commit, as a database does with a
+    /// unique key.
+    pub fn refusing_at_commit(
+        mut self,
+        refusal: impl Fn(&Json) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.late_refusal = Some(Arc::new(refusal));
         self
     }
 
@@ -209,6 +221,14 @@ impl Sink for MemorySink {
             return Ok(Committed::Applied);
         }
         let ids = ids(&staged)?;
+        if let Some(refusal) = &self.late_refusal {
+            let refused = self.target.table(&begun.load.stream, |table| {
+                table.refuse(&ids, |rows| admit(&begun.load.stream, refusal, rows))
+            })?;
+            if !refused.is_empty() {
+                return Ok(Committed::Refused(refused));
+            }
+        }
         let committed = self.target.table(&begun.load.stream, |table| table.commit(&begun.load, token, &ids));
         committed.map_err(|error| failure(error, "commit"))
     }
@@ -260,17 +280,24 @@ impl MemoryWriter {
     /// The rows that are not refused.
     fn admit(&mut self, rows: RecordBatch) -> Result<RecordBatch> {
         let Some(refusal) = &self.sink.refusal else { return Ok(rows) };
-        let mut keep = Vec::with_capacity(rows.num_rows());
-        for row in 0..rows.num_rows() {
-            let object = json_row(&rows, row)?;
-            let reason = refusal(&object);
-            keep.push(reason.is_none());
-            if let Some(reason) = reason {
-                self.rejected.push(Rejected::new(format!("memory:{}", self.load.stream), reason).row(object));
-            }
-        }
-        Ok(filter_record_batch(&rows, &BooleanArray::from(keep))?)
+        let (rows, refused) = admit(&self.load.stream, refusal, &rows)?;
+        self.rejected.extend(refused);
+        Ok(rows)
     }
+}
+
+/// The rows that are not refused, and those that are.
+fn admit(stream: &str, refusal: &Refusal, rows: &RecordBatch) -> Result<(RecordBatch, Vec<Rejected>)> {
+    let (mut keep, mut refused) = (Vec::with_capacity(rows.num_rows()), Vec::new());
+    for row in 0..rows.num_rows() {
+        let object = json_row(rows, row)?;
+        let reason = refusal(&object);
+        keep.push(reason.is_none());
+        if let Some(reason) = reason {
+            refused.push(Rejected::new(format!("memory:{stream}"), reason).row(object));
+        }
+    }
+    Ok((filter_record_batch(rows, &BooleanArray::from(keep))?, refused))
 }
 
 impl Writer for MemoryWriter {

@@ -7,8 +7,8 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow_schema::SchemaRef;
 use towpath_core::{
-    Applied, Checkpoint, CommitToken, Committed, Delivery, Error, Json, LoadSpec, Result, WriteDisposition,
-    conform, merge_schemas,
+    Applied, Checkpoint, CommitToken, Committed, Delivery, Error, Json, LoadSpec, Rejected, Result,
+    WriteDisposition, conform, merge_schemas,
 };
 
 use super::{Registry, find, lock, named};
@@ -146,6 +146,23 @@ impl Table {
         self.next_staged += 1;
         self.staged.insert(self.next_staged, staged);
         self.next_staged
+    }
+
+    /// Takes rows out of what is staged.
+    pub(super) fn refuse(
+        &mut self,
+        staged: &[u64],
+        admit: impl Fn(&RecordBatch) -> Result<(RecordBatch, Vec<Rejected>)>,
+    ) -> Result<Vec<Rejected>> {
+        let mut refused = Vec::new();
+        for (_, staged) in self.staged.iter_mut().filter(|(id, _)| staged.contains(id)) {
+            for batch in &mut staged.batches {
+                let (rows, out) = admit(batch)?;
+                *batch = rows;
+                refused.extend(out);
+            }
+        }
+        Ok(refused)
     }
 
     pub(super) fn commit(

@@ -5,6 +5,7 @@ mod evaluate;
 mod lexer;
 mod literal;
 mod parser;
+mod predicate;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ pub(crate) use coerce::positive_zeros;
 pub(crate) use evaluate::Evaluator;
 pub(crate) use literal::Literal;
 pub(crate) use parser::parse;
+pub(crate) use predicate::predicate;
 
 /// An expression and where it stands in the text. Two are equal when they say the same, wherever they stand.
 #[derive(Debug, Clone)]
@@ -86,6 +88,17 @@ impl Comparison {
             Self::LessOrEqual => "<=",
             Self::Greater => ">",
             Self::GreaterOrEqual => ">=",
+        }
+    }
+
+    /// The comparison that says the same with its sides exchanged.
+    fn flipped(self) -> Self {
+        match self {
+            Self::Equal | Self::NotEqual => self,
+            Self::Less => Self::Greater,
+            Self::LessOrEqual => Self::GreaterOrEqual,
+            Self::Greater => Self::Less,
+            Self::GreaterOrEqual => Self::LessOrEqual,
         }
     }
 

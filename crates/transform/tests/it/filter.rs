@@ -325,3 +325,25 @@ fn a_million_rows_are_filtered_to_exactly_those_that_fit() {
     let after = apply(json!([{"filter": "n >= 10 and n < 20 or n in (5, 999999) or not n > 0"}]), rows).rows;
     assert_eq!(after.num_rows(), 13);
 }
+
+#[test]
+fn a_source_is_told_the_filters_that_stand_before_all_other_steps() {
+    let filter = |steps| {
+        let steps: Vec<towpath_transform::Step> = serde_json::from_value(steps).unwrap();
+        let context = towpath_transform::TransformContext {
+            run: "r".into(),
+            source: "s".into(),
+            load_time: std::time::SystemTime::UNIX_EPOCH,
+        };
+        let transform = towpath_transform::Transform::new(&steps, &context).unwrap();
+        serde_json::to_value(transform.filter()).unwrap()
+    };
+    let compared =
+        |column| serde_json::json!({"compare": {"column": column, "comparison": "equal", "value": 1}});
+    assert_eq!(filter(serde_json::json!([{"filter": "a = 1"}])), compared("a"));
+    let both = filter(serde_json::json!([{"filter": "a = 1"}, {"filter": "b = 1"}]));
+    assert_eq!(both, serde_json::json!({"and": [compared("a"), compared("b")]}));
+    let renamed = serde_json::json!([{"filter": "a = 1"}, {"rename": {"a": "b"}}, {"filter": "b = 2"}]);
+    assert_eq!(filter(renamed), compared("a"));
+    assert_eq!(filter(serde_json::json!([{"drop": ["c"]}, {"filter": "a = 1"}])), serde_json::Value::Null);
+}

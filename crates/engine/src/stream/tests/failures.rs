@@ -134,6 +134,30 @@ async fn rows_that_the_sink_refuses_go_to_the_dead_letter_too() {
 }
 
 #[tokio::test]
+async fn rows_that_the_commit_refuses_go_to_the_dead_letter_and_the_rest_lands() {
+    let mut harness = Harness::new(1, 3);
+    harness.letters = Some(MemoryTarget::new());
+    harness.sink = |sink| sink.refusing_at_commit(|row| (row["id"] == 4).then(|| "four is taken".to_owned()));
+    let (outcome, progress) = harness.run().await;
+    assert_eq!(outcome.rejected.len(), 1, "{outcome:?}");
+    assert_eq!(outcome.rejected[0].reason, "four is taken");
+    let committed = harness.rows().len();
+    assert_eq!((committed, progress.rows_committed()), (8, 8));
+    assert!(harness.rows().iter().all(|row| row["id"] != 4));
+}
+
+#[tokio::test]
+async fn a_row_that_the_commit_refuses_fails_the_stream_without_a_dead_letter_and_nothing_of_its_commit_lands()
+ {
+    let mut harness = Harness::new(1, 1);
+    harness.sink = |sink| sink.refusing_at_commit(|row| (row["id"] == 1).then(|| "one is taken".to_owned()));
+    let (outcome, _) = harness.run().await;
+    assert_eq!(outcome.status, Some(StreamStatus::Failed), "{outcome:?}");
+    assert!(outcome.failures[0].message.contains("one is taken"), "{outcome:?}");
+    assert_eq!((harness.rows(), harness.target.leftovers()), (Vec::new(), Vec::new()));
+}
+
+#[tokio::test]
 async fn a_refused_row_without_a_dead_letter_fails_the_stream() {
     let mut harness = Harness::new(1, 2);
     harness.sink = |sink| sink.refusing(|row| (row["id"] == 4).then(|| "four is taken".to_owned()));

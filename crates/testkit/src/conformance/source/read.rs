@@ -136,7 +136,9 @@ async fn later_runs_start_again(
     };
     match outcome {
         Err(error) if error.retry_policy() == Retry::Restart => Ok(()),
-        Err(error) => Err(Broken::new(format!("{position:?} in a later run must ask to `Restart`, and failed: {error:?}"))),
+        Err(error) => Err(Broken::new(format!(
+            "{position:?} in a later run must ask to `Restart`, and failed: {error:?}"
+        ))),
         Ok(_) => Err(Broken::new(format!("{position:?} of an earlier run is read as if it still held"))),
     }
 }
