@@ -1,5 +1,6 @@
 //! Bringing columns of different batches together: the narrowest type that holds both, and the cast to it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -127,7 +128,7 @@ fn widen_decimals(left: (i16, i16), right: (i16, i16)) -> DataType {
 }
 
 /// The columns of both schemas: those of the first in their order, widened where the second needs it, then the new
-/// ones, nullable. Metadata of the first wins.
+/// ones, nullable. A column's metadata is that of the schema whose type it has; where both have it, of the first.
 pub fn merge_schemas(left: &Schema, right: &Schema) -> Schema {
     if left == right {
         return left.clone();
@@ -159,8 +160,14 @@ fn merge_field(left: &FieldRef, right: &FieldRef) -> FieldRef {
     if data_type == *left.data_type() && nullable == left.is_nullable() {
         return left.clone();
     }
-    let mut metadata = right.metadata().clone();
-    metadata.extend(left.metadata().clone());
+    // Metadata such as the type in a database says something of the type, so it goes with it.
+    let metadata = if data_type == *left.data_type() {
+        left.metadata().clone()
+    } else if data_type == *right.data_type() {
+        right.metadata().clone()
+    } else {
+        HashMap::new()
+    };
     Arc::new(Field::new(left.name(), data_type, nullable).with_metadata(metadata))
 }
 
@@ -291,6 +298,19 @@ mod tests {
         let merged = merge_schemas(&left, &right);
         assert_eq!(merged.field(0), &Field::new("a", DataType::Int64, false));
         assert_eq!(merged.field(1), &Field::new("b", DataType::Utf8, true));
+    }
+
+    #[test]
+    fn metadata_goes_with_the_type_that_it_describes() {
+        let field = |data_type, name: &str| {
+            Field::new("a", data_type, true).with_metadata([("sql".to_owned(), name.to_owned())].into())
+        };
+        let merged = |left, right| merge_schemas(&Schema::new(vec![left]), &Schema::new(vec![right]));
+        let (int, bigint) = (field(DataType::Int32, "int"), field(DataType::Int64, "bigint"));
+        assert_eq!(merged(int.clone(), bigint.clone()).field(0), &bigint);
+        assert_eq!(merged(bigint.clone(), int.clone()).field(0), &bigint);
+        let float = field(DataType::Float32, "real");
+        assert_eq!(merged(int, float).field(0), &Field::new("a", DataType::Float64, true));
     }
 
     #[test]

@@ -10,8 +10,8 @@ use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use towpath_core::{
-    Clock, Connection, Context, CpuPool, Delivery, DynSink, DynSource, Error, LoadSpec, Metrics, Result,
-    WriteDisposition,
+    Clock, Connection, Context, CpuPool, Delivery, DynSink, DynSource, Error, ErrorKind, LoadSpec, Metrics,
+    Result, WriteDisposition,
 };
 use towpath_layers::{ConnectionLimiter, RayonPool, RunLimit, TokioClock, layer_sink, layer_source};
 use towpath_transform::{Transform, TransformContext};
@@ -196,6 +196,12 @@ impl Engine {
         run: &str,
         shutdown: &Shutdown,
     ) -> Result<Opened> {
+        if !spec.datasets.is_empty() {
+            // They could not be listed when the pipeline was read; the reason is most likely still there.
+            self.streams_of(spec, shutdown).await?;
+            let text = "the data sets could not be listed when the run began";
+            return Err(Error::new(ErrorKind::Unavailable, text).help("run again"));
+        }
         let (source, source_cx) = self.open_source(spec, &progress.source, shutdown).await?;
         let (sink, sink_cx) = self.open_sink(&spec.sink, &spec.name, &progress.sink, shutdown).await?;
         let dead_letter = match &spec.dead_letter {

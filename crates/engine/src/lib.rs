@@ -13,6 +13,7 @@ mod contract;
 mod cursor;
 mod dead_letter;
 mod engine;
+mod expand;
 mod inspect;
 mod ledger;
 mod memory;
@@ -25,6 +26,7 @@ mod state;
 mod stream;
 
 pub use engine::Engine;
+pub use expand::{DATASET, expand};
 pub use inspect::{Checked, PlannedStream, Preview};
 pub use ledger::{Advice, Ledger};
 pub use progress::{RunProgress, StreamProgress, StreamState};

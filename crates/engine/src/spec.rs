@@ -43,8 +43,11 @@ pub struct ConnectionSpec {
 /// A logical data set that flows from a source through transforms into a sink.
 #[derive(Debug, Clone)]
 pub struct StreamSpec {
-    /// Its name, unique in the pipeline.
+    /// Its name, unique in the pipeline. With `datasets`, a template that holds `{dataset}`.
     pub name: String,
+    /// Patterns of data sets of the source, each of which becomes a stream; see [`expand`](crate::expand). Empty for a
+    /// stream that is just one.
+    pub datasets: Vec<String>,
     /// Where rows come from.
     pub source: SourceSpec,
     /// Where rows go.

@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failed> {
-    let mut pipeline = pipeline::load(&arguments.file)?;
+    let mut pipeline = pipeline::load_and_expand(&arguments.file).await?;
     select::keep(&mut pipeline, &arguments.stream)?;
     let engine = Engine::new(pipeline)?;
     let checked = signals::interruptible(async |shutdown| Ok(engine.check(shutdown).await)).await?;

@@ -164,7 +164,7 @@ fn value_text(value: &str) -> String {
 }
 
 /// A value that means itself: JSON is YAML, but for references.
-fn literal(value: &Json) -> String {
+pub(super) fn literal(value: &Json) -> String {
     value.to_string().replace("${", "$${")
 }
 

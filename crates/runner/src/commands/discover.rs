@@ -1,5 +1,7 @@
 //! `towpath discover`: the data sets that sources hold.
 
+mod draft;
+
 use std::path::Path;
 
 use clap::Args;
@@ -9,6 +11,7 @@ use towpath_engine::{
     CommitPolicy, ConnectionSpec, Engine, OnError, Pipeline, SchemaContract, SinkSpec, SourceSpec, StreamSpec,
 };
 
+use self::draft::draft;
 use super::uri::Place;
 use super::{select, uri};
 use crate::failed::{Exit, Failed};
@@ -26,8 +29,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", num_args = 1..)]
     stream: Vec<String>,
     /// Prints the data sets as JSON.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pipeline")]
     json: bool,
+    /// Prints a pipeline that loads them into files, to begin with.
+    #[arg(long)]
+    pipeline: bool,
 }
 
 /// The stream of a URI that is looked into.
@@ -36,7 +42,8 @@ const STREAM: &str = "source";
 pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failed> {
     let mut pipeline = pipeline_of(&arguments.place)?;
     select::keep(&mut pipeline, &arguments.stream)?;
-    let names: Vec<_> = pipeline.streams.iter().map(|stream| stream.name.clone()).collect();
+    let streams = pipeline.streams.clone();
+    let names: Vec<_> = streams.iter().map(|stream| stream.name.clone()).collect();
     let engine = Engine::new(pipeline)?;
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &names {
@@ -53,6 +60,11 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
     if arguments.json {
         let found = found.iter().map(|(stream, datasets)| json!({ "stream": stream, "datasets": datasets }));
         screen.print_json(&found.collect::<Vec<_>>())?;
+    } else if arguments.pipeline {
+        for (name, datasets) in &found {
+            let Some(stream) = streams.iter().find(|stream| stream.name == **name) else { continue };
+            screen.print(&draft(&stream.source.connector, &stream.source.options, datasets))?;
+        }
     } else {
         for (name, datasets) in &found {
             let title =
@@ -85,6 +97,7 @@ fn looking_into(source: SourceSpec) -> Pipeline {
     };
     let stream = StreamSpec {
         name: STREAM.to_owned(),
+        datasets: Vec::new(),
         source,
         sink,
         transform: Vec::new(),

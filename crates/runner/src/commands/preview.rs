@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, Failed> {
-    let mut pipeline = pipeline::load(&arguments.file)?;
+    let mut pipeline = pipeline::load_and_expand(&arguments.file).await?;
     select::keep(&mut pipeline, &arguments.stream)?;
     let names: Vec<_> = pipeline.streams.iter().map(|stream| stream.name.clone()).collect();
     let engine = Engine::new(pipeline)?;

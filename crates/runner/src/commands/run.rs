@@ -36,7 +36,7 @@ pub(crate) struct Telling {
 }
 
 pub(crate) async fn run(arguments: Arguments, screen: &Screen) -> Result<Exit, Failed> {
-    let mut pipeline = pipeline::load(&arguments.file)?;
+    let mut pipeline = pipeline::load_and_expand(&arguments.file).await?;
     select::keep(&mut pipeline, &arguments.stream)?;
     execute(pipeline, arguments.telling, screen).await
 }

@@ -41,8 +41,8 @@ struct Which {
 }
 
 impl Which {
-    fn pipeline(&self) -> Result<(Pipeline, Vec<String>), Failed> {
-        let mut pipeline = pipeline::load(&self.file)?;
+    async fn pipeline(&self) -> Result<(Pipeline, Vec<String>), Failed> {
+        let mut pipeline = pipeline::load_and_expand(&self.file).await?;
         select::keep(&mut pipeline, &self.stream)?;
         let names = pipeline.streams.iter().map(|stream| stream.name.clone()).collect();
         Ok((pipeline, names))
@@ -57,7 +57,7 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
 }
 
 async fn show(which: &Which, screen: &Screen) -> Result<Exit, Failed> {
-    let (pipeline, names) = which.pipeline()?;
+    let (pipeline, names) = which.pipeline().await?;
     let engine = Engine::new(pipeline)?;
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &names {
@@ -102,7 +102,7 @@ fn told(held: Option<&Checkpoint>) -> String {
 }
 
 async fn reset(which: &Which, screen: &Screen) -> Result<Exit, Failed> {
-    let (pipeline, names) = which.pipeline()?;
+    let (pipeline, names) = which.pipeline().await?;
     let engine = Engine::new(pipeline)?;
     let (mut done, mut failures) = (Vec::new(), Vec::new());
     for name in &names {

@@ -54,6 +54,10 @@ pub(crate) struct PipelineFile {
 pub(crate) struct StreamFile {
     /// Where rows come from.
     pub(crate) source: SourcePart,
+    /// Patterns of data sets, such as `sales.*` or `!*_old`: each one that the source holds and that fits becomes a
+    /// stream. The stream's name then holds `{dataset}`. `towpath discover` lists what there is.
+    #[serde(default)]
+    pub(crate) datasets: Vec<String>,
     /// Where rows go; the pipeline's `sink` by default.
     #[serde(default)]
     pub(crate) sink: Option<SinkPart>,

@@ -26,6 +26,7 @@ use std::path::Path;
 use towpath_engine::Pipeline;
 
 use crate::failed::Failed;
+use crate::signals;
 
 pub(crate) use file::{default_max_in_flight, default_memory, processors};
 pub(crate) use interpolate::{Environment, ProcessEnvironment};
@@ -42,6 +43,18 @@ pub(crate) use sides::UNNAMED;
 pub(crate) fn load(path: &Path) -> Result<Pipeline, Failed> {
     let text = read(path)?;
     Ok(parse(&path.display().to_string(), &text, &ProcessEnvironment)?)
+}
+
+/// Reads a pipeline file, and asks its sources for the data sets that become streams.
+///
+/// # Errors
+/// As [`load`]; two streams of one name.
+pub(crate) async fn load_and_expand(path: &Path) -> Result<Pipeline, Failed> {
+    let pipeline = load(path)?;
+    if pipeline.streams.iter().all(|stream| stream.datasets.is_empty()) {
+        return Ok(pipeline);
+    }
+    signals::interruptible(async |shutdown| Ok(towpath_engine::expand(pipeline, shutdown).await?)).await
 }
 
 /// The text of a pipeline file.

@@ -1,7 +1,7 @@
 //! From the tree and the types to the pipeline that the engine runs.
 
 use towpath_core::{Error, WriteDisposition};
-use towpath_engine::{Pipeline, SinkSpec, SourceSpec, StreamSpec};
+use towpath_engine::{DATASET, Pipeline, SinkSpec, SourceSpec, StreamSpec};
 use towpath_transform::{Transform, TransformContext};
 
 use super::decode::{by_serde, decode};
@@ -118,6 +118,7 @@ impl Resolver<'_> {
             let StreamParts { source: Some(source), sink: Some(sink), dead_letter } = parts else { continue };
             specs.push(StreamSpec {
                 name: entry.key.clone(),
+                datasets: stream.datasets.clone(),
                 source,
                 sink,
                 transform: stream.transform.clone(),
@@ -140,6 +141,18 @@ impl Resolver<'_> {
             let span = entry.value.get("write_disposition").map_or(entry.key_span, |node| node.span);
             let problem = Problem::new(span, "`write_disposition: merge` needs a `key`");
             self.report(problem.help("name the columns that identify a row, such as `key: [id]`"));
+        }
+        if stream.datasets.is_empty() == entry.key.contains(DATASET) {
+            let problem = if stream.datasets.is_empty() {
+                let span = entry.key_span;
+                Problem::new(span, format!("the name holds `{DATASET}`, and the stream names no `datasets`"))
+                    .help("name patterns of them, such as `datasets: [\"sales.*\"]`")
+            } else {
+                let span = entry.value.get("datasets").map_or(entry.key_span, |node| node.span);
+                Problem::new(span, format!("each data set needs a name of its own: `{DATASET}` is missing"))
+                    .help(format!("call the stream for example `{}_{DATASET}`", entry.key))
+            };
+            self.report(problem);
         }
         let nodes = entry.value.get("transform").map(Node::items).unwrap_or_default();
         let context = TransformContext {
