@@ -1,7 +1,12 @@
 //! The mysql connector.
 
+mod client;
+mod config;
+mod errors;
+mod pool;
 mod sink;
 mod source;
+mod uri;
 
 use towpath_core::Connector;
 

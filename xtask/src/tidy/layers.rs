@@ -32,7 +32,7 @@ pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("aws-sdk-s3", &["s3"]),
     ("bson", &["mongodb"]),
     ("mongodb", &["mongodb"]),
-    ("mysql_async", &["mysql"]),
+    ("mysql_common", &["mysql"]),
     ("object_store", &["s3"]),
     ("postgres-protocol", &["postgres"]),
     ("reqwest", &["http"]),
