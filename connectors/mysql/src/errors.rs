@@ -74,7 +74,8 @@ fn classify(code: u16, state: &str) -> (ErrorKind, Retry, &'static str) {
         1044 | 1142 | 1143 | 1227 | 1370 => {
             (PermissionDenied, Never, "grant the user what the message names")
         }
-        1290 | 1792 | 1836 => (PermissionDenied, Never, "the server is read only: connect to the primary"),
+        1792 => (PermissionDenied, Never, "a source only reads: write a SELECT"),
+        1290 | 1836 => (PermissionDenied, Never, "the server is read only: connect to the primary"),
         1049 => (NotFound, Never, "check `database`"),
         1051 | 1109 | 1146 => {
             (NotFound, Never, "check the table's name; `towpath discover` lists what is there")

@@ -21,15 +21,15 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// The pool that the streams of this connection share.
+    /// The pool that the streams of this connection share, with all connections that are allowed.
     pub(crate) fn shared(cx: &Context, options: &ConnectionOptions, role: Role) -> Result<Arc<Self>> {
-        cx.connection().shared(&key(options, role), || Ok(Self::new(options.clone(), role)))
+        let pool = || Ok(Self::new(options.clone(), role, options.max_connections));
+        cx.connection().shared(&key(options, role), pool)
     }
 
-    /// A pool of its own.
-    pub(crate) fn new(options: ConnectionOptions, role: Role) -> Self {
-        let permits = Arc::new(Semaphore::new(options.max_connections));
-        Self { options, role, permits, idle: Mutex::default() }
+    /// A pool of its own with so many connections.
+    pub(crate) fn new(options: ConnectionOptions, role: Role, most: usize) -> Self {
+        Self { options, role, permits: Arc::new(Semaphore::new(most)), idle: Mutex::default() }
     }
 
     /// How it connects.
@@ -76,7 +76,7 @@ impl Pool {
 }
 
 /// Options that differ must not share, and their text leaves the password out.
-fn key(options: &ConnectionOptions, role: Role) -> String {
+pub(crate) fn key(options: &ConnectionOptions, role: Role) -> String {
     let mut hasher = DefaultHasher::new();
     options.hash(&mut hasher);
     format!("{role:?} {:016x}", hasher.finish())

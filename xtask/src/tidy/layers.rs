@@ -9,6 +9,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("layers", &["core"]),
     ("formats", &["core"]),
     ("sql", &["core"]),
+    ("tls", &["core"]),
     ("transform", &["core"]),
     ("engine", &["core", "layers", "transform"]),
     ("testkit", &["core", "layers"]),
@@ -18,7 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What a connector may stand on; a crate that connectors share is added here.
-const BELOW_CONNECTORS: &[&str] = &["core", "formats", "sql"];
+const BELOW_CONNECTORS: &[&str] = &["core", "formats", "sql", "tls"];
 
 /// What tests of a crate may use beside that: never the runner, which is tested as a program.
 const FOR_TESTS: &[&str] = &["core", "layers", "formats", "transform", "testkit"];
@@ -32,6 +33,7 @@ pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("aws-sdk-s3", &["s3"]),
     ("bson", &["mongodb"]),
     ("mongodb", &["mongodb"]),
+    ("mysql_async", &["mysql"]),
     ("mysql_common", &["mysql"]),
     ("object_store", &["s3"]),
     ("postgres-protocol", &["postgres"]),

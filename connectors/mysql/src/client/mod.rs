@@ -112,6 +112,11 @@ impl Client {
         self.state == State::Busy
     }
 
+    /// Whether rows of a statement are still to come.
+    pub(crate) fn has_rows(&self) -> bool {
+        matches!(self.state, State::Rows { .. })
+    }
+
     /// Whether it can be given to somebody else as it is.
     pub(crate) fn is_idle(&self) -> bool {
         self.state == State::Idle && !self.in_transaction

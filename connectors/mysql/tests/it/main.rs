@@ -1,3 +1,10 @@
-//! The mysql connector against a real server.
+//! The connector against a real server.
 
-mod conformance;
+mod conformance_source;
+mod consistency;
+mod failures;
+mod incremental;
+mod options;
+mod splits;
+mod support;
+mod types_source;
