@@ -112,9 +112,8 @@ fn classify(code: u16, state: &str) -> (ErrorKind, Retry, &'static str) {
         | 4025 => (DataInvalid, Never, ""),
         1064 => (Config, Never, "check the SQL"),
         _ => match state.get(..2) {
-            Some("08") => (Unavailable, Transient, ""),
+            Some("08" | "40") => (Unavailable, Transient, ""),
             Some("28") => (Unauthenticated, Never, ""),
-            Some("40") => (Unavailable, Transient, ""),
             Some("42") => (Config, Never, ""),
             Some("22" | "23") => (DataInvalid, Never, ""),
             Some("0A") => (Unsupported, Never, ""),

@@ -133,16 +133,8 @@ fn decoded(text: &str) -> Result<String> {
             }
             _ => None,
         };
-        match escaped {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &behind[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = behind;
-            }
-        }
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { &behind[2..] } else { behind };
     }
     String::from_utf8(bytes).map_err(|_| wrong("the URL holds text that is not UTF-8"))
 }

@@ -14,6 +14,11 @@ async fn grantee(client: &mut Client) -> Result<String> {
     Ok(format!("{}@{}", text(name), text(host)))
 }
 
+/// The statement that lets the user hold all tables for an instant.
+pub(crate) async fn grant_to_lock(client: &mut Client) -> Result<String> {
+    Ok(format!("GRANT RELOAD ON *.* TO {}", grantee(client).await?))
+}
+
 /// Adds to a refusal what an administrator has to run.
 pub(crate) async fn explain_missing_grant(
     client: &mut Client,
@@ -31,27 +36,4 @@ pub(crate) async fn explain_missing_grant(
         )),
         Err(_) => error,
     }
-}
-
-/// Whether the user may hold all tables for an instant, and if not, the `GRANT` that allows it.
-pub(crate) async fn may_lock(client: &mut Client) -> Result<std::result::Result<(), String>> {
-    let rows = client.query("SHOW GRANTS").await?;
-    let grants: Vec<String> = rows.into_iter().flatten().flatten().collect();
-    let may = grants.iter().any(|grant| {
-        let upper = grant.to_ascii_uppercase();
-        let Some((privileges, on)) = upper.strip_prefix("GRANT ").and_then(|rest| rest.split_once(" ON "))
-        else {
-            return false;
-        };
-        on.starts_with("*.*")
-            && privileges
-                .split(',')
-                .map(str::trim)
-                .any(|privilege| matches!(privilege, "ALL PRIVILEGES" | "RELOAD" | "FLUSH_TABLES"))
-    });
-    if may {
-        return Ok(Ok(()));
-    }
-    let user = grantee(client).await?;
-    Ok(Err(format!("GRANT RELOAD ON *.* TO {user}")))
 }

@@ -36,7 +36,6 @@ pub(super) struct Greeted {
     pub(super) wire: Wire,
     pub(super) id: u32,
     pub(super) server: Server,
-    pub(super) is_encrypted: bool,
 }
 
 pub(super) async fn greet(options: &ConnectionOptions) -> Result<Greeted> {
@@ -71,7 +70,7 @@ pub(super) async fn greet(options: &ConnectionOptions) -> Result<Greeted> {
     if agreed.contains(CapabilityFlags::CLIENT_COMPRESS) {
         wire.compress();
     }
-    Ok(Greeted { wire, id: hello.connection_id(), server, is_encrypted })
+    Ok(Greeted { wire, id: hello.connection_id(), server })
 }
 
 async fn open(host: &Host) -> Result<Box<dyn Socket>> {

@@ -45,7 +45,6 @@ pub(crate) struct Client {
     wire: Wire,
     id: u32,
     server: Server,
-    is_encrypted: bool,
     state: State,
     in_transaction: bool,
 }
@@ -82,7 +81,6 @@ impl Client {
             wire: greeted.wire,
             id: greeted.id,
             server: greeted.server,
-            is_encrypted: greeted.is_encrypted,
             state: State::Idle,
             in_transaction: false,
         };
@@ -100,11 +98,6 @@ impl Client {
     /// Which server it is.
     pub(crate) fn server(&self) -> Server {
         self.server
-    }
-
-    /// Whether what goes over the wire is encrypted.
-    pub(crate) fn is_encrypted(&self) -> bool {
-        self.is_encrypted
     }
 
     /// Whether it was left in the middle of something.

@@ -12,6 +12,8 @@ use crate::errors::{ServerError, malformed};
 pub(super) const OK: u8 = 0x00;
 pub(super) const LOCAL_INFILE: u8 = 0xFB;
 pub(super) const END: u8 = 0xFE;
+/// Stands for a value in a row of the text protocol.
+const NULL: u8 = 0xFB;
 pub(super) const ERROR: u8 = 0xFF;
 
 /// What came of a statement that gives no rows.
@@ -105,18 +107,23 @@ pub(crate) fn length_encoded(rest: &mut &[u8]) -> Option<u64> {
 /// A row of the text protocol.
 pub(super) fn text_row(packet: &[u8], columns: usize) -> Result<Vec<Option<String>>> {
     let mut rest = packet;
-    (0..columns).map(|_| text_value(&mut rest).ok_or_else(|| malformed("a row"))).collect()
+    let mut row = Vec::with_capacity(columns);
+    for _ in 0..columns {
+        if let Some((&NULL, behind)) = rest.split_first() {
+            rest = behind;
+            row.push(None);
+        } else {
+            row.push(Some(text_value(&mut rest).ok_or_else(|| malformed("a row"))?));
+        }
+    }
+    Ok(row)
 }
 
-fn text_value(rest: &mut &[u8]) -> Option<Option<String>> {
-    if let Some((&0xFB, behind)) = rest.split_first() {
-        *rest = behind;
-        return Some(None);
-    }
+fn text_value(rest: &mut &[u8]) -> Option<String> {
     let length = usize::try_from(length_encoded(rest)?).ok()?;
     let (value, behind) = rest.split_at_checked(length)?;
     *rest = behind;
-    Some(Some(String::from_utf8_lossy(value).into_owned()))
+    Some(String::from_utf8_lossy(value).into_owned())
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ macro_rules! with_connection_options {
             /// How long a statement waits for locks of others; as the server is set by default.
             #[serde(default)]
             pub lock_timeout: Option<towpath_core::HumanDuration>,
-            /// The most connections at once; 8 by default. Source and sink count for themselves.
+            /// The most connections at once; 8 by default. Source and sink count for themselves, and so do streams with
+            /// `snapshot: off`.
             #[serde(default)]
             pub max_connections: Option<usize>,
             $($more)*
@@ -123,7 +124,7 @@ pub enum TlsMode {
 }
 
 /// The options of a connection as they were written.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Raw<'a> {
     pub(crate) url: Option<&'a Secret>,
     pub(crate) host: Option<&'a str>,
@@ -259,8 +260,7 @@ fn tls(raw: &Tls, uri: &Uri) -> Result<Tls> {
 fn tls_mode(tls: &Tls, host: &Host) -> Result<TlsMode> {
     let mode = match (tls.mode, host) {
         // What goes through a socket does not leave the machine.
-        (None, Host::Socket(_)) => TlsMode::Disabled,
-        (Some(TlsMode::Disabled | TlsMode::Preferred), Host::Socket(_)) => TlsMode::Disabled,
+        (None | Some(TlsMode::Disabled | TlsMode::Preferred), Host::Socket(_)) => TlsMode::Disabled,
         (Some(_), Host::Socket(_)) => {
             return Err(wrong("a Unix socket is not encrypted").help("remove `tls`, or use `host`"));
         }
@@ -300,6 +300,7 @@ fn wrong(message: impl Into<String>) -> Error {
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "the configurations that the macro makes are public")]
 mod tests {
     use serde_json::json;
     use towpath_core::{ErrorKind, Json};

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder,
+    ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder,
     DurationMicrosecondBuilder, PrimitiveBuilder, StringArray, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_schema::DataType;
 
 use super::decimal::{parse_128, parse_256};
 use super::temporal::{self, Moment};
@@ -119,7 +118,7 @@ impl Builder {
             Values::Datetime(builder) => builder.append_null(),
             Values::Time(builder) => builder.append_null(),
             Values::Text(builder) | Values::Binary(builder) | Values::Geometry(builder) => {
-                builder.append_null()
+                builder.append_null();
             }
         }
     }
@@ -204,7 +203,7 @@ impl Builder {
             Values::Date(mut builder) => Arc::new(builder.finish()),
             Values::Datetime(mut builder) => Arc::new(builder.finish()),
             Values::Time(mut builder) => Arc::new(builder.finish()),
-            Values::Text(mut builder) => text(builder.finish(), fault),
+            Values::Text(mut builder) => text(&builder.finish(), fault),
             Values::Binary(mut builder) | Values::Geometry(mut builder) => Arc::new(builder.finish()),
         }
     }
@@ -288,23 +287,19 @@ fn geometry(builder: &mut BinaryBuilder, rest: &mut &[u8]) -> Cell {
     Cell::Read
 }
 
-fn text(array: BinaryArray, mut fault: impl FnMut(usize, String, String)) -> ArrayRef {
-    match StringArray::try_from_binary(array.clone()) {
-        Ok(texts) => Arc::new(texts),
-        Err(_) => {
-            let texts = array.iter().enumerate().map(|(row, value)| {
-                let value = value?;
-                let text = std::str::from_utf8(value).ok();
-                if text.is_none() {
-                    fault(row, shown(value), "a text that is not UTF-8".to_owned());
-                }
-                text
-            });
-            let texts: StringArray = texts.collect();
-            debug_assert_eq!(texts.data_type(), &DataType::Utf8);
-            Arc::new(texts)
-        }
+fn text(array: &BinaryArray, mut fault: impl FnMut(usize, String, String)) -> ArrayRef {
+    if let Ok(texts) = StringArray::try_from_binary(array.clone()) {
+        return Arc::new(texts);
     }
+    let texts = array.iter().enumerate().map(|(row, value)| {
+        let value = value?;
+        let text = std::str::from_utf8(value).ok();
+        if text.is_none() {
+            fault(row, shown(value), "a text that is not UTF-8".to_owned());
+        }
+        text
+    });
+    Arc::new(texts.collect::<StringArray>())
 }
 
 /// The beginning of a value, with what is not text replaced.

@@ -47,8 +47,7 @@ pub(super) fn parse_256(text: &[u8], scale: i8) -> Option<i256> {
 fn sign(text: &[u8]) -> (bool, &[u8]) {
     match text {
         [b'-', digits @ ..] => (true, digits),
-        [b'+', digits @ ..] => (false, digits),
-        digits => (false, digits),
+        [b'+', digits @ ..] | digits => (false, digits),
     }
 }
 

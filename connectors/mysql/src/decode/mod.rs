@@ -61,11 +61,6 @@ impl Decoder {
         Self { columns, schema: Arc::new(Schema::new(fields)), zero_dates, place: place.into() }
     }
 
-    /// The columns in Arrow.
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
     /// Makes columns of rows. It keeps a processor busy.
     pub(crate) fn decode(&self, rows: &Rows) -> Result<Decoded> {
         let bytes = rows.bytes() / self.columns.len().max(1);

@@ -44,36 +44,23 @@ pub(crate) fn condition(
     if pushdown(column.kind) == Pushdown::Unsupported {
         return Ok(None);
     }
-    let mut unfit = None;
-    let written = |value: &Json| {
-        operand(column, value).unwrap_or_else(|| {
-            unfit = Some(value.clone());
-            "NULL".to_owned()
-        })
-    };
-    let written = std::cell::RefCell::new(written);
-    let sql = cursor_condition(
-        range,
-        options,
-        &compared(column),
-        |value| (written.borrow_mut())(value),
-        |value, lookback| match lookback {
-            Lookback::Number(number) => format!("{value} - {number}"),
-            Lookback::Duration(duration) => {
-                format!("CAST({value} AS DATETIME(6)) - INTERVAL {} MICROSECOND", duration.get().as_micros())
-            }
-        },
-    );
-    drop(written);
-    match unfit {
-        None => Ok(sql),
-        Some(value) => Err(Error::schema(format!(
+    if let Some(value) = range.after.iter().chain(&range.until).find(|value| operand(column, value).is_none())
+    {
+        return Err(Error::schema(format!(
             "the cursor value `{value}` does not fit the column `{}`",
             column.name
         ))
         .connector(crate::NAME)
-        .help("`towpath state reset` loads the stream from its beginning")),
+        .help("`towpath state reset` loads the stream from its beginning"));
     }
+    let written = |value: &Json| operand(column, value).expect("both values were just written");
+    let earlier = |value, lookback| match lookback {
+        Lookback::Number(number) => format!("{value} - {number}"),
+        Lookback::Duration(duration) => {
+            format!("CAST({value} AS DATETIME(6)) - INTERVAL {} MICROSECOND", duration.get().as_micros())
+        }
+    };
+    Ok(cursor_condition(range, options, &compared(column), written, earlier))
 }
 
 fn check_lookback(column: &SourceColumn, options: &CursorOptions) -> Result<()> {

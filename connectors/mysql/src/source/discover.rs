@@ -11,6 +11,7 @@ use super::Shared;
 use super::relation::{Relation, Subject};
 use crate::catalog::{Listed, tables};
 use crate::config::SplitBy;
+use crate::types::source::SourceColumn;
 
 /// How many tables are looked at at once.
 const AT_ONCE: usize = 2;
@@ -47,7 +48,7 @@ async fn dataset(shared: &Shared, cx: &Context, listed: Listed, database: Option
     let mut dataset = Dataset::new(name.to_string(), Json::Object(source));
     dataset.key = split.iter().flat_map(|split| &split.columns).map(|column| column.name.clone()).collect();
     dataset.schema = relation.as_ref().map(|relation| {
-        Arc::new(Schema::new(relation.columns.iter().map(|column| column.field()).collect::<Vec<_>>()))
+        Arc::new(Schema::new(relation.columns.iter().map(SourceColumn::field).collect::<Vec<_>>()))
     });
     dataset.estimate = Estimate {
         rows: listed.rows.filter(|_| !listed.is_view),

@@ -27,8 +27,6 @@ use towpath_core::{
 use towpath_sql::CursorOptions;
 
 use crate::NAME;
-use crate::catalog::may_lock;
-use crate::client::Client;
 use crate::config::{ConnectionOptions, SnapshotMode, SourceConfig, SplitBy};
 use crate::errors::config as wrong;
 use crate::types::source::{SourceColumn, TypeOptions};
@@ -67,7 +65,7 @@ impl Source for MysqlSource {
         if config.batch_rows == 0 {
             return Err(wrong("`batch_rows` must be above zero"));
         }
-        let readers = Readers::shared(cx, &options)?;
+        let readers = Readers::shared(cx, &options, config.snapshot)?;
         let (relation, snapshot) = (OnceCell::new(), StreamSnapshot::default());
         Ok(Self { shared: Arc::new(Shared { config, options, subject, readers, relation, snapshot }) })
     }
@@ -81,8 +79,10 @@ impl Source for MysqlSource {
             if self.shared.subject.is_some() {
                 self.shared.relation(cx).await?;
             }
-            let mut client = self.shared.readers.control().get(cx).await?;
-            self.shared.check_snapshot(&mut client).await
+            match self.shared.config.snapshot {
+                SnapshotMode::Required => self.shared.readers.check(cx).await,
+                _ => self.shared.readers.control().get(cx).await.map(drop),
+            }
         };
         outcome.await.map_err(|error| self.shared.named(error, "check"))
     }
@@ -150,20 +150,6 @@ impl Shared {
             Ok(Arc::new(relation))
         };
         self.relation.get_or_try_init(load).await.cloned()
-    }
-
-    async fn check_snapshot(&self, client: &mut Client) -> Result<()> {
-        if self.config.snapshot != SnapshotMode::Required {
-            return Ok(());
-        }
-        match may_lock(client).await? {
-            Err(grant) if !client.server().is_mariadb => Err(Error::new(
-                ErrorKind::PermissionDenied,
-                "no snapshot can be taken, and `snapshot` is required",
-            )
-            .help(format!("let an administrator run: {grant}"))),
-            _ => Ok(()),
-        }
     }
 
     async fn plan(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {

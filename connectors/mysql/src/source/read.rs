@@ -14,7 +14,6 @@ use super::relation::{Relation, Select};
 use super::snapshot::Reader;
 use super::{cursor, filter};
 use crate::client::{Limit, Rows};
-use crate::config::SnapshotMode;
 use crate::decode::Decoder;
 
 /// The most bytes of a batch as they come over the wire, unless one row is longer.
@@ -114,19 +113,17 @@ impl Reading {
         };
         let Some(rows) = rows.transpose()? else { return Ok(None) };
         let decoder = under_way.decoder.clone();
-        let decoded = self.cx.cpu(move || decoder.decode(&rows)).await?;
+        let batch = self.cx.cpu(move || decoder.decode(&rows)).await?;
         let resume = if under_way.key.is_empty() {
             Position::Start
         } else {
-            Position::At(serde_json::json!({ "key": key_of(&decoded.last(), &under_way.key)? }))
+            Position::At(serde_json::json!({ "key": key_of(&batch.last(), &under_way.key)? }))
         };
         let rows = match &under_way.wanted {
-            None => decoded.rows,
-            Some(wanted) => decoded.rows.project(wanted)?,
+            None => batch.rows,
+            Some(wanted) => batch.rows.project(wanted)?,
         };
-        let mut batch = Batch::new(rows, resume);
-        batch.rejected = decoded.rejected;
-        Ok(Some(batch))
+        Ok(Some(Batch { rows, rejected: batch.rejected, resume }))
     }
 
     /// Begins the statement, and the task that takes its rows.
@@ -152,14 +149,14 @@ impl Reading {
 
     async fn reader(&self) -> Result<Reader> {
         let (shared, scan) = (&self.shared, &self.piece.scan);
-        // A look at some rows is not worth a lock.
-        if shared.config.snapshot == SnapshotMode::Off || scan.limit.is_some() {
-            return shared.readers.own(&self.cx).await;
-        }
         if scan.one_snapshot {
             shared.snapshot.must_be_one();
         }
-        shared.readers.of_snapshot(&self.cx, shared.config.snapshot, &shared.snapshot).await
+        // A look at some rows is not worth a lock.
+        if scan.limit.is_some() {
+            return shared.readers.control().get(&self.cx).await.map(Reader::Own);
+        }
+        shared.readers.reader(&self.cx, &shared.snapshot).await
     }
 }
 

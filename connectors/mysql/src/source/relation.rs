@@ -198,18 +198,23 @@ impl Relation {
         };
         let mut sql = format!("SELECT {columns} FROM {}", self.subject.from());
         if let Some(index) = statement.index {
-            sql += &format!(" FORCE INDEX ({})", identifier(index));
+            sql.push_str(" FORCE INDEX (");
+            sql.push_str(&identifier(index));
+            sql.push(')');
         }
         if !statement.conditions.is_empty() {
             let conditions: Vec<String> = statement.conditions.iter().map(|one| format!("({one})")).collect();
-            sql += &format!(" WHERE {}", conditions.join(" AND "));
+            sql.push_str(" WHERE ");
+            sql.push_str(&conditions.join(" AND "));
         }
         if !statement.order.is_empty() {
             let order = statement.order.iter().map(|column| column.name.as_str());
-            sql += &format!(" ORDER BY {}", Dialect::MySql.identifiers(order));
+            sql.push_str(" ORDER BY ");
+            sql.push_str(&Dialect::MySql.identifiers(order));
         }
         if let Some(limit) = statement.limit {
-            sql += &format!(" LIMIT {limit}");
+            sql.push_str(" LIMIT ");
+            sql.push_str(&limit.to_string());
         }
         sql
     }

@@ -14,7 +14,7 @@ use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use towpath_core::{Context, Error, ErrorKind, Result, Retry};
 
-use crate::catalog::may_lock;
+use crate::catalog::grant_to_lock;
 use crate::client::{Client, Role};
 use crate::config::{ConnectionOptions, SnapshotMode};
 use crate::pool::{Pool, Pooled};
@@ -139,12 +139,12 @@ async fn begin(clients: &mut [Client], control: &mut Pooled) -> Result<Option<St
     if clients.len() == 1 {
         return begin_all(clients).await.map(|()| None);
     }
-    let missing = match may_lock(control).await? {
-        Ok(()) => match under_lock(clients, control).await? {
-            Ok(()) => return Ok(None),
-            Err(refusal) => refusal.to_string(),
-        },
-        Err(grant) => format!("the user may not lock all tables for an instant, which takes `{grant}`"),
+    let Err(refusal) = under_lock(clients, control).await? else { return Ok(None) };
+    let caveat = if refusal.kind() == ErrorKind::PermissionDenied {
+        let grant = grant_to_lock(control).await?;
+        format!("the user may not hold all tables for an instant, which takes `{grant}`")
+    } else {
+        format!("the tables could not be held for an instant: {refusal}")
     };
     for _ in 0..ATTEMPTS {
         begin_all(clients).await?;
@@ -152,7 +152,7 @@ async fn begin(clients: &mut [Client], control: &mut Pooled) -> Result<Option<St
             return Ok(None);
         }
     }
-    Ok(Some(missing))
+    Ok(Some(caveat))
 }
 
 /// Begins the transactions while nobody may write. A refusal of the lock is no error.
@@ -266,45 +266,43 @@ impl Drop for Reader {
 
 /// The connections that the streams of one connection read with.
 pub(crate) struct Readers {
+    /// To ask for columns, bounds and the like, and to read what needs no snapshot.
     control: Arc<Pool>,
-    /// For reading what needs no snapshot.
-    own: Arc<Pool>,
+    mode: SnapshotMode,
+    /// How many connections a snapshot has.
     most: usize,
     snapshot: tokio::sync::Mutex<Option<Arc<Snapshot>>>,
 }
 
 impl Readers {
-    pub(crate) fn shared(cx: &Context, options: &ConnectionOptions) -> Result<Arc<Self>> {
-        cx.connection().shared(&crate::pool::key(options, Role::Source), || Ok(Self::new(options)))
+    pub(crate) fn shared(cx: &Context, options: &ConnectionOptions, mode: SnapshotMode) -> Result<Arc<Self>> {
+        let key = format!("{} {mode:?}", crate::pool::key(options, Role::Source));
+        cx.connection().shared(&key, || Ok(Self::new(options, mode)))
     }
 
-    fn new(options: &ConnectionOptions) -> Self {
-        let asking = if options.max_connections >= 4 { 2 } else { 1 };
-        let most = options.max_connections - asking;
-        let pool = |most| Arc::new(Pool::new(options.clone(), Role::Source, most));
-        Self { control: pool(asking), own: pool(most), most, snapshot: tokio::sync::Mutex::default() }
+    fn new(options: &ConnectionOptions, mode: SnapshotMode) -> Self {
+        let all = options.max_connections;
+        let asking = match mode {
+            SnapshotMode::Off => all,
+            _ if all >= 4 => 2,
+            _ => 1,
+        };
+        let control = Arc::new(Pool::new(options.clone(), Role::Source, asking));
+        Self { control, mode, most: all - asking, snapshot: tokio::sync::Mutex::default() }
     }
 
-    /// Connections to ask for columns, bounds and the like.
+    /// Connections that show the database as it is.
     pub(crate) fn control(&self) -> &Arc<Pool> {
         &self.control
     }
 
-    /// A connection that shows the database as it is.
-    pub(crate) async fn own(&self, cx: &Context) -> Result<Reader> {
-        self.own.get(cx).await.map(Reader::Own)
-    }
-
-    /// A connection of the snapshot. `first` is the one with which the stream began, for a stream whose rows must be of one
-    /// moment.
-    pub(crate) async fn of_snapshot(
-        &self,
-        cx: &Context,
-        mode: SnapshotMode,
-        first: &StreamSnapshot,
-    ) -> Result<Reader> {
+    /// A connection to read with. `first` is the snapshot with which the stream began.
+    pub(crate) async fn reader(&self, cx: &Context, first: &StreamSnapshot) -> Result<Reader> {
+        if self.mode == SnapshotMode::Off {
+            return self.control.get(cx).await.map(Reader::Own);
+        }
         loop {
-            let snapshot = self.current(cx, mode).await?;
+            let snapshot = self.current(cx).await?;
             first.accept(cx, &snapshot)?;
             if let Some(caveat) = snapshot.caveat() {
                 cx.metrics()
@@ -316,7 +314,13 @@ impl Readers {
         }
     }
 
-    async fn current(&self, cx: &Context, mode: SnapshotMode) -> Result<Arc<Snapshot>> {
+    /// Proves that a snapshot can be taken.
+    pub(crate) async fn check(&self, cx: &Context) -> Result<()> {
+        const ENOUGH: usize = 2;
+        Snapshot::take(cx, &self.control, self.most.min(ENOUGH), self.mode).await.map(drop)
+    }
+
+    async fn current(&self, cx: &Context) -> Result<Arc<Snapshot>> {
         let mut held = self.snapshot.lock().await;
         if let Some(snapshot) = &*held
             && !snapshot.is_lost()
@@ -324,7 +328,7 @@ impl Readers {
             return Ok(snapshot.clone());
         }
         let taken = tokio::select! {
-            taken = Snapshot::take(cx, &self.control, self.most, mode) => Arc::new(taken?),
+            taken = Snapshot::take(cx, &self.control, self.most, self.mode) => Arc::new(taken?),
             () = cx.cancellation().cancelled() => return Err(Error::cancelled().connector(crate::NAME)),
         };
         *held = Some(taken.clone());

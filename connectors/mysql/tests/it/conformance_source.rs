@@ -50,7 +50,7 @@ impl Seeded {
     /// Numbers as keys, which are cut by arithmetic.
     async fn by_number() -> Self {
         let row = |id: i64| {
-            let at = format!("2024-01-01 00:00:{:02}", id);
+            let at = format!("2024-01-01 00:00:{id:02}");
             (
                 format!("{id}, 'name {id}', '{at}'"),
                 json!({"id": id, "name": format!("name {id}"), "at": at.replace(' ', "T")}),

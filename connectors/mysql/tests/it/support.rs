@@ -14,20 +14,20 @@ use towpath_testkit::rows;
 use url::Url;
 
 /// The server of the tests.
-pub fn server() -> Url {
+pub(crate) fn server() -> Url {
     let url = std::env::var("TOWPATH_TEST_MYSQL_URL")
         .expect("these tests need a server: run them by `cargo xtask test`, or set TOWPATH_TEST_MYSQL_URL");
     Url::parse(&url).expect("TOWPATH_TEST_MYSQL_URL is a URL")
 }
 
 /// The file with the authority that signed the server's certificate.
-pub fn authority() -> String {
+pub(crate) fn authority() -> String {
     std::env::var("TOWPATH_TEST_MYSQL_CA")
         .expect("these tests need a server: run them by `cargo xtask test`, or set TOWPATH_TEST_MYSQL_CA")
 }
 
 /// A connection of the tests' own client.
-pub async fn connect(database: Option<&str>) -> Conn {
+pub(crate) async fn connect(database: Option<&str>) -> Conn {
     let url = server();
     let options = OptsBuilder::default()
         .ip_or_hostname(url.host_str().expect("the URL has a host"))
@@ -42,12 +42,12 @@ pub async fn connect(database: Option<&str>) -> Conn {
 }
 
 /// A database that is dropped at the end.
-pub struct Database {
-    pub name: String,
+pub(crate) struct Database {
+    pub(crate) name: String,
 }
 
 impl Database {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let name = format!("towpath_{:016x}", random());
         connect(None)
             .await
@@ -58,7 +58,7 @@ impl Database {
     }
 
     /// A new database in which these statements were run.
-    pub async fn with(statements: &[&str]) -> Self {
+    pub(crate) async fn with(statements: &[&str]) -> Self {
         let database = Self::new().await;
         for statement in statements {
             database.run(statement).await;
@@ -67,13 +67,13 @@ impl Database {
     }
 
     /// Runs a statement.
-    pub async fn run(&self, sql: &str) {
+    pub(crate) async fn run(&self, sql: &str) {
         let outcome = connect(Some(&self.name)).await.query_drop(sql).await;
         outcome.unwrap_or_else(|error| panic!("{error}: {sql}"));
     }
 
     /// The rows of a statement as texts, null as `NULL`.
-    pub async fn texts(&self, sql: &str) -> Vec<Vec<String>> {
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<Vec<String>> {
         let rows: Vec<Row> = connect(Some(&self.name)).await.query(sql).await.unwrap();
         let text = |value: Value| match value {
             Value::NULL => "NULL".to_owned(),
@@ -84,14 +84,14 @@ impl Database {
     }
 
     /// The options of a source or sink in it.
-    pub fn options(&self, more: &Json) -> Json {
+    pub(crate) fn options(&self, more: &Json) -> Json {
         let mut options = json!({ "url": server().as_str(), "database": self.name });
         options.as_object_mut().unwrap().extend(more.as_object().expect("options are an object").clone());
         options
     }
 
     /// Opens a source in it.
-    pub async fn source(&self, cx: &Context, more: &Json) -> Result<Arc<dyn DynSource>> {
+    pub(crate) async fn source(&self, cx: &Context, more: &Json) -> Result<Arc<dyn DynSource>> {
         CONNECTOR.source_entry().unwrap().open(self.options(more), cx).await
     }
 }
@@ -103,16 +103,16 @@ impl Drop for Database {
 }
 
 /// The password of users of tests.
-pub const PASSWORD: &str = "conformance-s3cret";
+pub(crate) const PASSWORD: &str = "conformance-s3cret";
 
 /// A user of a test's own, who is dropped at the end.
-pub struct User {
-    pub name: String,
+pub(crate) struct User {
+    pub(crate) name: String,
 }
 
 impl User {
     /// A user with these privileges, such as `SELECT ON x.*`.
-    pub async fn new(database: &Database, grants: &[&str]) -> Self {
+    pub(crate) async fn new(database: &Database, grants: &[&str]) -> Self {
         let user = Self { name: database.name.clone() };
         database.run(&format!("CREATE USER '{}'@'%' IDENTIFIED BY '{PASSWORD}'", user.name)).await;
         for grant in grants {
@@ -141,7 +141,7 @@ fn run_at_the_end(sql: String) {
 }
 
 /// Fills a table with so many rows of these expressions, in which `i` counts from one.
-pub async fn numbers(database: &Database, table: &str, expressions: &str, count: u32) {
+pub(crate) async fn numbers(database: &Database, table: &str, expressions: &str, count: u32) {
     const DIGITS: &str = "(SELECT 0 AS d UNION ALL SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT 4 \
         UNION ALL SELECT 5 UNION ALL SELECT 6 UNION ALL SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9)";
     database
@@ -153,20 +153,20 @@ pub async fn numbers(database: &Database, table: &str, expressions: &str, count:
 }
 
 /// A number that no other test has.
-pub fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
 }
 
 /// What is asked by default.
-pub fn request() -> ScanRequest {
+pub(crate) fn request() -> ScanRequest {
     let mut request = ScanRequest::default();
     request.parallelism = 4;
     request
 }
 
 /// The plan and its splits.
-pub async fn plan(
+pub(crate) async fn plan(
     source: &dyn DynSource,
     cx: &Context,
     request: &ScanRequest,
@@ -182,12 +182,21 @@ pub async fn plan(
 }
 
 /// All batches of a split.
-pub async fn read(source: &dyn DynSource, cx: &Context, split: &Split, from: Position) -> Result<Vec<Batch>> {
+pub(crate) async fn read(
+    source: &dyn DynSource,
+    cx: &Context,
+    split: &Split,
+    from: Position,
+) -> Result<Vec<Batch>> {
     source.read(cx, split, from)?.try_collect().await
 }
 
 /// All batches of all splits, one split behind the other.
-pub async fn batches(source: &dyn DynSource, cx: &Context, request: &ScanRequest) -> Result<Vec<Batch>> {
+pub(crate) async fn batches(
+    source: &dyn DynSource,
+    cx: &Context,
+    request: &ScanRequest,
+) -> Result<Vec<Batch>> {
     let mut all = Vec::new();
     for split in plan(source, cx, request).await?.1 {
         all.extend(read(source, cx, &split, Position::Start).await?);
@@ -196,19 +205,19 @@ pub async fn batches(source: &dyn DynSource, cx: &Context, request: &ScanRequest
 }
 
 /// The rows of batches as JSON.
-pub fn json_rows(batches: &[Batch]) -> Vec<Json> {
+pub(crate) fn json_rows(batches: &[Batch]) -> Vec<Json> {
     rows::to_json(batches.iter().map(|batch| &batch.rows))
 }
 
 /// The rows of a source with these options.
-pub async fn read_all(database: &Database, options: &Json) -> Result<Vec<Json>> {
+pub(crate) async fn read_all(database: &Database, options: &Json) -> Result<Vec<Json>> {
     let cx = towpath_testkit::context();
     let source = database.source(&cx, options).await?;
     Ok(json_rows(&batches(&*source, &cx, &request()).await?))
 }
 
 /// The error of opening, checking and reading a source.
-pub async fn failure(options: Json) -> Error {
+pub(crate) async fn failure(options: Json) -> Error {
     let cx = towpath_testkit::context();
     let outcome = async {
         let source = CONNECTOR.source_entry().unwrap().open(options, &cx).await?;
