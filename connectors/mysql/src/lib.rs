@@ -33,10 +33,27 @@ pub const CONNECTOR: Connector = Connector::new(
 .uri(uri::SCHEMES, uri::options)
 .example(EXAMPLE);
 
-const EXAMPLE: &str = "\
-name: example
+const EXAMPLE: &str = r#"name: shop
+connections:
+  shop:
+    connector: mysql
+    host: db.shop.example
+    user: towpath
+    password: "${SHOP_PASSWORD}"
+    database: shop
+  lake:
+    connector: file
+sink: { connection: lake, path: "lake/{stream}/{part}.parquet" }
 streams:
-  rows:
-    source: { connector: mysql, url: \"mysql://localhost\" }
-    sink: { connector: mysql, url: \"mysql://localhost\" }
-";
+  customers:
+    source: { connection: shop, table: customers }
+    write_disposition: replace
+  orders:
+    source: { connection: shop, table: orders, lookback: 10m, zero_dates: "null" }
+    cursor: updated_at
+  revenue:
+    source:
+      connection: shop
+      query: SELECT day, SUM(price) AS price FROM orders GROUP BY day
+    write_disposition: replace
+"#;

@@ -140,7 +140,9 @@ async fn rows_come_in_pieces_plain_and_compressed() {
         let mut options = options();
         options.compression = compression;
         let mut client = connect(&options).await.unwrap();
-        client.execute("SET SESSION max_recursive_iterations = 100000").await.unwrap();
+        let depth =
+            if client.server().is_mariadb { "max_recursive_iterations" } else { "cte_max_recursion_depth" };
+        client.execute(&format!("SET SESSION {depth} = 100000")).await.unwrap();
         let columns = client.start(SQL, &[Value::Int(2500)]).await.unwrap();
         assert_eq!(columns.len(), 2);
         let mut counts = Vec::new();
@@ -192,11 +194,10 @@ async fn a_killed_connection_is_lost_and_transient() {
 #[tokio::test]
 async fn a_load_comes_from_memory_and_a_broken_one_applies_nothing() {
     let mut client = connect(&options()).await.unwrap();
-    client.execute("CREATE DATABASE IF NOT EXISTS towpath_client").await.unwrap();
-    client
-        .execute("CREATE OR REPLACE TABLE towpath_client.loaded (id INT, name TEXT) ENGINE=InnoDB")
-        .await
-        .unwrap();
+    for sql in ["DROP DATABASE IF EXISTS towpath_client", "CREATE DATABASE towpath_client"] {
+        client.execute(sql).await.unwrap();
+    }
+    client.execute("CREATE TABLE towpath_client.loaded (id INT, name TEXT) ENGINE=InnoDB").await.unwrap();
     let load = "LOAD DATA LOCAL INFILE 'rows' INTO TABLE towpath_client.loaded CHARACTER SET utf8mb4";
     let lines = (0..100_000).map(|i| format!("{i}\tname {i} ü\n")).collect::<Vec<_>>().concat();
     let pieces = lines
@@ -220,11 +221,10 @@ async fn a_load_comes_from_memory_and_a_broken_one_applies_nothing() {
 #[tokio::test]
 async fn results_of_a_procedure_are_taken_to_their_end() {
     let mut client = connect(&options()).await.unwrap();
-    client.execute("CREATE DATABASE IF NOT EXISTS towpath_calls").await.unwrap();
-    client
-        .execute("CREATE OR REPLACE PROCEDURE towpath_calls.two() BEGIN SELECT 1; SELECT 2; END")
-        .await
-        .unwrap();
+    for sql in ["DROP DATABASE IF EXISTS towpath_calls", "CREATE DATABASE towpath_calls"] {
+        client.execute(sql).await.unwrap();
+    }
+    client.execute("CREATE PROCEDURE towpath_calls.two() BEGIN SELECT 1; SELECT 2; END").await.unwrap();
     assert_eq!(texts(&mut client, "CALL towpath_calls.two()").await, ["1"]);
     client.start("CALL towpath_calls.two()", &[]).await.unwrap();
     assert_eq!(client.next_rows(LIMIT).await.unwrap().unwrap().len(), 1);

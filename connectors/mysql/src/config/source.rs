@@ -13,7 +13,10 @@ with_connection_options! {
         /// A query to read instead of a table.
         #[serde(default)]
         pub query: Option<String>,
-        /// How the rows are cut into pieces that are read at once.
+        /// How the rows are cut into pieces that are read at once. `auto`, the default: a table by ranges of its primary key,
+        /// or of a unique key without nulls, and a piece that breaks off goes on behind its last row; a query is one piece.
+        /// `none`: one piece, for tables without a key. The name of a column: ranges of its values, for views, queries, and
+        /// tables without a key. The latter two begin a piece anew when it breaks off.
         #[serde(default)]
         pub split_by: SplitBy,
         /// About how many rows a piece has; 250000 by default. There should be some more pieces than connections.

@@ -151,9 +151,18 @@ async fn every_type_comes_with_its_values_and_nulls() {
         }
         let kept = &field.metadata()["mysql.type"];
         let expected = declared.split(" CHARACTER").next().unwrap();
-        assert_eq!(kept, expected);
+        assert_eq!(without_width(kept), without_width(expected));
         let is_json = field.metadata().get("ARROW:extension:name").map(String::as_str) == Some("arrow.json");
         assert_eq!(is_json, declared == "json", "{declared}");
+    }
+}
+
+/// MySQL 8 does not tell how wide numbers are shown any more.
+fn without_width(declared: &str) -> String {
+    let has_width = declared.contains("int(") || declared.starts_with("year(");
+    match declared.split_once('(').zip(declared.split_once(')')) {
+        Some(((name, _), (_, behind))) if has_width && declared != "tinyint(1)" => format!("{name}{behind}"),
+        _ => declared.to_owned(),
     }
 }
 
