@@ -14,7 +14,7 @@ use crate::NAME;
 /// The options of the sink.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SinkConfig {
+pub struct PostgresSinkConfig {
     /// Where the system is.
     pub url: String,
 }
@@ -22,7 +22,7 @@ pub struct SinkConfig {
 /// The writing side. The traits of `towpath_core` say what each method must promise.
 #[derive(Debug)]
 pub struct PostgresSink {
-    config: SinkConfig,
+    config: PostgresSinkConfig,
 }
 
 impl PostgresSink {
@@ -36,10 +36,10 @@ fn unsupported(operation: &'static str) -> Error {
 }
 
 impl Sink for PostgresSink {
-    type Config = SinkConfig;
+    type Config = PostgresSinkConfig;
     type Writer = PostgresWriter;
 
-    async fn open(config: SinkConfig, _cx: &Context) -> Result<Self> {
+    async fn open(config: PostgresSinkConfig, _cx: &Context) -> Result<Self> {
         Ok(Self { config })
     }
 

@@ -1,3 +1,4 @@
-//! The postgres connector against a real server.
+//! The connector against a real server.
 
-mod conformance;
+mod conformance_source;
+mod support;

@@ -1,0 +1,14 @@
+//! The options of source and sink.
+
+mod connection;
+mod passfile;
+mod sink;
+mod source;
+mod url;
+
+pub(crate) use connection::{ConnectionOptions, Raw, SslMode, TargetSessionAttrs};
+pub use sink::PostgresSinkConfig;
+pub(crate) use sink::{DeleteMissing, Index};
+pub use source::PostgresSourceConfig;
+pub(crate) use source::{Arrays, Numeric, SplitBy, What};
+pub(crate) use url::{Target, split_target};

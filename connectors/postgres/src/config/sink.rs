@@ -1,0 +1,64 @@
+//! The options of the sink.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::connection::with_connection_options;
+
+with_connection_options! {
+    /// Where rows go: a table, which is made and altered as the columns need it.
+    pub struct PostgresSinkConfig {
+        /// The table: `orders`, `sales.orders`. `{stream}` stands for the name of the stream, and `{pipeline}` for that of
+        /// the pipeline. A schema that is not there is made.
+        #[serde(default = "default_table")]
+        pub table: String,
+        /// Whether a table that is made gets a primary key of the stream's `key`. `merge` always has one.
+        #[serde(default)]
+        pub primary_key: bool,
+        /// Indexes that a table that is made gets.
+        #[serde(default)]
+        pub indexes: Vec<Index>,
+        /// Statements that run once, before the first rows of a run are written.
+        #[serde(default)]
+        pub pre_sql: Vec<String>,
+        /// Statements that run in the transaction of the last commit of a run.
+        #[serde(default)]
+        pub post_sql: Vec<String>,
+        /// For `merge`: what becomes of rows whose key did not come in a whole run. `no`: they stay; `hard`: they are
+        /// deleted; `soft`: the time is noted in the column `deleted_at`.
+        #[serde(default)]
+        pub delete_missing: DeleteMissing,
+        /// For `merge`: a column that says what became of a row. `d`, `delete` and `D` delete the row with that key; every
+        /// other value writes it. The column itself is not written.
+        #[serde(default)]
+        pub operation_column: Option<String>,
+    }
+}
+
+/// What becomes of rows whose key did not come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteMissing {
+    /// They stay.
+    #[default]
+    No,
+    /// The time is noted in `deleted_at`.
+    Soft,
+    /// They are deleted.
+    Hard,
+}
+
+/// An index: columns, and whether their values are unique.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Index {
+    /// The columns.
+    pub columns: Vec<String>,
+    /// Whether no two rows may have the same values.
+    #[serde(default)]
+    pub unique: bool,
+}
+
+fn default_table() -> String {
+    "{stream}".to_owned()
+}

@@ -1,0 +1,149 @@
+//! Sessions: connected, encrypted as asked, with settings that make values look the same everywhere.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use towpath_core::{Error, ErrorKind, Result};
+use towpath_tls::client_config;
+
+use crate::config::{ConnectionOptions, SslMode, TargetSessionAttrs};
+use crate::errors::failed;
+
+/// What a session is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// Reads, in transactions that cannot write.
+    Source,
+    /// Writes.
+    Sink,
+}
+
+/// A connection. Dropping it closes it at once, whatever it is in the middle of.
+pub(crate) struct Session {
+    client: Client,
+    driver: JoinHandle<()>,
+}
+
+impl Session {
+    /// Connects to the first server that will do.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Unauthenticated`, `Config`.
+    pub(crate) async fn connect(options: &ConnectionOptions) -> Result<Self> {
+        let connecting = async {
+            let config = driver_config(options);
+            if options.sslmode == SslMode::Disable {
+                let (client, connection) =
+                    config.connect(NoTls).await.map_err(|error| cannot(options, error))?;
+                return Ok(Self::driven(client, connection));
+            }
+            let tls = MakeRustlsConnect::new(client_config(options.trust(), &options.files)?);
+            let (client, connection) = config.connect(tls).await.map_err(|error| cannot(options, error))?;
+            Ok(Self::driven(client, connection))
+        };
+        match tokio::time::timeout(options.connect_timeout, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the server did not answer in time")
+                .connector(crate::NAME)
+                .detail("server", options.servers())
+                .help("check `host` and `port`, or raise `connect_timeout`")),
+        }
+    }
+
+    fn driven(
+        client: Client,
+        connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+    ) -> Self {
+        let driver = tokio::spawn(async move {
+            // Whoever waits for an answer gets the error too.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to Postgres ended");
+            }
+        });
+        Self { client, driver }
+    }
+
+    /// The driver's client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Statements without parameters and results.
+    ///
+    /// # Errors
+    /// The server's.
+    pub(crate) async fn execute(&self, what: &str, sql: &str) -> Result<()> {
+        self.client.batch_execute(sql).await.map_err(|error| failed(what, error))
+    }
+
+    /// Whether it can be used again.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.client.is_closed()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("open", &self.is_open()).finish_non_exhaustive()
+    }
+}
+
+fn cannot(options: &ConnectionOptions, error: tokio_postgres::Error) -> Error {
+    failed("connecting", error).detail("server", options.servers())
+}
+
+fn driver_config(options: &ConnectionOptions) -> Config {
+    let mut config = Config::new();
+    for host in &options.hosts {
+        config.host(&host.name).port(host.port);
+    }
+    config
+        .user(&options.user)
+        .dbname(&options.database)
+        .application_name(&options.application_name)
+        .connect_timeout(options.connect_timeout)
+        .keepalives_idle(options.keepalive)
+        .ssl_mode(match options.sslmode {
+            SslMode::Disable => tokio_postgres::config::SslMode::Disable,
+            SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
+                tokio_postgres::config::SslMode::Require
+            }
+        })
+        .target_session_attrs(match options.target_session_attrs {
+            TargetSessionAttrs::Any => tokio_postgres::config::TargetSessionAttrs::Any,
+            TargetSessionAttrs::ReadWrite => tokio_postgres::config::TargetSessionAttrs::ReadWrite,
+            TargetSessionAttrs::ReadOnly => tokio_postgres::config::TargetSessionAttrs::ReadOnly,
+        });
+    if let Some(password) = &options.password {
+        config.password(password.expose());
+    }
+    config
+}
+
+/// Settings of a transaction. They are set in each one, and not for the session, so that they hold behind a pooler that
+/// gives each transaction another session of the server.
+pub(crate) fn settings(options: &ConnectionOptions) -> String {
+    let milliseconds = |limit: Option<Duration>| limit.map(|limit| limit.as_millis().max(1));
+    let mut sql = String::from(
+        "SET LOCAL DateStyle = 'ISO, YMD'; SET LOCAL IntervalStyle = 'iso_8601'; SET LOCAL TimeZone = 'UTC'; \
+         SET LOCAL lc_monetary = 'C'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; \
+         SET LOCAL xmloption = 'content'; SET LOCAL idle_in_transaction_session_timeout = 0; ",
+    );
+    // Without a limit of ours, that of the server must not end what may take long by right.
+    let statement = milliseconds(options.statement_timeout).unwrap_or(0);
+    sql.push_str(&format!("SET LOCAL statement_timeout = {statement}; "));
+    if let Some(lock) = milliseconds(options.lock_timeout) {
+        sql.push_str(&format!("SET LOCAL lock_timeout = {lock}; "));
+    }
+    sql
+}

@@ -1,0 +1,174 @@
+//! From the binary form of `COPY` straight into columns.
+//!
+//! The form: <https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4>.
+
+mod builder;
+mod numeric;
+
+use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::filter_record_batch;
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+use towpath_core::{Error, Rejected, Result, json_row};
+
+use builder::Builder;
+
+use crate::types::Column;
+
+/// What stands in front of the first row.
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+
+/// Rows that came.
+#[derive(Debug)]
+pub(crate) struct Decoded {
+    pub(crate) rows: RecordBatch,
+    pub(crate) rejected: Vec<Rejected>,
+    /// How many rows came, those that were rejected among them.
+    pub(crate) count: u64,
+}
+
+/// Why a value has no place in its column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) value: String,
+    pub(crate) reason: String,
+}
+
+impl Refusal {
+    fn new(value: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { value: value.into(), reason: reason.into() }
+    }
+}
+
+/// The parts of messages that hold rows, without what stands in front of and behind them.
+pub(crate) fn payload(message: Bytes, is_first: bool) -> Result<Bytes> {
+    if !is_first {
+        return Ok(message);
+    }
+    let malformed = || malformed("it does not begin as it must");
+    if !message.starts_with(SIGNATURE) || message.len() < 19 {
+        return Err(malformed());
+    }
+    let extension = u32::from_be_bytes(message[15..19].try_into().map_err(|_| malformed())?) as usize;
+    if message.len() < 19 + extension {
+        return Err(malformed());
+    }
+    Ok(message.slice(19 + extension..))
+}
+
+fn malformed(what: &str) -> Error {
+    Error::unexpected(format!("the server sent rows that cannot be read: {what}")).connector(crate::NAME)
+}
+
+/// Decodes the rows in these messages. `place` is where they come from, for those that are rejected.
+///
+/// # Errors
+/// `Unexpected` where the messages are not what the protocol promises.
+pub(crate) fn decode(
+    columns: &[Column],
+    schema: &SchemaRef,
+    messages: &[Bytes],
+    place: &str,
+) -> Result<Decoded> {
+    let mut builders: Vec<Builder> =
+        columns.iter().map(|column| Builder::new(&column.decode, messages.len())).collect();
+    let mut refused: Vec<(usize, usize, Refusal)> = Vec::new();
+    let mut count = 0;
+    for message in messages {
+        let mut reader = Reader { rest: message };
+        while !reader.rest.is_empty() {
+            match reader.i16()? {
+                // Behind the last row.
+                -1 => break,
+                fields if usize::try_from(fields) == Ok(builders.len()) => {}
+                fields => {
+                    return Err(malformed(&format!(
+                        "a row has {fields} fields instead of {}",
+                        builders.len()
+                    )));
+                }
+            }
+            for (index, builder) in builders.iter_mut().enumerate() {
+                match reader.field()? {
+                    None => builder.append_null(),
+                    Some(bytes) => {
+                        if let Err(refusal) = builder.append(bytes) {
+                            refused.push((count, index, refusal));
+                        }
+                    }
+                }
+            }
+            count += 1;
+        }
+    }
+    let arrays = builders.into_iter().map(Builder::finish).collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    let rows = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
+    let (rows, rejected) = without_refused(rows, refused, place)?;
+    Ok(Decoded { rows, rejected, count: count as u64 })
+}
+
+/// Takes the rows out in which a value had no place.
+fn without_refused(
+    rows: RecordBatch,
+    refused: Vec<(usize, usize, Refusal)>,
+    place: &str,
+) -> Result<(RecordBatch, Vec<Rejected>)> {
+    if refused.is_empty() {
+        return Ok((rows, Vec::new()));
+    }
+    let mut keep = vec![true; rows.num_rows()];
+    let mut rejected = Vec::new();
+    for (row, column, refusal) in refused {
+        // The first refusal of a row tells of it.
+        if std::mem::replace(&mut keep[row], false) {
+            let name = rows.schema_ref().field(column).name().clone();
+            let row = json_row(&rows, row)?;
+            rejected.push(Rejected::new(place, refusal.reason).column(name, refusal.value).row(row));
+        }
+    }
+    Ok((filter_record_batch(&rows, &BooleanArray::from(keep))?, rejected))
+}
+
+/// Big-endian values, one after the other.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (taken, rest) =
+            self.rest.split_at_checked(length).ok_or_else(|| malformed("a row ends too early"))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (taken, rest) = self.rest.split_first_chunk().ok_or_else(|| malformed("a row ends too early"))?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn i16(&mut self) -> Result<i16> {
+        self.array().map(i16::from_be_bytes)
+    }
+
+    fn i32(&mut self) -> Result<i32> {
+        self.array().map(i32::from_be_bytes)
+    }
+
+    /// A value behind its length; `None` for null.
+    fn field(&mut self) -> Result<Option<&'a [u8]>> {
+        match self.i32()? {
+            -1 => Ok(None),
+            length => {
+                let length =
+                    usize::try_from(length).map_err(|_| malformed("a value has a negative length"))?;
+                self.take(length).map(Some)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

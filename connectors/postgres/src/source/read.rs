@@ -1,0 +1,249 @@
+//! Reading a split: `COPY` on one side, columns on the other.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow_schema::SchemaRef;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::json;
+use tokio_postgres::CopyOutStream;
+use towpath_core::{
+    Batch, BatchStream, Context, Error, Json, Outcome, Position, Result, Resume, Retry, Source as _, Split,
+    json_value,
+};
+use towpath_sql::Dialect;
+
+use super::scan::{Piece, Scan, Selected};
+use super::{PostgresSource, Shape, schema_of};
+use crate::config::What;
+use crate::decode::{Decoded, decode, payload};
+use crate::errors::{config, failed};
+use crate::snapshot::Reading;
+use crate::types::Column;
+
+/// Rows of one batch at the most.
+const BATCH_ROWS: usize = 64 << 10;
+/// How many batches of a split are decoded at once, while more come.
+const DECODING: usize = 2;
+
+pub(super) fn read(
+    source: &PostgresSource,
+    cx: &Context,
+    split: &Split,
+    from: Position,
+) -> Result<BatchStream> {
+    let unreadable = |what: String| {
+        Error::unsupported(what).connector(crate::NAME).operation("read").detail("split", &split.id)
+    };
+    if split.version != 1 {
+        return Err(unreadable(format!("version {} of a split is not known", split.version)));
+    }
+    let scan: Scan = serde_json::from_value(split.payload.clone())
+        .map_err(|error| unreadable("the split cannot be read".to_owned()).source(error))?;
+    if from == Position::End {
+        return Ok(stream::empty().boxed());
+    }
+    let place = split.id.to_string();
+    let (source, cx) = (source.clone(), cx.clone());
+    Ok(stream::once(async move { open(source, cx, scan, from, place).await }).try_flatten().boxed())
+}
+
+/// Rows as the server sends them, a message each.
+type Rows = Pin<Box<CopyOutStream>>;
+
+/// How positions behind batches are told.
+enum Positions {
+    /// There are none.
+    None,
+    /// So many rows behind the split's start, as long as the snapshot lives.
+    Rows { token: String, done: u64 },
+    /// Behind this key.
+    Keys { index: usize, is_extra: bool, last: Option<Json> },
+}
+
+async fn open(
+    source: PostgresSource,
+    cx: Context,
+    scan: Scan,
+    from: Position,
+    place: String,
+) -> Result<BatchStream> {
+    let permit = cx.permit("").await?;
+    let reading = source.begin(&cx).await?;
+    let shape = source.shape(&reading).await?;
+    let resume = source.capabilities().resume;
+    let (after, skip) = behind(&from, resume, &scan, reading.token.as_deref())?;
+    let selected = scan.select(source.what()?, &shape, &source.inner.cursor, after.as_ref(), skip)?;
+    let Selected { sql, columns, key, key_is_extra } = selected;
+    let positions = match (resume, key) {
+        (Resume::Exact, Some(index)) => Positions::Keys { index, is_extra: key_is_extra, last: after },
+        (Resume::Run, _) => Positions::Rows { token: reading.token.clone().unwrap_or_default(), done: skip },
+        _ => Positions::None,
+    };
+    let rows = copy(&reading, &sql).await?;
+    permit.finish(Outcome::Success, cx.clock().monotonic());
+    let batch_size = usize::try_from(source.inner.config.batch_size.bytes()).unwrap_or(usize::MAX).max(1);
+    let schema = schema_of(&columns);
+    let columns: Arc<[Column]> = columns.into();
+    let chunks = chunks(Incoming { reading, rows, cx: cx.clone(), batch_size, is_first: true });
+    let decoding = chunks
+        .map(move |chunk| {
+            let (cx, columns, schema, place) = (cx.clone(), columns.clone(), schema.clone(), place.clone());
+            async move {
+                let chunk = chunk?;
+                cx.cpu(move || decode(&columns, &schema, &chunk, &place)).await
+            }
+        })
+        .buffered(DECODING);
+    Ok(with_positions(decoding.boxed(), positions))
+}
+
+/// The key to go on behind, and how many rows to leave out.
+fn behind(from: &Position, resume: Resume, scan: &Scan, token: Option<&str>) -> Result<(Option<Json>, u64)> {
+    let Position::At(at) = from else { return Ok((None, 0)) };
+    match (resume, &scan.piece) {
+        (Resume::Exact, _) if at.get("after").is_some() => Ok((at.get("after").cloned(), 0)),
+        (Resume::Run, Piece::Blocks(..)) if token.is_some() && at["snapshot"].as_str() == token => {
+            Ok((None, at["rows"].as_u64().unwrap_or(0)))
+        }
+        _ => Err(Error::unavailable("the snapshot in which the split was read is gone")
+            .connector(crate::NAME)
+            .retry(Retry::Restart)),
+    }
+}
+
+async fn copy(reading: &Reading, select: &str) -> Result<Rows> {
+    tracing::trace!(select, "reading");
+    let sql = format!("COPY ({select}) TO STDOUT (FORMAT BINARY)");
+    let rows = reading.session.client().copy_out(&sql).await.map_err(|error| failed("reading", error))?;
+    Ok(Box::pin(rows))
+}
+
+/// Messages that come.
+struct Incoming {
+    reading: Reading,
+    rows: Rows,
+    cx: Context,
+    batch_size: usize,
+    is_first: bool,
+}
+
+/// Messages, as many as make a batch. Behind the last one, the transaction is ended.
+fn chunks(incoming: Incoming) -> BoxStream<'static, Result<Vec<Bytes>>> {
+    stream::try_unfold(Some(incoming), |incoming| async {
+        let Some(mut incoming) = incoming else { return Ok(None) };
+        let (mut chunk, mut bytes) = (Vec::new(), 0);
+        while bytes < incoming.batch_size && chunk.len() < BATCH_ROWS {
+            incoming.cx.cancellation().check()?;
+            let Some(message) = incoming.rows.try_next().await.map_err(|error| failed("reading", error))?
+            else {
+                incoming.cx.metrics().add_bytes_read(bytes as u64);
+                let Incoming { reading, rows, .. } = incoming;
+                drop(rows);
+                reading.end().await?;
+                return Ok(Some((chunk, None)));
+            };
+            bytes += message.len();
+            chunk.push(payload(message, std::mem::replace(&mut incoming.is_first, false))?);
+        }
+        incoming.cx.metrics().add_bytes_read(bytes as u64);
+        Ok(Some((chunk, Some(incoming))))
+    })
+    .boxed()
+}
+
+fn with_positions(decoded: BoxStream<'static, Result<Decoded>>, positions: Positions) -> BatchStream {
+    let empty = |decoded: &Decoded| decoded.count == 0;
+    decoded
+        .try_filter(move |decoded| std::future::ready(!empty(decoded)))
+        .scan(Some(positions), |positions, decoded| {
+            // Nothing follows an error.
+            let batch = positions.take().map(|mut state| {
+                let batch = decoded.and_then(|decoded| state.behind(decoded));
+                if batch.is_ok() {
+                    *positions = Some(state);
+                }
+                batch
+            });
+            std::future::ready(batch)
+        })
+        .boxed()
+}
+
+impl Positions {
+    /// The batch with the position behind it.
+    fn behind(&mut self, decoded: Decoded) -> Result<Batch> {
+        let Decoded { mut rows, rejected, count } = decoded;
+        let resume = match self {
+            Self::None => Position::Start,
+            Self::Rows { token, done } => {
+                *done += count;
+                Position::At(json!({ "snapshot": token, "rows": done }))
+            }
+            Self::Keys { index, is_extra, last } => {
+                if rows.num_rows() > 0 {
+                    let keys = rows.column(*index);
+                    let first = json_value(keys, 0)?;
+                    if first.is_null() || last.as_ref() == Some(&first) {
+                        return Err(config(format!(
+                            "two rows have the same `{}`, or none, so it cannot be split by",
+                            rows.schema_ref().field(*index).name()
+                        ))
+                        .help("split by a column with a value of its own in each row"));
+                    }
+                    *last = Some(json_value(keys, rows.num_rows() - 1)?);
+                }
+                if *is_extra {
+                    let others: Vec<_> = (0..rows.num_columns()).filter(|column| column != index).collect();
+                    rows = rows.project(&others)?;
+                }
+                last.as_ref().map_or(Position::Start, |last| Position::At(json!({ "after": last })))
+            }
+        };
+        Ok(Batch { rows, rejected, resume })
+    }
+}
+
+/// The greatest value of a column, as the engine sees it.
+pub(super) async fn greatest(
+    source: &PostgresSource,
+    cx: &Context,
+    reading: &Reading,
+    shape: &Shape,
+    field: &str,
+) -> Result<Option<Json>> {
+    let Some(column) = shape.column(field) else {
+        let names: Vec<_> = shape.described.iter().map(|described| described.name.as_str()).collect();
+        return Err(config(format!("the cursor `{field}` is no column"))
+            .help(format!("the columns are {}", names.join(", "))));
+    };
+    let from = match source.what()? {
+        What::Table(table) => table.sql(Dialect::Postgres),
+        What::Query(query) => format!("({query}) AS query"),
+    };
+    let name = Dialect::Postgres.identifier(field);
+    // What is selected of a column is its name, with a cast perhaps.
+    let select =
+        format!("SELECT {} FROM (SELECT max({name}) AS {name} FROM {from}) AS greatest", column.select);
+    let mut messages = Vec::new();
+    let mut incoming = copy(reading, &select).await?;
+    while let Some(message) =
+        incoming.try_next().await.map_err(|error| failed("looking for the greatest cursor", error))?
+    {
+        messages.push(payload(message, messages.is_empty())?);
+    }
+    let columns = [column.clone()];
+    let schema: SchemaRef = schema_of(&columns);
+    let decoded = cx.cpu(move || decode(&columns, &schema, &messages, "cursor")).await?;
+    first_value(&decoded.rows)
+}
+
+fn first_value(rows: &RecordBatch) -> Result<Option<Json>> {
+    if rows.num_rows() == 0 {
+        return Ok(None);
+    }
+    Ok(Some(json_value(rows.column(0), 0)?).filter(|value| !value.is_null()))
+}
