@@ -194,43 +194,47 @@ async fn a_killed_connection_is_lost_and_transient() {
 #[tokio::test]
 async fn a_load_comes_from_memory_and_a_broken_one_applies_nothing() {
     let mut client = connect(&options()).await.unwrap();
-    for sql in ["DROP DATABASE IF EXISTS towpath_client", "CREATE DATABASE towpath_client"] {
-        client.execute(sql).await.unwrap();
-    }
-    client.execute("CREATE TABLE towpath_client.loaded (id INT, name TEXT) ENGINE=InnoDB").await.unwrap();
-    let load = "LOAD DATA LOCAL INFILE 'rows' INTO TABLE towpath_client.loaded CHARACTER SET utf8mb4";
+    let database = format!("towpath_client_{}", std::process::id());
+    client.execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+    client
+        .execute(&format!("CREATE TABLE {database}.loaded (id INT, name TEXT) ENGINE=InnoDB"))
+        .await
+        .unwrap();
+    let load = format!("LOAD DATA LOCAL INFILE 'rows' INTO TABLE {database}.loaded CHARACTER SET utf8mb4");
     let lines = (0..100_000).map(|i| format!("{i}\tname {i} ü\n")).collect::<Vec<_>>().concat();
     let pieces = lines
         .into_bytes()
         .chunks(3_000_000)
         .map(|piece| Ok(Bytes::copy_from_slice(piece)))
         .collect::<Vec<_>>();
-    let outcome = client.load(load, stream::iter(pieces)).await.unwrap();
+    let outcome = client.load(&load, stream::iter(pieces)).await.unwrap();
     assert_eq!((outcome.affected_rows, outcome.warnings), (100_000, 0));
     assert!(outcome.info.starts_with("Records: 100000"), "{}", outcome.info);
 
     let broken = stream::iter([Ok(Bytes::from_static(b"1\tx\n")), Err(Error::data("no more"))]);
-    assert_eq!(client.load(load, broken).await.unwrap_err().message(), "no more");
+    assert_eq!(client.load(&load, broken).await.unwrap_err().message(), "no more");
     assert!(client.is_broken());
     let mut other = connect(&options()).await.unwrap();
     drop(client);
-    assert_eq!(texts(&mut other, "SELECT COUNT(*) FROM towpath_client.loaded").await, ["100000"]);
-    other.execute("DROP DATABASE towpath_client").await.unwrap();
+    assert_eq!(texts(&mut other, &format!("SELECT COUNT(*) FROM {database}.loaded")).await, ["100000"]);
+    other.execute(&format!("DROP DATABASE {database}")).await.unwrap();
 }
 
 #[tokio::test]
 async fn results_of_a_procedure_are_taken_to_their_end() {
     let mut client = connect(&options()).await.unwrap();
-    for sql in ["DROP DATABASE IF EXISTS towpath_calls", "CREATE DATABASE towpath_calls"] {
-        client.execute(sql).await.unwrap();
-    }
-    client.execute("CREATE PROCEDURE towpath_calls.two() BEGIN SELECT 1; SELECT 2; END").await.unwrap();
-    assert_eq!(texts(&mut client, "CALL towpath_calls.two()").await, ["1"]);
-    client.start("CALL towpath_calls.two()", &[]).await.unwrap();
+    let database = format!("towpath_calls_{}", std::process::id());
+    client.execute(&format!("CREATE DATABASE {database}")).await.unwrap();
+    client
+        .execute(&format!("CREATE PROCEDURE {database}.two() BEGIN SELECT 1; SELECT 2; END"))
+        .await
+        .unwrap();
+    assert_eq!(texts(&mut client, &format!("CALL {database}.two()")).await, ["1"]);
+    client.start(&format!("CALL {database}.two()"), &[]).await.unwrap();
     assert_eq!(client.next_rows(LIMIT).await.unwrap().unwrap().len(), 1);
     assert!(client.next_rows(LIMIT).await.unwrap().is_none());
     assert_eq!(texts(&mut client, "SELECT 'next'").await, ["next"]);
-    client.execute("DROP DATABASE towpath_calls").await.unwrap();
+    client.execute(&format!("DROP DATABASE {database}")).await.unwrap();
 }
 
 #[tokio::test]

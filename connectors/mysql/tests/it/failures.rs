@@ -102,6 +102,20 @@ async fn tls_is_verified_for_what_the_mode_says() {
 }
 
 #[tokio::test]
+async fn our_own_certificate_is_shown_to_the_server() {
+    let database = table().await;
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/certificates");
+    let tls = |cert: &str| json!({ "mode": "required", "cert": format!("{folder}/{cert}"), "key": format!("{folder}/client.key") });
+    let error = read_all(&database, &json!({ "table": "t", "tls": tls("missing.pem") })).await.unwrap_err();
+    assert!(error.to_string().contains("tls.cert"), "{error}");
+    // Nobody whom the server knows has signed it, so the server refuses what it would not refuse without.
+    let error = read_all(&database, &json!({ "table": "t", "tls": tls("client.pem") })).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let rows = read_all(&database, &json!({ "table": "t", "tls": { "mode": "required" } })).await.unwrap();
+    assert_eq!(rows.len(), 1);
+}
+
+#[tokio::test]
 async fn a_network_that_breaks_is_transient_and_the_rest_is_read() {
     let database = Database::with(&["CREATE TABLE t (id INT PRIMARY KEY, text VARCHAR(2000))"]).await;
     numbers(&database, "t", "i, REPEAT('x', 2000)", 600).await;
