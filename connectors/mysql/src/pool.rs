@@ -41,7 +41,7 @@ impl Pool {
     /// variables, temporary tables and locks of the one before: leave none.
     pub(crate) async fn get(self: &Arc<Self>, cx: &Context) -> Result<Pooled> {
         let permit = tokio::select! {
-            permit = self.permits.clone().acquire_owned() => {
+            permit = cx.wait_for(self.permits.clone().acquire_owned()) => {
                 permit.map_err(|error| Error::unexpected("the pool is closed").source(error))?
             }
             () = cx.cancellation().cancelled() => return Err(Error::cancelled().connector(crate::NAME)),

@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -131,6 +132,16 @@ impl Context {
             }
             Either::Right(_) => Err(Error::cancelled()),
         }
+    }
+
+    /// Waits for something that a connector itself limits, such as a connection of its pool. As with a permit, no server can
+    /// be blamed for the time that it takes.
+    pub async fn wait_for<T>(&self, ours: impl Future<Output = T>) -> T {
+        let _waiting = self.waits.start();
+        let asked = self.clock.monotonic();
+        let granted = ours.await;
+        self.metrics.add_limiter_wait(self.clock.monotonic().saturating_duration_since(asked));
+        granted
     }
 
     /// The same context, and a view of whether anybody who was given it waits for a [`permit`](Self::permit). Then it is
@@ -403,6 +414,17 @@ mod tests {
         assert!(waits.any());
         drop(asking);
         assert!(!waits.any());
+    }
+
+    #[test]
+    fn a_wait_for_a_pool_is_seen_like_one_for_a_permit() {
+        let (context, waits) = context().with_permit_waits();
+        let mut waiting = Box::pin(context.wait_for(std::future::pending::<()>()));
+        assert!(futures::FutureExt::now_or_never(&mut waiting).is_none());
+        assert!(waits.any());
+        drop(waiting);
+        assert!(!waits.any());
+        assert_eq!(block_on(context.wait_for(async { 7 })), 7);
     }
 
     #[test]

@@ -274,3 +274,89 @@ fn serialized(value: &impl MySerialize) -> Vec<u8> {
     value.serialize(&mut buffer);
     buffer
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::DuplexStream;
+
+    use super::*;
+
+    /// A login that answers a server on the other end.
+    fn login(is_private: bool) -> (Login<'static>, Wire) {
+        let (ours, theirs): (DuplexStream, DuplexStream) = tokio::io::duplex(1 << 16);
+        let wire = Wire::new(Box::new(ours));
+        (Login { wire, nonce: vec![7; 20], password: "s3cret", is_private }, Wire::new(Box::new(theirs)))
+    }
+
+    #[tokio::test]
+    async fn a_user_whom_the_server_remembers_is_let_in_at_once() {
+        let (mut login, mut server) = login(false);
+        server.write(&[MORE, SHA2_CACHED]).await.unwrap();
+        server.write(&[OK, 0, 0, 2, 0, 0, 0]).await.unwrap();
+        login.finish(AuthPlugin::CachingSha2Password).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_password_goes_as_it_is_through_private_connections_only() {
+        let (mut open, mut server) = login(true);
+        server.write(&[MORE, SHA2_FULL]).await.unwrap();
+        let answering = async {
+            let password = server.read().await.unwrap();
+            server.write(&[OK, 0, 0, 2, 0, 0, 0]).await.unwrap();
+            password
+        };
+        let (outcome, password) = tokio::join!(open.finish(AuthPlugin::CachingSha2Password), answering);
+        outcome.unwrap();
+        assert_eq!(&password[..], b"s3cret\0");
+
+        let (mut public, mut server) = login(false);
+        server.write(&[MORE, SHA2_FULL]).await.unwrap();
+        let answering = async {
+            assert_eq!(&server.read().await.unwrap()[..], [SHA2_ASK_KEY]);
+            server.write(&[&[MORE], PUBLIC_KEY.as_bytes()].concat()).await.unwrap();
+            let encrypted = server.read().await.unwrap();
+            server.write(b"\xFF\x15\x04#28000Access denied").await.unwrap();
+            encrypted
+        };
+        let (outcome, encrypted) = tokio::join!(public.finish(AuthPlugin::CachingSha2Password), answering);
+        assert_eq!(outcome.unwrap_err().kind(), towpath_core::ErrorKind::Unauthenticated);
+        assert_eq!(encrypted.len(), 256);
+        let shows = encrypted.windows(6).any(|window| window == b"s3cret");
+        assert!(!shows, "the password can be read on the wire");
+    }
+
+    #[tokio::test]
+    async fn a_server_may_ask_for_another_plugin_but_not_for_the_bare_password() {
+        let (mut known, mut server) = login(false);
+        server.write(b"\xFEmysql_native_password\0aaaaaaaaaaaaaaaaaaaa\0").await.unwrap();
+        let answering = async {
+            let proof = server.read().await.unwrap();
+            server.write(&[OK, 0, 0, 2, 0, 0, 0]).await.unwrap();
+            proof
+        };
+        let (outcome, proof) = tokio::join!(known.finish(AuthPlugin::CachingSha2Password), answering);
+        outcome.unwrap();
+        assert_eq!(proof.len(), 20);
+
+        for (request, says) in [
+            (&b"\xFEmysql_clear_password\0"[..], "tls.mode"),
+            (b"\xFEdialog\0", "dialog"),
+            (b"\xFE", "mysql_old_password"),
+        ] {
+            let (mut refusing, mut server) = login(false);
+            server.write(request).await.unwrap();
+            let error = refusing.finish(AuthPlugin::MysqlNativePassword).await.unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+
+    const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\n\
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAwath2wo1oMLq8eagmV8u\n\
+k2Wsez2N6O7yISF1jm/85xrVowufVHEvvToKAHXhFnttqoY43/DajCThwwPwtd+x\n\
+e2FpLUf8XfB1olqQx54Ugwodd/jTNxZPBpB7eWEgQDzg7ZqiY8+00IBQ0hVcXX+n\n\
+GFDEl1sqYMj5/8enRS+BMAYUfPNRpRR/pbZD3Q4hLFpvkNq7DTjlRuK0NOFa1Ch1\n\
+Bpxt+AYMkO8z725HixrBjHTk+zO8qSqh+ctp3K0n19sIQSPpk0/QHL8HXmx7vFMM\n\
+cAUIsSOnXSR6BVqz9DU/EH2EdqCHXrH+jL8DlwnBaIT5YCh7NoXneIDL3t2yYqhC\n\
+0wIDAQAB\n\
+-----END PUBLIC KEY-----\n";
+}

@@ -91,7 +91,7 @@ impl Snapshot {
     ) -> Result<Option<Reader>> {
         loop {
             let permit = tokio::select! {
-                permit = self.permits.clone().acquire_owned() => permit,
+                permit = cx.wait_for(self.permits.clone().acquire_owned()) => permit,
                 () = cx.cancellation().cancelled() => return Err(Error::cancelled().connector(crate::NAME)),
             };
             let Ok(permit) = permit else { return Ok(None) };
