@@ -136,3 +136,109 @@ fn read_row(packet: &[u8], index: usize, builders: &mut [Builder], faults: &mut 
     }
     if rest.is_empty() { Ok(()) } else { Err(malformed("a row that is too long")) }
 }
+
+#[cfg(test)]
+mod tests {
+    use mysql_common::constants::ColumnType;
+    use mysql_common::packets::Column;
+
+    use super::*;
+    use crate::config::Tinyint1;
+    use crate::types::source::TypeOptions;
+
+    const KINDS: [ColumnType; 12] = [
+        ColumnType::MYSQL_TYPE_TINY,
+        ColumnType::MYSQL_TYPE_SHORT,
+        ColumnType::MYSQL_TYPE_LONG,
+        ColumnType::MYSQL_TYPE_LONGLONG,
+        ColumnType::MYSQL_TYPE_DOUBLE,
+        ColumnType::MYSQL_TYPE_NEWDECIMAL,
+        ColumnType::MYSQL_TYPE_VAR_STRING,
+        ColumnType::MYSQL_TYPE_BIT,
+        ColumnType::MYSQL_TYPE_DATE,
+        ColumnType::MYSQL_TYPE_DATETIME,
+        ColumnType::MYSQL_TYPE_TIME,
+        ColumnType::MYSQL_TYPE_GEOMETRY,
+    ];
+
+    fn columns() -> Arc<[SourceColumn]> {
+        let options = TypeOptions { tinyint1: Tinyint1::Bool, zero_dates: ZeroDates::Reject };
+        let column = |column_type| {
+            let column = Column::new(column_type).with_name(b"c").with_character_set(45);
+            SourceColumn::new(&column.with_column_length(12).with_decimals(2), None, options).unwrap()
+        };
+        KINDS.into_iter().map(column).collect()
+    }
+
+    /// What became of one row.
+    fn decoded(packet: &[u8]) -> Result<Decoded> {
+        let decoder = Decoder::new(columns(), ZeroDates::Reject, "t");
+        let mut builders: Vec<Builder> =
+            decoder.columns.iter().map(|column| Builder::new(column, 1, 0, ZeroDates::Reject)).collect();
+        let mut faults = Vec::new();
+        read_row(packet, 0, &mut builders, &mut faults)?;
+        let arrays = builders.into_iter().enumerate().map(|(column, builder)| {
+            builder.finish(|row, value, reason| faults.push(Fault { row, column, value, reason }))
+        });
+        let arrays = arrays.collect();
+        decoder.assemble(arrays, 1, faults)
+    }
+
+    fn row() -> Vec<u8> {
+        let mut row = vec![0, 0, 0];
+        row.extend([1]);
+        row.extend(7_i16.to_le_bytes());
+        row.extend(8_i32.to_le_bytes());
+        row.extend((-9_i64).to_le_bytes());
+        row.extend(1.5_f64.to_le_bytes());
+        for value in
+            [&b"12.34"[..], "ü".as_bytes(), &[1, 0], &[232, 7, 2, 29], &[232, 7, 2, 29, 1, 2, 3], &[]]
+        {
+            row.push(u8::try_from(value.len()).unwrap());
+            row.extend(value);
+        }
+        row.extend([9, 0, 0, 0, 0, 1, 1, 0, 0, 0]);
+        row
+    }
+
+    #[test]
+    fn a_row_is_read_to_its_end_and_not_further() {
+        let whole = decoded(&row()).unwrap();
+        assert_eq!((whole.rows.num_rows(), whole.rejected.len()), (1, 0));
+        for length in 0..row().len() {
+            assert!(decoded(&row()[..length]).is_err(), "a row of {length} bytes");
+        }
+        assert!(decoded(&[row(), vec![0]].concat()).is_err());
+    }
+
+    #[test]
+    fn nulls_take_no_bytes() {
+        let nulls = decoded(&[0, 0xFC, 0x3F]).unwrap();
+        assert!(nulls.rows.columns().iter().all(|column| column.null_count() == 1));
+    }
+
+    #[test]
+    fn a_text_that_is_none_rejects_its_row() {
+        let mut broken = row();
+        let at = broken.windows(2).position(|window| window == "ü".as_bytes()).unwrap();
+        broken[at] = 0xFF;
+        let decoded = decoded(&broken).unwrap();
+        assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (0, 1));
+        assert!(decoded.rejected[0].reason.contains("UTF-8"));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let mut state = 1_u64;
+        for _ in 0..20_000 {
+            let mut packet = row();
+            for _ in 0..4 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let (at, byte) = ((state >> 33) as usize % packet.len(), (state >> 24).to_le_bytes()[0]);
+                packet[at] = byte;
+            }
+            // Whether it can be read does not matter.
+            let _ = decoded(&packet);
+        }
+    }
+}

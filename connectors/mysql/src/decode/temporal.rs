@@ -49,7 +49,7 @@ pub(super) fn time(bytes: &[u8]) -> Option<i64> {
     let (&negative, rest) = bytes.split_first()?;
     let days = u32::from_le_bytes(*rest.first_chunk()?);
     let seconds = i64::from(days) * DAY + seconds_of(rest.get(4..7));
-    let micros = seconds * MICROS + micros_of(rest.get(7..11));
+    let micros = seconds.checked_mul(MICROS)?.checked_add(micros_of(rest.get(7..11)))?;
     Some(if negative == 1 { -micros } else { micros })
 }
 

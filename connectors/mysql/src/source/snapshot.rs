@@ -22,7 +22,7 @@ use crate::pool::{Pool, Pooled};
 /// How many seconds the lock waits for statements of others. They in turn wait for it, so it is short.
 const LOCK_PATIENCE: u64 = 5;
 /// How often transactions are begun to find them at one position of the binary log.
-const ATTEMPTS: u32 = 3;
+const ATTEMPTS: u32 = 20;
 const BEGIN: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 /// Numbers snapshots.

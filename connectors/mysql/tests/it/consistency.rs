@@ -44,6 +44,41 @@ async fn all_pieces_and_streams_show_the_moment_of_the_first_read() {
 }
 
 #[tokio::test]
+async fn what_is_moved_between_tables_during_the_read_is_neither_lost_nor_doubled() {
+    let database = filled().await;
+    database.run("CREATE TABLE v (id INT PRIMARY KEY, n INT)").await;
+    database.run("INSERT INTO v SELECT id, 0 FROM t").await;
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let name = database.name.clone();
+    let moving = tokio::spawn(async move {
+        let mut client = connect(Some(&name)).await;
+        for id in (1..=900).cycle() {
+            client.query_drop("START TRANSACTION").await.unwrap();
+            client.query_drop(format!("UPDATE t SET n = n - 1 WHERE id = {id}")).await.unwrap();
+            client.query_drop(format!("UPDATE v SET n = n + 1 WHERE id = {}", 901 - id)).await.unwrap();
+            client.query_drop("COMMIT").await.unwrap();
+            if stopped.try_recv().is_ok() {
+                break;
+            }
+        }
+    });
+    for _ in 0..5 {
+        let cx = context();
+        let mut sum = 0;
+        for table in ["t", "v"] {
+            let mut of_table = options();
+            of_table["table"] = json!(table);
+            let source = database.source(&cx, &of_table).await.unwrap();
+            let rows = json_rows(&batches(&*source, &cx, &request()).await.unwrap());
+            sum += rows.iter().map(|row| row["n"].as_i64().unwrap()).sum::<i64>();
+        }
+        assert_eq!((sum, cx.metrics().warnings()), (0, Vec::new()));
+    }
+    stop.send(()).unwrap();
+    moving.await.unwrap();
+}
+
+#[tokio::test]
 async fn without_a_snapshot_each_piece_shows_the_moment_of_its_own() {
     let database = filled().await;
     let cx = context();
