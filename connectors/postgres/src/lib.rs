@@ -4,6 +4,7 @@ mod catalog;
 mod config;
 mod connect;
 mod decode;
+mod encode;
 mod errors;
 mod pool;
 mod sink;

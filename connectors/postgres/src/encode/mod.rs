@@ -1,0 +1,80 @@
+//! From columns straight into the binary form of `COPY`.
+//!
+//! The form: <https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4>.
+
+mod numeric;
+mod values;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use bytes::{BufMut, BytesMut};
+use towpath_core::{Result, conform_array};
+
+use values::Values;
+
+use crate::types::{Wire, encoded_type};
+
+/// What stands in front of the first row: the signature, no flags, no extension.
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What stands behind the last row.
+pub(crate) const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// A row with a value that Postgres cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+    pub(crate) value: String,
+    pub(crate) reason: String,
+}
+
+/// Why a value cannot be encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    value: String,
+    reason: &'static str,
+}
+
+impl Refusal {
+    fn new(value: impl ToString, reason: &'static str) -> Self {
+        Self { value: value.to_string(), reason }
+    }
+}
+
+/// Rows in the form of `COPY`, without header and trailer, and those that were left out.
+pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(BytesMut, Vec<Refused>)> {
+    let columns = rows
+        .columns()
+        .iter()
+        .zip(wires)
+        .map(|(column, wire)| prepared(column, wire))
+        .collect::<Result<Vec<_>>>()?;
+    let values = columns.iter().zip(wires).map(|(column, wire)| Values::new(column, wire));
+    let values = values.collect::<Result<Vec<_>>>()?;
+    let fields = i16::try_from(values.len()).unwrap_or(i16::MAX);
+    let mut buffer = BytesMut::with_capacity(rows.get_array_memory_size() + rows.num_rows() * (2 + 4 * values.len()));
+    let mut refused = Vec::new();
+    for row in 0..rows.num_rows() {
+        let start = buffer.len();
+        buffer.put_i16(fields);
+        for (column, values) in values.iter().enumerate() {
+            if let Err(Refusal { value, reason }) = values.put(row, &mut buffer) {
+                buffer.truncate(start);
+                refused.push(Refused { row, column, value, reason: reason.to_owned() });
+                break;
+            }
+        }
+    }
+    Ok((buffer, refused))
+}
+
+/// The column in one of the types that are encoded. What goes as text becomes text here.
+fn prepared(column: &ArrayRef, wire: &Wire) -> Result<ArrayRef> {
+    let wanted = match wire {
+        Wire::Text | Wire::Jsonb | Wire::Uuid => arrow_schema::DataType::Utf8,
+        _ => encoded_type(column.data_type()),
+    };
+    conform_array(column, &wanted)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! The commit: staged rows and the checkpoint, in one transaction.
+
+use towpath_core::{
+    Applied, Begun, CommitToken, Committed, Context, Error, ErrorKind, Result, Staged, WriteDisposition,
+};
+use towpath_sql::Dialect;
+
+use super::landing::{Landing, Receipt};
+use super::{PostgresSink, Transaction, checkpoints, merge, refused, replace};
+use crate::errors::failed;
+
+/// Rows that wait in a table of their own.
+#[derive(Debug, Clone)]
+pub(super) struct StagedTable {
+    /// The table's name as it stands in statements.
+    pub(super) name: String,
+    /// How many rows it must hold.
+    pub(super) rows: u64,
+}
+
+/// All that a commit is about.
+pub(super) struct Commit<'a> {
+    pub(super) sink: &'a PostgresSink,
+    pub(super) cx: &'a Context,
+    pub(super) begun: &'a Begun,
+    /// `None` where no rows have come in the whole run.
+    pub(super) landing: Option<Landing>,
+    pub(super) tables: Vec<StagedTable>,
+    /// The transactions that put rows into the table beside, and how many rows those are.
+    pub(super) transactions: Vec<String>,
+    pub(super) direct_rows: u64,
+    pub(super) finishes: bool,
+}
+
+pub(super) async fn commit(
+    sink: &PostgresSink,
+    cx: &Context,
+    begun: &Begun,
+    token: &CommitToken,
+    staged: &[Staged],
+) -> Result<Committed> {
+    let commit = Commit::new(sink, cx, begun, token, staged)?;
+    let transaction = sink.begin_transaction(cx).await?;
+    let table = sink.table(&begun.load)?;
+    let held = checkpoints::locked(&transaction, &table, &begun.load).await?.ok_or_else(|| {
+        Error::new(ErrorKind::Conflict, "the checkpoint is gone")
+            .connector(crate::NAME)
+            .help("somebody reset it while the run was under way; run again")
+    })?;
+    let next = match held.apply(token)? {
+        Applied::Already => {
+            transaction.roll_back().await?;
+            return Ok(Committed::AlreadyApplied);
+        }
+        Applied::Now(next) => next,
+    };
+    match commit.land(&transaction).await {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::DataInvalid => {
+            drop(transaction);
+            return refused::find(&commit, error).await.map(Committed::Refused);
+        }
+        Err(error) => return Err(error),
+    }
+    if commit.finishes {
+        for statement in &sink.inner.config.post_sql {
+            transaction.execute("running `post_sql`", statement).await?;
+        }
+    }
+    checkpoints::store(&transaction, &table, &begun.load, &next).await?;
+    transaction.commit().await?;
+    Ok(Committed::Applied)
+}
+
+impl<'a> Commit<'a> {
+    fn new(
+        sink: &'a PostgresSink,
+        cx: &'a Context,
+        begun: &'a Begun,
+        token: &CommitToken,
+        staged: &[Staged],
+    ) -> Result<Self> {
+        let landing = if begun.state.is_null() { None } else { Some(Landing::of(begun)?) };
+        let finishes = token.finished.is_some();
+        let mut commit =
+            Self { sink, cx, begun, landing, tables: Vec::new(), transactions: Vec::new(), direct_rows: 0, finishes };
+        for staged in staged {
+            match Receipt::of(staged)? {
+                Receipt::Nothing => {}
+                Receipt::Table(table) => {
+                    let name = table.sql(Dialect::Postgres);
+                    let rows = staged.rows.saturating_sub(sink.refused(&name));
+                    commit.tables.push(StagedTable { name, rows });
+                }
+                Receipt::Transactions(transactions) => {
+                    commit.transactions.extend(transactions);
+                    commit.direct_rows += staged.rows;
+                }
+            }
+        }
+        if let Some(beside) = commit.landing.as_ref().and_then(|landing| landing.beside.as_ref()) {
+            commit.direct_rows = commit.direct_rows.saturating_sub(sink.refused(&beside.sql(Dialect::Postgres)));
+        }
+        Ok(commit)
+    }
+
+    /// Brings the rows into the table.
+    async fn land(&self, transaction: &Transaction) -> Result<()> {
+        let Some(landing) = &self.landing else {
+            return if self.begun.load.disposition == WriteDisposition::Replace {
+                replace::empty(self, transaction).await
+            } else {
+                Ok(())
+            };
+        };
+        match self.begun.load.disposition {
+            WriteDisposition::Append => {
+                let goal = landing.table.sql(Dialect::Postgres);
+                for table in &self.tables {
+                    let inserted = insert(transaction, landing, &goal, table, "").await?;
+                    self.all_there(table, inserted)?;
+                }
+            }
+            WriteDisposition::Merge => merge::land(self, transaction, landing).await?,
+            WriteDisposition::Replace => replace::land(self, transaction, landing).await?,
+        }
+        for table in &self.tables {
+            transaction.execute("removing a staging table", &format!("DROP TABLE {}", table.name)).await?;
+        }
+        Ok(())
+    }
+
+    /// A server that crashed leaves unlogged tables empty.
+    pub(super) fn all_there(&self, table: &StagedTable, found: u64) -> Result<()> {
+        if found == table.rows {
+            return Ok(());
+        }
+        let text = format!("{} staged rows should be there, and {found} are", table.rows);
+        Err(Error::new(ErrorKind::Unavailable, text)
+            .connector(crate::NAME)
+            .retry(towpath_core::Retry::Never)
+            .detail("table", &table.name)
+            .help("the server has crashed meanwhile; run again: nothing of them was committed"))
+    }
+}
+
+/// Puts staged rows into a table, cast as its columns need it. `condition` is what stands behind `FROM`.
+pub(super) async fn insert(
+    transaction: &Transaction,
+    landing: &Landing,
+    goal: &str,
+    table: &StagedTable,
+    condition: &str,
+) -> Result<u64> {
+    let (names, values, staged) = (landing.names(), landing.values(), &table.name);
+    let sql = format!("INSERT INTO {goal} ({names}) SELECT {values} FROM {staged}{condition}");
+    transaction.client().execute(&sql, &[]).await.map_err(|error| failed("inserting staged rows", error))
+}
+
+pub(super) async fn abort(sink: &PostgresSink, cx: &Context, begun: &Begun, staged: &[Staged]) -> Result<()> {
+    let mut statements = Vec::new();
+    for staged in staged {
+        match Receipt::of(staged)? {
+            Receipt::Nothing => {}
+            Receipt::Table(table) => {
+                statements.push(format!("DROP TABLE IF EXISTS {}", table.sql(Dialect::Postgres)));
+            }
+            Receipt::Transactions(transactions) => {
+                let landing = Landing::of(begun)?;
+                let Some(beside) = landing.beside else { continue };
+                let list: Vec<_> = transactions.iter().map(|number| Dialect::Postgres.literal(number)).collect();
+                statements.push(format!(
+                    "DELETE FROM {} WHERE xmin::text IN ({})",
+                    beside.sql(Dialect::Postgres),
+                    list.join(", ")
+                ));
+            }
+        }
+    }
+    if statements.is_empty() {
+        return Ok(());
+    }
+    let transaction = sink.begin_transaction(cx).await?;
+    for statement in statements {
+        transaction.execute("throwing staged rows away", &statement).await?;
+    }
+    transaction.commit().await
+}

@@ -1,0 +1,166 @@
+//! `replace`: the new rows stand in a table beside, and take the place of the old ones in one step.
+
+use towpath_core::{Error, ErrorKind, Result};
+use towpath_sql::Dialect;
+
+use super::Transaction;
+use super::commit::{Commit, insert};
+use super::landing::Landing;
+use super::table::{columns, index_statements};
+use crate::errors::failed;
+
+/// A run without rows and without columns: the table is emptied, if it is there.
+pub(super) async fn empty(commit: &Commit<'_>, transaction: &Transaction) -> Result<()> {
+    let table = commit.sink.table(&commit.begun.load)?;
+    if columns(transaction, &table).await?.is_some() {
+        let sql = format!("DELETE FROM {}", table.sql(Dialect::Postgres));
+        transaction.execute("emptying the table", &sql).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn land(commit: &Commit<'_>, transaction: &Transaction, landing: &Landing) -> Result<()> {
+    let Some(beside) = &landing.beside else {
+        return Err(Error::unexpected("a `replace` has no table beside").connector(crate::NAME));
+    };
+    let (table, new) = (landing.table.sql(Dialect::Postgres), beside.sql(Dialect::Postgres));
+    for staged in &commit.tables {
+        let inserted = insert(transaction, landing, &new, staged, "").await?;
+        commit.all_there(staged, inserted)?;
+    }
+    if landing.direct {
+        keep_what_counts(commit, transaction, &new).await?;
+    }
+    if columns(transaction, &landing.table).await?.is_none() {
+        let rename = format!("ALTER TABLE {new} RENAME TO {}", Dialect::Postgres.identifier(&landing.table.name));
+        transaction.execute("renaming the table", &rename).await?;
+        for statement in index_statements(commit.sink.inner.config.primary_key, commit.sink, &commit.begun.load, &table) {
+            transaction.execute("making an index", &statement).await?;
+        }
+        return Ok(());
+    }
+    let lock = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+    transaction.execute("waiting for others that use the table", &lock).await?;
+    match Extras::of(transaction, &table).await? {
+        Some(extras) => swap(transaction, landing, &table, &new, &extras).await,
+        None => in_place(transaction, landing, &table, &new).await,
+    }
+}
+
+/// Removes rows beside that no receipt tells of: those of writers that were given up.
+async fn keep_what_counts(commit: &Commit<'_>, transaction: &Transaction, new: &str) -> Result<()> {
+    let count = || async {
+        let row = transaction.client().query_one(&format!("SELECT count(*) FROM {new}"), &[]).await;
+        row.map(|row| row.get::<_, i64>(0).unsigned_abs()).map_err(|error| failed("counting new rows", error))
+    };
+    if count().await? == commit.direct_rows {
+        return Ok(());
+    }
+    let sql = format!("DELETE FROM {new} WHERE NOT xmin::text = ANY($1)");
+    let removed = transaction.client().execute(&sql, &[&commit.transactions]).await;
+    removed.map_err(|error| failed("removing rows that were given up", error))?;
+    let found = count().await?;
+    if found == commit.direct_rows {
+        return Ok(());
+    }
+    let text = format!("{} new rows should be there, and {found} are", commit.direct_rows);
+    Err(Error::new(ErrorKind::Unavailable, text)
+        .connector(crate::NAME)
+        .retry(towpath_core::Retry::Never)
+        .help("the server has crashed meanwhile; run again"))
+}
+
+/// The new rows in the old table.
+async fn in_place(transaction: &Transaction, landing: &Landing, table: &str, new: &str) -> Result<()> {
+    let names = landing.names();
+    let held = columns(transaction, &landing.table).await?.unwrap_or_default();
+    let mut changes = Vec::new();
+    for column in landing.landing_columns() {
+        let quoted = column.quoted();
+        match held.iter().find(|held| held.name == column.name) {
+            None => changes.push(format!("ADD COLUMN {quoted} {}", column.type_name)),
+            Some(held) if held.type_name != column.type_name => {
+                changes.push(format!("ALTER COLUMN {quoted} TYPE {0} USING {quoted}::{0}", column.type_name));
+            }
+            Some(_) => {}
+        }
+    }
+    let delete = format!("DELETE FROM {table}");
+    transaction.execute("removing the old rows", &delete).await?;
+    if !changes.is_empty() {
+        let alter = format!("ALTER TABLE {table} {}", changes.join(", "));
+        transaction.execute("altering the table", &alter).await?;
+    }
+    let insert = format!("INSERT INTO {table} ({names}) SELECT {names} FROM {new}; DROP TABLE {new}");
+    transaction.execute("inserting the new rows", &insert).await
+}
+
+/// The new table under the old name, with what belonged to the old one.
+async fn swap(
+    transaction: &Transaction,
+    landing: &Landing,
+    table: &str,
+    new: &str,
+    extras: &Extras,
+) -> Result<()> {
+    let rename = Dialect::Postgres.identifier(&landing.table.name);
+    transaction.execute("exchanging the tables", &format!("DROP TABLE {table}; ALTER TABLE {new} RENAME TO {rename}")).await?;
+    for statement in &extras.statements {
+        transaction.execute("making keys, indexes and grants again", statement).await?;
+    }
+    Ok(())
+}
+
+/// Whether anything depends on the table that would not follow a new one.
+const DEPENDS: &str = "SELECT c.relkind <> 'r' OR c.relispartition OR c.relrowsecurity OR c.relreplident <> 'd' \
+     OR c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user) \
+     OR EXISTS (SELECT FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
+       WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid) \
+     OR EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid = c.oid) \
+     OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+     OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid) \
+     OR EXISTS (SELECT FROM pg_publication_rel p WHERE p.prrelid = c.oid) \
+     OR EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)) \
+     OR EXISTS (SELECT FROM pg_statistic_ext s WHERE s.stxrelid = c.oid) \
+     OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND (a.attacl IS NOT NULL OR a.attidentity <> '')) \
+     OR EXISTS (SELECT FROM pg_depend d JOIN pg_class s ON d.classid = 'pg_class'::regclass AND d.objid = s.oid \
+       WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND s.relkind = 'S') \
+     FROM pg_class c WHERE c.oid = to_regclass($1)::oid";
+
+/// Keys and indexes, grants, the comment and the storage options, as statements that make them again, in this order.
+const EXTRAS: &str = "WITH t AS (SELECT c.* FROM pg_class c WHERE c.oid = to_regclass($1)::oid) \
+     SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', $1, k.conname, pg_get_constraintdef(k.oid)), 1 \
+       FROM pg_constraint k, t WHERE k.conrelid = t.oid AND k.contype IN ('p', 'u', 'x') \
+     UNION ALL SELECT pg_get_indexdef(i.indexrelid), 2 FROM pg_index i, t WHERE i.indrelid = t.oid \
+       AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = t.oid) \
+     UNION ALL SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', $1, k.conname, pg_get_constraintdef(k.oid)), 3 \
+       FROM pg_constraint k, t WHERE k.conrelid = t.oid AND k.contype = 'f' \
+     UNION ALL SELECT format('GRANT %s ON %s TO %s%s', g.privilege_type, $1, \
+       CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END, \
+       CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), 4 \
+       FROM t, aclexplode(t.relacl) AS g WHERE g.grantee <> t.relowner \
+     UNION ALL SELECT format('COMMENT ON TABLE %s IS %L', $1, obj_description(t.oid, 'pg_class')), 5 \
+       FROM t WHERE obj_description(t.oid, 'pg_class') IS NOT NULL \
+     UNION ALL SELECT format('ALTER TABLE %s SET (%s)', $1, array_to_string(t.reloptions, ', ')), 6 \
+       FROM t WHERE t.reloptions IS NOT NULL \
+     UNION ALL SELECT format('ALTER TABLE %s CLUSTER ON %I', $1, x.relname), 7 FROM pg_index i, pg_class x, t \
+       WHERE i.indrelid = t.oid AND i.indisclustered AND x.oid = i.indexrelid \
+     ORDER BY 2";
+
+/// What belongs to a table and follows it to a new one.
+struct Extras {
+    statements: Vec<String>,
+}
+
+impl Extras {
+    /// `None` when something depends on the table that would not follow.
+    async fn of(transaction: &Transaction, table: &str) -> Result<Option<Self>> {
+        let row = transaction.client().query_one(DEPENDS, &[&table]).await;
+        if row.map_err(|error| failed("looking at what depends on the table", error))?.get(0) {
+            return Ok(None);
+        }
+        let rows = transaction.client().query(EXTRAS, &[&table]).await;
+        let rows = rows.map_err(|error| failed("looking at what belongs to the table", error))?;
+        Ok(Some(Self { statements: rows.iter().map(|row| row.get(0)).collect() }))
+    }
+}

@@ -1,0 +1,313 @@
+//! Staging rows: each batch is a `COPY` in a transaction of its own.
+//!
+//! Where the connection breaks off in a commit, the server is asked later whether the transaction made it. So a batch is
+//! written again if, and only if, it was not written.
+
+use std::fmt;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use futures::SinkExt;
+use towpath_core::{
+    Begun, Context, Error, ErrorKind, Rejected, Result, Retry, Staged, Writer, json_row,
+};
+use towpath_sql::{Dialect, TableName};
+
+use super::landing::{Landing, LandingColumn, Receipt};
+use super::{PostgresSink, Transaction};
+use crate::encode::{HEADER, Refused, TRAILER, encode};
+use crate::errors::failed;
+use crate::types::Wire;
+
+/// How much is handed to the driver at once.
+const CHUNK: usize = 256 << 10;
+
+/// Stages rows.
+pub struct PostgresWriter {
+    sink: PostgresSink,
+    cx: Context,
+    landing: Landing,
+    part: u32,
+    /// Where the rows go.
+    goal: TableName,
+    /// Whether the staging table was made, or need not be.
+    is_made: bool,
+    /// The transactions that put rows into the table beside.
+    transactions: Vec<String>,
+    /// When the server was started. One that crashed may have lost what it said was written.
+    server_start: Option<String>,
+    /// A transaction of which nobody knows whether it made it.
+    doubtful: Option<Doubtful>,
+    rows: u64,
+    bytes: u64,
+    rejected: Vec<Rejected>,
+    finished: bool,
+}
+
+/// A transaction of which nobody knows whether it made it, and what holds if it did.
+struct Doubtful {
+    transaction: String,
+    rows: u64,
+    rejected: Vec<Rejected>,
+}
+
+impl PostgresWriter {
+    pub(super) fn new(sink: PostgresSink, cx: Context, begun: &Begun, landing: Landing, part: u32) -> Self {
+        let staging = landing.table.sibling(PostgresSink::names(&begun.load).part(begun.checkpoint.epoch, part));
+        let goal = landing.beside.clone().filter(|_| landing.direct).unwrap_or(staging);
+        Self {
+            sink,
+            cx,
+            is_made: landing.direct,
+            landing,
+            part,
+            goal,
+            transactions: Vec::new(),
+            server_start: None,
+            doubtful: None,
+            rows: 0,
+            bytes: 0,
+            rejected: Vec::new(),
+            finished: false,
+        }
+    }
+
+    /// Begins a transaction, makes the staging table if it is the first, and tells the transaction's number.
+    async fn begin(&mut self) -> Result<(Transaction, String)> {
+        let transaction = self.sink.begin_transaction(&self.cx).await?;
+        // What is staged need not survive a crash of the server, and `finish` waits for the rest.
+        transaction.execute("beginning to write", "SET LOCAL synchronous_commit = off").await?;
+        if !self.is_made {
+            let columns: Vec<_> = self.landing.columns.iter().map(LandingColumn::staged_definition).collect();
+            let name = self.goal.sql(Dialect::Postgres);
+            let sql = format!("CREATE UNLOGGED TABLE IF NOT EXISTS {name} ({})", columns.join(", "));
+            transaction.execute("making a staging table", &sql).await?;
+        }
+        let row = transaction
+            .client()
+            .query_one("SELECT txid_current()::text, pg_postmaster_start_time()::text", &[])
+            .await
+            .map_err(|error| failed("beginning to write", error))?;
+        let (number, start): (String, String) = (row.get(0), row.get(1));
+        if self.server_start.as_ref().is_some_and(|known| *known != start) {
+            return Err(Error::new(ErrorKind::Unavailable, "the server was restarted, and may have lost staged rows")
+                .connector(crate::NAME)
+                .retry(Retry::Restart)
+                .help("run again: nothing of them was committed"));
+        }
+        self.server_start = Some(start);
+        Ok((transaction, number))
+    }
+
+    /// Finds out whether the transaction in doubt made it, if there is one: `true` when its rows are there.
+    async fn settle(&mut self) -> Result<bool> {
+        let Some(doubtful) = &self.doubtful else { return Ok(false) };
+        let number = doubtful.transaction.clone();
+        let (transaction, _) = self.begin().await?;
+        let row = transaction.client().query_one("SELECT txid_status($1::text::bigint)", &[&number]).await;
+        let status: Option<String> =
+            row.map_err(|error| failed("asking what became of a transaction", error))?.get(0);
+        transaction.roll_back().await?;
+        if status.as_deref() == Some("in progress") {
+            let text = "the server still works on a transaction whose connection broke off";
+            return Err(Error::unavailable(text).connector(crate::NAME));
+        }
+        match self.doubtful.take() {
+            Some(doubtful) if status.as_deref() == Some("committed") => {
+                self.landed(doubtful);
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    fn landed(&mut self, landed: Doubtful) {
+        let Doubtful { transaction, rows, rejected } = landed;
+        self.is_made = true;
+        self.rows += rows;
+        self.rejected.extend(rejected);
+        if self.landing.direct {
+            // Only the last 32 bits stand in the rows.
+            let short = transaction.parse::<u64>().map(|full| (full & 0xffff_ffff).to_string());
+            self.transactions.push(short.unwrap_or(transaction));
+        }
+    }
+
+    fn copy_sql(&self) -> String {
+        let names: Vec<_> = self.landing.columns.iter().map(LandingColumn::quoted).collect();
+        format!("COPY {} ({}) FROM STDIN (FORMAT BINARY)", self.goal.sql(Dialect::Postgres), names.join(", "))
+    }
+
+    fn wires(&self) -> Vec<Wire> {
+        self.landing.columns.iter().map(LandingColumn::wire).collect()
+    }
+
+    async fn encoded(&self, rows: &RecordBatch) -> Result<(Bytes, Vec<Refused>)> {
+        let (rows, wires) = (rows.clone(), self.wires());
+        self.cx
+            .cpu(move || {
+                let (bytes, refused) = encode(&rows, &wires)?;
+                Ok((bytes.freeze(), refused))
+            })
+            .await
+    }
+
+    /// One batch in one transaction.
+    async fn write_batch(&mut self, rows: &RecordBatch) -> Result<()> {
+        let (bytes, refused) = self.encoded(rows).await?;
+        let count = (rows.num_rows() - refused.len()) as u64;
+        let size = bytes.len() as u64;
+        let (transaction, number) = self.begin().await?;
+        match copy(&transaction, &self.copy_sql(), bytes).await {
+            Ok(()) => {
+                let rejected = refused.iter().map(|refused| self.refusal(rows, refused)).collect::<Result<_>>()?;
+                self.finish_transaction(transaction, Doubtful { transaction: number, rows: count, rejected }).await?;
+                self.bytes += size;
+                self.cx.metrics().add_bytes_written(size);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::DataInvalid => {
+                drop(transaction);
+                self.write_what_fits(rows, error).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn finish_transaction(&mut self, transaction: Transaction, outcome: Doubtful) -> Result<()> {
+        self.doubtful = Some(outcome);
+        transaction.commit().await?;
+        if let Some(landed) = self.doubtful.take() {
+            self.landed(landed);
+        }
+        Ok(())
+    }
+
+    /// Finds the rows that the server cannot read by halving, and writes the others, all in one transaction.
+    async fn write_what_fits(&mut self, rows: &RecordBatch, reason: Error) -> Result<()> {
+        let (transaction, number) = self.begin().await?;
+        let mut parts = vec![(rows.clone(), Some(reason))];
+        let (mut written, mut rejected) = (0, Vec::new());
+        while let Some((part, reason)) = parts.pop() {
+            if let Some(reason) = reason {
+                if part.num_rows() == 1 {
+                    rejected.push(self.rejection(&part, &reason)?);
+                } else {
+                    let half = part.num_rows() / 2;
+                    parts.push((part.slice(half, part.num_rows() - half), None));
+                    parts.push((part.slice(0, half), None));
+                }
+                continue;
+            }
+            let (bytes, refused) = self.encoded(&part).await?;
+            transaction.execute("writing", "SAVEPOINT part").await?;
+            match copy(&transaction, &self.copy_sql(), bytes).await {
+                Ok(()) => {
+                    transaction.execute("writing", "RELEASE SAVEPOINT part").await?;
+                    written += (part.num_rows() - refused.len()) as u64;
+                    for refused in &refused {
+                        rejected.push(self.refusal(&part, refused)?);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::DataInvalid => {
+                    transaction.execute("writing", "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;
+                    parts.push((part, Some(error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.finish_transaction(transaction, Doubtful { transaction: number, rows: written, rejected }).await
+    }
+
+    fn place(&self) -> String {
+        format!("postgres:{}", self.landing.table)
+    }
+
+    fn refusal(&self, rows: &RecordBatch, refused: &Refused) -> Result<Rejected> {
+        let column = &self.landing.columns[refused.column].name;
+        let rejected = Rejected::new(self.place(), refused.reason.clone()).column(column, refused.value.clone());
+        Ok(rejected.row(json_row(rows, refused.row)?))
+    }
+
+    fn rejection(&self, row: &RecordBatch, reason: &Error) -> Result<Rejected> {
+        Ok(Rejected::new(self.place(), reason.message()).row(json_row(row, 0)?))
+    }
+}
+
+/// Rows in the form of `COPY`, without header and trailer.
+async fn copy(transaction: &Transaction, sql: &str, rows: Bytes) -> Result<()> {
+    let failed = |error| failed("writing", error);
+    let sink = transaction.client().copy_in::<_, Bytes>(sql).await.map_err(failed)?;
+    let mut sink = std::pin::pin!(sink);
+    sink.feed(Bytes::from_static(HEADER)).await.map_err(failed)?;
+    for start in (0..rows.len()).step_by(CHUNK) {
+        sink.feed(rows.slice(start..rows.len().min(start + CHUNK))).await.map_err(failed)?;
+    }
+    sink.feed(Bytes::from_static(TRAILER)).await.map_err(failed)?;
+    sink.finish().await.map(drop).map_err(failed)
+}
+
+impl Writer for PostgresWriter {
+    async fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        // The rows are the same as in the call that broke off.
+        if self.settle().await? {
+            return Ok(());
+        }
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
+        self.write_batch(&rows).await
+    }
+
+    async fn finish(mut self) -> Result<Staged> {
+        self.settle().await?;
+        let receipt = if !self.landing.direct {
+            if self.is_made { Receipt::Table(self.goal.clone()) } else { Receipt::Nothing }
+        } else if self.transactions.is_empty() {
+            Receipt::Nothing
+        } else {
+            self.make_durable().await?;
+            Receipt::Transactions(self.transactions.clone())
+        };
+        let mut staged = Staged::new(self.part, self.rows, self.bytes, receipt.to_json()?);
+        staged.rejected = std::mem::take(&mut self.rejected);
+        self.finished = true;
+        Ok(staged)
+    }
+}
+
+impl PostgresWriter {
+    /// Waits until the log is on disk as far as our transactions. One that is committed later and waits does that.
+    async fn make_durable(&mut self) -> Result<()> {
+        let (transaction, _) = self.begin().await?;
+        transaction.execute("making rows durable", "SET LOCAL synchronous_commit = on").await?;
+        transaction.commit().await
+    }
+}
+
+impl Drop for PostgresWriter {
+    fn drop(&mut self) {
+        // Rows beside are left out by the commit, which knows the transactions that count.
+        if self.finished || self.landing.direct || !(self.is_made || self.doubtful.is_some()) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (sink, cx, goal) = (self.sink.clone(), self.cx.clone(), self.goal.sql(Dialect::Postgres));
+        runtime.spawn(async move {
+            let removing = async {
+                let transaction = sink.begin_transaction(&cx).await?;
+                transaction.execute("removing a staging table", &format!("DROP TABLE IF EXISTS {goal}")).await?;
+                transaction.commit().await
+            };
+            if let Err(error) = removing.await {
+                tracing::debug!(%error, "the next run removes what a writer has left");
+            }
+        });
+    }
+}
+
+impl fmt::Debug for PostgresWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresWriter").field("goal", &self.goal).field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
