@@ -55,7 +55,8 @@ macro_rules! with_connection_options {
             /// statements only.
             #[serde(default)]
             pub statement_timeout: Option<towpath_core::HumanDuration>,
-            /// How long a statement waits for locks of others; as the server is set by default.
+            /// How long a statement waits for locks of others; as the server is set by default, and 5s for the lock with which
+            /// a snapshot begins, since others wait for that one.
             #[serde(default)]
             pub lock_timeout: Option<towpath_core::HumanDuration>,
             /// The most connections at once; 8 by default. Source and sink count for themselves, and so do streams with

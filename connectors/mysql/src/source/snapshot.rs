@@ -19,7 +19,7 @@ use crate::client::{Client, Role};
 use crate::config::{ConnectionOptions, SnapshotMode};
 use crate::pool::{Pool, Pooled};
 
-/// How many seconds the lock waits for statements of others. They in turn wait for it, so it is short.
+/// How many seconds the lock waits for statements of others by default. They in turn wait for it, so it is short.
 const LOCK_PATIENCE: u64 = 5;
 /// How often transactions are begun to find them at one position of the binary log.
 const ATTEMPTS: u32 = 20;
@@ -49,8 +49,7 @@ impl Snapshot {
         mode: SnapshotMode,
     ) -> Result<Self> {
         let mut clients = open(control.options(), most).await?;
-        let mut control = control.get(cx).await?;
-        let caveat = begin(&mut clients, &mut control).await?;
+        let caveat = begin(&mut clients, &mut control.get(cx).await?, control).await?;
         if let (SnapshotMode::Required, Some(caveat)) = (mode, &caveat) {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
@@ -135,11 +134,11 @@ async fn open(options: &ConnectionOptions, most: usize) -> Result<Vec<Client>> {
 }
 
 /// Begins the transactions, and says why they may not show one moment.
-async fn begin(clients: &mut [Client], control: &mut Pooled) -> Result<Option<String>> {
+async fn begin(clients: &mut [Client], control: &mut Pooled, pool: &Pool) -> Result<Option<String>> {
     if clients.len() == 1 {
         return begin_all(clients).await.map(|()| None);
     }
-    let Err(refusal) = under_lock(clients, control).await? else { return Ok(None) };
+    let Err(refusal) = under_lock(clients, control, pool).await? else { return Ok(None) };
     let caveat = if refusal.kind() == ErrorKind::PermissionDenied {
         let grant = grant_to_lock(control).await?;
         format!("the user may not hold all tables for an instant, which takes `{grant}`")
@@ -156,8 +155,11 @@ async fn begin(clients: &mut [Client], control: &mut Pooled) -> Result<Option<St
 }
 
 /// Begins the transactions while nobody may write. A refusal of the lock is no error.
-async fn under_lock(clients: &mut [Client], control: &mut Pooled) -> Result<Result<(), Error>> {
-    control.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_PATIENCE}")).await?;
+async fn under_lock(clients: &mut [Client], control: &mut Pooled, pool: &Pool) -> Result<Result<(), Error>> {
+    let is_short = pool.options().lock_timeout.is_none();
+    if is_short {
+        control.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_PATIENCE}")).await?;
+    }
     let locked = control.execute("FLUSH TABLES WITH READ LOCK").await;
     let outcome = match locked {
         Err(error) if control.is_broken() => return Err(error),
@@ -168,7 +170,9 @@ async fn under_lock(clients: &mut [Client], control: &mut Pooled) -> Result<Resu
             begun.map(Ok)
         }
     };
-    control.execute("SET SESSION lock_wait_timeout = DEFAULT").await?;
+    if is_short {
+        control.execute("SET SESSION lock_wait_timeout = DEFAULT").await?;
+    }
     outcome
 }
 

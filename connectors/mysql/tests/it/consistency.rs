@@ -20,17 +20,18 @@ async fn filled() -> Database {
 }
 
 fn options() -> towpath_core::Json {
-    json!({ "table": "t", "split_size": 100, "batch_rows": 20 })
+    // Other tests write to the same server, and the lock waits for them.
+    json!({ "table": "t", "split_size": 100, "batch_rows": 20, "lock_timeout": "1m" })
 }
 
 #[tokio::test]
 async fn all_pieces_and_streams_show_the_moment_of_the_first_read() {
     let database = filled().await;
     let cx = context();
-    let (t, u) = (
-        database.source(&cx, &options()).await.unwrap(),
-        database.source(&cx, &json!({ "table": "u" })).await.unwrap(),
-    );
+    let mut of_u = options();
+    of_u["table"] = json!("u");
+    let (t, u) =
+        (database.source(&cx, &options()).await.unwrap(), database.source(&cx, &of_u).await.unwrap());
     let (_, splits) = plan(&*t, &cx, &request()).await.unwrap();
     read(&*t, &cx, &splits[0], Position::Start).await.unwrap();
     database.run("UPDATE t SET n = 1").await;
