@@ -47,6 +47,7 @@ pub(crate) struct Client {
     server: Server,
     state: State,
     in_transaction: bool,
+    holds_something: bool,
 }
 
 /// What may be done next.
@@ -83,6 +84,7 @@ impl Client {
             server: greeted.server,
             state: State::Idle,
             in_transaction: false,
+            holds_something: false,
         };
         for statement in session::statements(options, role, client.server) {
             client.execute(&statement).await?;
@@ -112,7 +114,13 @@ impl Client {
 
     /// Whether it can be given to somebody else as it is.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Idle && !self.in_transaction
+        self.state == State::Idle && !self.in_transaction && !self.holds_something
+    }
+
+    /// Says whether the session holds something that nobody else must get, such as a lock: then it ends with the client,
+    /// wherever a caller is left off.
+    pub(crate) fn holds_something(&mut self, holds: bool) {
+        self.holds_something = holds;
     }
 
     /// Asks whether the server is still there.

@@ -238,6 +238,21 @@ async fn results_of_a_procedure_are_taken_to_their_end() {
 }
 
 #[tokio::test]
+async fn a_session_that_holds_something_is_not_given_to_others() {
+    let pool = std::sync::Arc::new(crate::pool::Pool::new(options(), Role::Source, 1));
+    let cx = towpath_testkit::context();
+    let mut holding = pool.get(&cx).await.unwrap();
+    let id = holding.id();
+    holding.holds_something(true);
+    drop(holding);
+    let other = pool.get(&cx).await.unwrap();
+    assert_ne!(other.id(), id);
+    let id = other.id();
+    drop(other);
+    assert_eq!(pool.get(&cx).await.unwrap().id(), id);
+}
+
+#[tokio::test]
 async fn one_text_is_one_statement() {
     let mut client = connect(&options()).await.unwrap();
     let error = client.query("SELECT 1; SELECT 2").await.unwrap_err();

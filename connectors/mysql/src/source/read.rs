@@ -17,7 +17,7 @@ use crate::client::{Limit, Rows};
 use crate::decode::Decoder;
 
 /// The most bytes of a batch as they come over the wire, unless one row is longer.
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 /// How many pieces of rows are held while others are decoded.
 const AHEAD: usize = 1;
 

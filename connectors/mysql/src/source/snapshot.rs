@@ -48,8 +48,9 @@ impl Snapshot {
         most: usize,
         mode: SnapshotMode,
     ) -> Result<Self> {
+        let mut asking = control.get(cx).await?;
         let mut clients = open(control.options(), most).await?;
-        let caveat = begin(&mut clients, &mut control.get(cx).await?, control).await?;
+        let caveat = begin(&mut clients, &mut asking, control).await?;
         if let (SnapshotMode::Required, Some(caveat)) = (mode, &caveat) {
             return Err(Error::new(
                 ErrorKind::PermissionDenied,
@@ -157,6 +158,8 @@ async fn begin(clients: &mut [Client], control: &mut Pooled, pool: &Pool) -> Res
 /// Begins the transactions while nobody may write. A refusal of the lock is no error.
 async fn under_lock(clients: &mut [Client], control: &mut Pooled, pool: &Pool) -> Result<Result<(), Error>> {
     let is_short = pool.options().lock_timeout.is_none();
+    // Should this be left off half way, the lock must end at once, and with it the session.
+    control.holds_something(true);
     if is_short {
         control.execute(&format!("SET SESSION lock_wait_timeout = {LOCK_PATIENCE}")).await?;
     }
@@ -173,6 +176,7 @@ async fn under_lock(clients: &mut [Client], control: &mut Pooled, pool: &Pool) -
     if is_short {
         control.execute("SET SESSION lock_wait_timeout = DEFAULT").await?;
     }
+    control.holds_something(false);
     outcome
 }
 
