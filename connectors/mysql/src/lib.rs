@@ -6,6 +6,7 @@ mod catalog;
 mod client;
 mod config;
 mod decode;
+mod encode;
 mod errors;
 mod pool;
 mod sink;
@@ -16,8 +17,11 @@ mod uri;
 
 use towpath_core::Connector;
 
-pub use config::{SnapshotMode, SourceConfig, SplitBy, Tinyint1, Tls, TlsMode, ZeroDates};
-pub use sink::{MysqlSink, MysqlWriter, SinkConfig};
+pub use config::{
+    DeleteMissing, Index, LoadBy, SinkConfig, SnapshotMode, SourceConfig, SplitBy, Tinyint1, Tls, TlsMode,
+    ZeroDates,
+};
+pub use sink::{MysqlSink, MysqlWriter};
 pub use source::MysqlSource;
 
 /// The connector's name, in the pipeline and in errors.
@@ -49,7 +53,7 @@ streams:
     source: { connection: shop, table: customers }
     write_disposition: replace
   orders:
-    source: { connection: shop, table: orders, lookback: 10m, zero_dates: "null" }
+    source: { connection: shop, table: orders, lookback: 10m, zero_dates: null }
     cursor: updated_at
   revenue:
     source:

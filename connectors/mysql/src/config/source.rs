@@ -1,7 +1,7 @@
 //! The options of the source.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use towpath_sql::{Lookback, TableName};
 
 with_connection_options! {
@@ -32,7 +32,8 @@ with_connection_options! {
         #[serde(default)]
         pub tinyint1: Tinyint1,
         /// What becomes of dates with zeros, such as `0000-00-00`.
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_a_choice")]
+        #[schemars(with = "Option<ZeroDates>")]
         pub zero_dates: ZeroDates,
         /// Whether an incremental run reads the rows at the last cursor value again, for cursors that several rows share:
         /// with `write_disposition: merge`.
@@ -53,6 +54,11 @@ fn default_split_size() -> u64 {
 /// The default of `batch_rows`.
 fn default_batch_rows() -> usize {
     32_768
+}
+
+/// In YAML, a bare `null` is no text.
+fn null_is_a_choice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ZeroDates, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(ZeroDates::Null))
 }
 
 /// How the rows are cut into pieces.

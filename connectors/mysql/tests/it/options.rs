@@ -37,6 +37,8 @@ async fn tinyint1_and_zero_dates_change_what_is_read() {
     let options = json!({ "table": "t", "tinyint1": "int8", "zero_dates": "null" });
     let rows = read_all(&database, &options).await.unwrap();
     assert_eq!(rows[0], json!({"id": 1, "flag": 5, "day": null}));
+    let bare_null = json!({ "table": "t", "tinyint1": "int8", "zero_dates": null });
+    assert_eq!(read_all(&database, &bare_null).await.unwrap(), rows);
     let bool_rows = read_all(&database, &json!({ "table": "t" })).await.unwrap();
     assert_eq!(bool_rows[0], json!({"id": 2, "flag": true, "day": "2024-01-01"}));
 }
