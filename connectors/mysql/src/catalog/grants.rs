@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::sql::text;
 
 /// The user as the server knows them, ready for a `GRANT`.
-async fn grantee(client: &mut Client) -> Result<String> {
+pub(crate) async fn grantee(client: &mut Client) -> Result<String> {
     let rows = client.query("SELECT CURRENT_USER()").await?;
     let user = rows.into_iter().flatten().flatten().next().unwrap_or_default();
     let (name, host) = user.rsplit_once('@').unwrap_or((&user, "%"));

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::sql::text;
 use crate::types::source::Declaration;
 
-pub(crate) use grants::{explain_missing_grant, grant_to_lock};
+pub(crate) use grants::{explain_missing_grant, grant_to_lock, grantee};
 pub(crate) use tables::{Listed, tables};
 
 /// A table or a view.

@@ -48,6 +48,10 @@ pub(super) fn statements(options: &ConnectionOptions, role: Role, server: Server
         settings.push(format!("lock_wait_timeout = {seconds}"));
         settings.push(format!("innodb_lock_wait_timeout = {seconds}"));
     }
+    if role == Role::Sink {
+        // Each row of a load that the server complains of is to be named.
+        settings.push("max_error_count = 65535".to_owned());
+    }
     let mut statements = vec!["SET NAMES utf8mb4".to_owned(), format!("SET SESSION {}", settings.join(", "))];
     if role == Role::Source {
         statements.push("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY".to_owned());

@@ -1,5 +1,6 @@
 //! The connector against a real server.
 
+mod conformance_sink;
 mod conformance_source;
 mod consistency;
 mod failures;
