@@ -7,8 +7,8 @@ mod source;
 mod url;
 
 pub(crate) use connection::{ConnectionOptions, Raw, SslMode, TargetSessionAttrs};
+pub(crate) use sink::DeleteMissing;
 pub use sink::PostgresSinkConfig;
-pub(crate) use sink::{DeleteMissing, Index};
 pub use source::PostgresSourceConfig;
 pub(crate) use source::{Arrays, Numeric, SplitBy, What};
 pub(crate) use url::{Target, split_target};

@@ -54,34 +54,51 @@ impl<'a> Numeric<'a> {
                 "a decimal cannot hold it; read the column with `numeric: text` or `float64`",
             ));
         }
-        // Most values have four digits or less in front and behind, and fit a machine word.
-        let magnitude = if self.count() <= 4 {
-            i128::from(self.digits().fold(0_u64, |sum, digit| sum * 10_000 + u64::from(digit)))
-        } else {
-            let sum = self
-                .digits()
-                .try_fold(0_i128, |sum, digit| sum.checked_mul(10_000)?.checked_add(digit.into()));
-            sum.ok_or_else(|| self.too_large())?
-        };
         // How many decimal digits the last one of base 10000 is away from the wanted scale.
-        let shift = 4 * (i32::from(self.weight) + 1 - i32::try_from(self.count()).unwrap_or(i32::MAX))
-            + i32::from(scale);
-        let magnitude = if magnitude == 0 {
-            0
-        } else if shift >= 0 {
-            let power = 10_i128.checked_pow(shift.unsigned_abs()).ok_or_else(|| self.too_large())?;
-            magnitude.checked_mul(power).ok_or_else(|| self.too_large())?
+        let last = i32::from(self.weight) + 1 - i32::try_from(self.count()).unwrap_or(i32::MAX);
+        let shift = last.saturating_mul(4).saturating_add(i32::from(scale));
+        let magnitude = if shift >= 0 {
+            self.raised(shift.unsigned_abs())?
         } else {
-            let power = 10_i128.checked_pow(shift.unsigned_abs()).ok_or_else(|| self.too_large())?;
-            if magnitude % power != 0 {
-                return Err(Refusal::new(
-                    self.text(),
-                    format!("it has more than {scale} digits behind the point"),
-                ));
-            }
-            magnitude / power
+            self.cut(shift.unsigned_abs(), scale)?
         };
         Ok(if self.sign == NEGATIVE { -magnitude } else { magnitude })
+    }
+
+    /// The digits as a number, times a power of ten.
+    fn raised(&self, power: u32) -> Result<i128, Refusal> {
+        let magnitude = sum(self.digits()).ok_or_else(|| self.too_large())?;
+        if magnitude == 0 {
+            return Ok(0);
+        }
+        let factor = 10_i128.checked_pow(power).ok_or_else(|| self.too_large())?;
+        magnitude.checked_mul(factor).ok_or_else(|| self.too_large())
+    }
+
+    /// The digits as a number, without so many decimal digits at its end, which must be zeros.
+    fn cut(&self, places: u32, scale: i8) -> Result<i128, Refusal> {
+        let too_fine =
+            || Refusal::new(self.text(), format!("it has more than {scale} digits behind the point"));
+        // Most values have four digits or less, and fit a machine word.
+        if self.count() <= 4 && places < 4 {
+            let magnitude = self.digits().fold(0_u64, |sum, digit| sum * 10_000 + u64::from(digit));
+            let power = 10_u64.pow(places);
+            return if magnitude % power == 0 { Ok((magnitude / power).into()) } else { Err(too_fine()) };
+        }
+        let dropped = (places / 4) as usize;
+        let kept = self.count().saturating_sub(dropped);
+        if self.digits().skip(kept).any(|digit| digit != 0) {
+            return Err(too_fine());
+        }
+        let Some(last) = kept.checked_sub(1) else { return Ok(0) };
+        let whole = sum(self.digits().take(last)).ok_or_else(|| self.too_large())?;
+        let digit = self.digits().nth(last).map_or(0, i128::from);
+        let power = 10_i128.pow(places % 4);
+        if digit % power != 0 {
+            return Err(too_fine());
+        }
+        let joined = whole.checked_mul(10_000 / power).and_then(|whole| whole.checked_add(digit / power));
+        joined.ok_or_else(|| self.too_large())
     }
 
     fn too_large(&self) -> Refusal {
@@ -112,6 +129,11 @@ impl<'a> Numeric<'a> {
         }
         text
     }
+}
+
+/// Digits in base 10000 as one number.
+fn sum(mut digits: impl Iterator<Item = u16>) -> Option<i128> {
+    digits.try_fold(0_i128, |sum, digit| sum.checked_mul(10_000)?.checked_add(digit.into()))
 }
 
 #[cfg(test)]

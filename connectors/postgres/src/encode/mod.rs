@@ -51,7 +51,8 @@ pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(BytesMut, Ve
     let values = columns.iter().zip(wires).map(|(column, wire)| Values::new(column, wire));
     let values = values.collect::<Result<Vec<_>>>()?;
     let fields = i16::try_from(values.len()).unwrap_or(i16::MAX);
-    let mut buffer = BytesMut::with_capacity(rows.get_array_memory_size() + rows.num_rows() * (2 + 4 * values.len()));
+    let mut buffer =
+        BytesMut::with_capacity(rows.get_array_memory_size() + rows.num_rows() * (2 + 4 * values.len()));
     let mut refused = Vec::new();
     for row in 0..rows.num_rows() {
         let start = buffer.len();

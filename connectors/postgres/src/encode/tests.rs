@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Int16Array, Int32Array, Int64Array, ListArray,
-    RecordBatch, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float32Array, Int16Array, Int32Array, Int64Array,
+    ListArray, RecordBatch, StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::Int32Type;
 use bytes::Bytes;
@@ -70,7 +70,20 @@ fn values_come_back_as_they_went() {
 fn decimals_keep_every_digit() {
     let nines = 10_i128.pow(38) - 1;
     for scale in [0_i8, 1, 2, 3, 4, 5, 9] {
-        let values = [0, 1, -1, 7, 10, 12_345, -9_999, 10_000, 100_000_000, 123_456_789_012_345_678_901, nines, -nines];
+        let values = [
+            0,
+            1,
+            -1,
+            7,
+            10,
+            12_345,
+            -9_999,
+            10_000,
+            100_000_000,
+            123_456_789_012_345_678_901,
+            nines,
+            -nines,
+        ];
         let array = Decimal128Array::from(values.to_vec()).with_precision_and_scale(38, scale).unwrap();
         let array: ArrayRef = Arc::new(array);
         let modifier = ((38 << 16) | i32::from(scale)) + 4;
@@ -78,7 +91,11 @@ fn decimals_keep_every_digit() {
     }
     let large: ArrayRef = Arc::new(UInt64Array::from(vec![0, 10_000, u64::MAX]));
     let back = there_and_back(&large, &Type::NUMERIC, ((20 << 16) | 0) + 4, 0);
-    assert_eq!(back.as_ref(), &Decimal128Array::from(vec![0, 10_000, i128::from(u64::MAX)]).with_precision_and_scale(20, 0).unwrap() as &dyn arrow::array::Array);
+    assert_eq!(
+        back.as_ref(),
+        &Decimal128Array::from(vec![0, 10_000, i128::from(u64::MAX)]).with_precision_and_scale(20, 0).unwrap()
+            as &dyn arrow::array::Array
+    );
 }
 
 #[test]
@@ -122,7 +139,8 @@ fn several_columns_make_one_row() {
         ("a", Arc::new(Int32Array::from(vec![7])) as ArrayRef),
         ("b", Arc::new(StringArray::from(vec![None::<&str>])) as ArrayRef),
     ];
-    let rows = RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap();
+    let rows =
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap();
     let (bytes, _) = encode(&rows, &[Wire::Int4, Wire::Text]).unwrap();
     let expected: Bytes = [&[0, 2][..], &[0, 0, 0, 4, 0, 0, 0, 7], &[0xff; 4]].concat().into();
     assert_eq!(bytes.freeze(), expected);

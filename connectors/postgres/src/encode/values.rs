@@ -1,21 +1,21 @@
 //! The values of a column, ready to be put one by one.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, ListArray, PrimitiveArray,
-    StringArray,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, ListArray,
+    PrimitiveArray, StringArray,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_schema::{DataType, TimeUnit};
 use bytes::{BufMut, BytesMut};
 use towpath_core::{Error, Result};
 
-use super::numeric::{put_i128, put_i256};
 use super::Refusal;
+use super::numeric::{put_i128, put_i256};
 use crate::types::Wire;
 
 /// Days and microseconds between 1970, where Arrow counts from, and 2000, where Postgres does.
@@ -136,7 +136,8 @@ impl<'a> Values<'a> {
             Kind::Jsonb(array) => return put_text(array.value(row), true, buffer),
             Kind::Uuid(array) => {
                 let text = array.value(row);
-                let uuid = towpath_sql::parse_uuid(text).ok_or_else(|| Refusal::new(text, "it is no UUID"))?;
+                let uuid =
+                    towpath_sql::parse_uuid(text).ok_or_else(|| Refusal::new(text, "it is no UUID"))?;
                 put(buffer, uuid.to_be_bytes());
             }
             Kind::Bytes(array) => put_slice(array.value(row), buffer)?,
@@ -151,9 +152,8 @@ impl<'a> Values<'a> {
 
 fn kind<'a>(array: &'a dyn Array, wire: &Wire) -> Result<Kind<'a>> {
     let data_type = array.data_type();
-    let mismatch = || {
-        Error::unexpected(format!("{data_type} cannot be written as {wire:?}")).connector(crate::NAME)
-    };
+    let mismatch =
+        || Error::unexpected(format!("{data_type} cannot be written as {wire:?}")).connector(crate::NAME);
     let integers = || integers(array).ok_or_else(mismatch);
     Ok(match (wire, data_type) {
         (Wire::Bool, DataType::Boolean) => Kind::Bool(array.as_boolean()),
@@ -202,9 +202,13 @@ fn moments(array: &dyn Array) -> Option<Moments<'_>> {
         array.as_primitive::<T>().values()
     }
     let (values, factor) = match array.data_type() {
-        DataType::Time32(TimeUnit::Second) => (MomentValues::Narrow(values::<Time32SecondType>(array)), 1_000_000),
+        DataType::Time32(TimeUnit::Second) => {
+            (MomentValues::Narrow(values::<Time32SecondType>(array)), 1_000_000)
+        }
         DataType::Time32(_) => (MomentValues::Narrow(values::<Time32MillisecondType>(array)), 1_000),
-        DataType::Time64(TimeUnit::Microsecond) => (MomentValues::Wide(values::<Time64MicrosecondType>(array)), 1),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            (MomentValues::Wide(values::<Time64MicrosecondType>(array)), 1)
+        }
         DataType::Time64(_) => (MomentValues::Nanoseconds(values::<Time64NanosecondType>(array)), 1),
         DataType::Timestamp(TimeUnit::Second, _) => {
             (MomentValues::Wide(values::<TimestampSecondType>(array)), 1_000_000)
@@ -269,7 +273,8 @@ fn put<const N: usize>(buffer: &mut BytesMut, value: [u8; N]) {
 }
 
 fn put_slice(value: &[u8], buffer: &mut BytesMut) -> Put {
-    let length = i32::try_from(value.len()).map_err(|_| Refusal::new("a value", "Postgres holds no more than 1 GB"))?;
+    let length = i32::try_from(value.len())
+        .map_err(|_| Refusal::new("a value", "Postgres holds no more than 1 GB"))?;
     buffer.put_i32(length);
     buffer.put_slice(value);
     Ok(())
@@ -283,7 +288,8 @@ fn put_text(text: &str, is_jsonb: bool, buffer: &mut BytesMut) -> Put {
     if !is_jsonb {
         return put_slice(text.as_bytes(), buffer);
     }
-    let length = i32::try_from(text.len() + 1).map_err(|_| Refusal::new("a value", "Postgres holds no more than 1 GB"))?;
+    let length = i32::try_from(text.len() + 1)
+        .map_err(|_| Refusal::new("a value", "Postgres holds no more than 1 GB"))?;
     buffer.put_i32(length);
     buffer.put_u8(1);
     buffer.put_slice(text.as_bytes());
@@ -334,7 +340,8 @@ impl Lists<'_> {
 
     /// The length of each dimension, which must be the same everywhere.
     fn lengths(&self, row: usize) -> std::result::Result<Vec<i32>, Refusal> {
-        let ragged = || Refusal::new("an array", "all lists of one level must be equally long, and none may be null");
+        let ragged =
+            || Refusal::new("an array", "all lists of one level must be equally long, and none may be null");
         let mut lengths = Vec::with_capacity(self.levels.len());
         let (mut from, mut to) = (row, row + 1);
         for (depth, level) in self.levels.iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::errors::{config, failed};
 pub(super) async fn check(sink: &PostgresSink, cx: &Context) -> Result<()> {
     // The names of stream and pipeline are known when a run begins; the schema is what counts here.
     let name = sink.inner.config.table.replace("{stream}", "stream").replace("{pipeline}", "pipeline");
-    let table: TableName = name.parse()?;
+    let table: TableName = name.parse().map_err(|error: Error| error.connector(crate::NAME))?;
     let transaction = sink.begin_transaction(cx).await?;
     let row = transaction
         .client()
@@ -25,9 +25,12 @@ pub(super) async fn check(sink: &PostgresSink, cx: &Context) -> Result<()> {
     let (user, database, schema): (String, String, Option<String>) = (row.get(0), row.get(1), row.get(2));
     let (may_make_schemas, is_read_only): (bool, bool) = (row.get(3), row.get(4));
     if is_read_only {
-        return Err(Error::new(ErrorKind::PermissionDenied, "the server takes no writes: it is a replica, or set so")
-            .connector(crate::NAME)
-            .help("name the primary, or set `target_session_attrs: read-write` with several hosts"));
+        return Err(Error::new(
+            ErrorKind::PermissionDenied,
+            "the server takes no writes: it is a replica, or set so",
+        )
+        .connector(crate::NAME)
+        .help("name the primary, or set `target_session_attrs: read-write` with several hosts"));
     }
     let Some(schema) = schema else {
         return Err(config("no schema of `search_path` is there").help("write `table: schema.table`"));
@@ -36,16 +39,25 @@ pub(super) async fn check(sink: &PostgresSink, cx: &Context) -> Result<()> {
     let sql = "SELECT has_schema_privilege(n.oid, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE') \
                FROM pg_namespace n WHERE n.nspname = $1";
     let row = transaction.client().query_opt(sql, &[&schema]).await;
-    let may_use: Option<bool> = row.map_err(|error| failed("asking for privileges", error))?.map(|row| row.get(0));
+    let may_use: Option<bool> =
+        row.map_err(|error| failed("asking for privileges", error))?.map(|row| row.get(0));
     match may_use {
         Some(true) => {}
         Some(false) => {
-            return Err(lacks(&format!("GRANT USAGE, CREATE ON SCHEMA {} TO {}", quoted(&schema), quoted(&user))));
+            return Err(lacks(&format!(
+                "GRANT USAGE, CREATE ON SCHEMA {} TO {}",
+                quoted(&schema),
+                quoted(&user)
+            )));
         }
         None if may_make_schemas => {}
         None => {
-            return Err(lacks(&format!("GRANT CREATE ON DATABASE {} TO {}", quoted(&database), quoted(&user)))
-                .detail("missing schema", schema));
+            return Err(lacks(&format!(
+                "GRANT CREATE ON DATABASE {} TO {}",
+                quoted(&database),
+                quoted(&user)
+            ))
+            .detail("missing schema", schema));
         }
     }
     check_table(sink, &transaction, &table, &user).await?;

@@ -57,7 +57,10 @@ pub(super) async fn begin(sink: &PostgresSink, cx: &Context, load: &LoadSpec) ->
 /// Makes the schema and the table of checkpoints, if they are not there.
 async fn prepare(transaction: &Transaction, table: &TableName) -> Result<()> {
     if let Some(schema) = &table.schema {
-        let row = transaction.client().query_one("SELECT to_regnamespace($1) IS NULL", &[&Dialect::Postgres.identifier(schema)]).await;
+        let row = transaction
+            .client()
+            .query_one("SELECT to_regnamespace($1) IS NULL", &[&Dialect::Postgres.identifier(schema)])
+            .await;
         if row.map_err(|error| failed("looking for the schema", error))?.get(0) {
             let sql = format!("CREATE SCHEMA {}", Dialect::Postgres.identifier(schema));
             transaction.execute("making the schema", &sql).await?;
@@ -90,7 +93,10 @@ async fn read(
     load: &LoadSpec,
     lock: &str,
 ) -> Result<Option<Checkpoint>> {
-    let sql = format!("SELECT checkpoint::text FROM {} WHERE pipeline = $1 AND stream = $2{lock}", checkpoints(table));
+    let sql = format!(
+        "SELECT checkpoint::text FROM {} WHERE pipeline = $1 AND stream = $2{lock}",
+        checkpoints(table)
+    );
     let row = transaction.client().query_opt(&sql, &[&load.pipeline, &load.stream]).await;
     let row = row.map_err(|error| failed("reading the checkpoint", error))?;
     let Some(row) = row else { return Ok(None) };
@@ -110,8 +116,9 @@ pub(super) async fn store(
     load: &LoadSpec,
     checkpoint: &Checkpoint,
 ) -> Result<()> {
-    let text = serde_json::to_string(checkpoint)
-        .map_err(|error| Error::unexpected("the checkpoint is no JSON").connector(crate::NAME).source(error))?;
+    let text = serde_json::to_string(checkpoint).map_err(|error| {
+        Error::unexpected("the checkpoint is no JSON").connector(crate::NAME).source(error)
+    })?;
     let sql = format!(
         "INSERT INTO {} (pipeline, stream, checkpoint) VALUES ($1, $2, $3::text::jsonb) \
          ON CONFLICT (pipeline, stream) DO UPDATE SET checkpoint = EXCLUDED.checkpoint, changed_at = now()",
@@ -144,7 +151,9 @@ async fn held_schema(transaction: &Transaction, table: &TableName) -> Result<Opt
     let fields: Vec<_> = columns
         .iter()
         .filter(|described| described.name != DELETED_AT)
-        .map(|described| column(described, Numeric::Exact, Arrays::List).field.as_ref().clone().with_nullable(true))
+        .map(|described| {
+            column(described, Numeric::Exact, Arrays::List).field.as_ref().clone().with_nullable(true)
+        })
         .collect();
     Ok(Some(Schema::new(fields)))
 }

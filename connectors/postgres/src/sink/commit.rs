@@ -16,6 +16,8 @@ pub(super) struct StagedTable {
     pub(super) name: String,
     /// How many rows it must hold.
     pub(super) rows: u64,
+    /// How they land.
+    pub(super) landing: Landing,
 }
 
 /// All that a commit is about.
@@ -82,15 +84,24 @@ impl<'a> Commit<'a> {
     ) -> Result<Self> {
         let landing = if begun.state.is_null() { None } else { Some(Landing::of(begun)?) };
         let finishes = token.finished.is_some();
-        let mut commit =
-            Self { sink, cx, begun, landing, tables: Vec::new(), transactions: Vec::new(), direct_rows: 0, finishes };
+        let mut commit = Self {
+            sink,
+            cx,
+            begun,
+            landing,
+            tables: Vec::new(),
+            transactions: Vec::new(),
+            direct_rows: 0,
+            finishes,
+        };
         for staged in staged {
             match Receipt::of(staged)? {
                 Receipt::Nothing => {}
-                Receipt::Table(table) => {
+                Receipt::Table { table, columns } => {
                     let name = table.sql(Dialect::Postgres);
                     let rows = staged.rows.saturating_sub(sink.refused(&name));
-                    commit.tables.push(StagedTable { name, rows });
+                    let landing = Landing::of(begun)?.staged(&columns);
+                    commit.tables.push(StagedTable { name, rows, landing });
                 }
                 Receipt::Transactions(transactions) => {
                     commit.transactions.extend(transactions);
@@ -99,7 +110,8 @@ impl<'a> Commit<'a> {
             }
         }
         if let Some(beside) = commit.landing.as_ref().and_then(|landing| landing.beside.as_ref()) {
-            commit.direct_rows = commit.direct_rows.saturating_sub(sink.refused(&beside.sql(Dialect::Postgres)));
+            commit.direct_rows =
+                commit.direct_rows.saturating_sub(sink.refused(&beside.sql(Dialect::Postgres)));
         }
         Ok(commit)
     }
@@ -117,7 +129,7 @@ impl<'a> Commit<'a> {
             WriteDisposition::Append => {
                 let goal = landing.table.sql(Dialect::Postgres);
                 for table in &self.tables {
-                    let inserted = insert(transaction, landing, &goal, table, "").await?;
+                    let inserted = insert(transaction, &goal, table, "").await?;
                     self.all_there(table, inserted)?;
                 }
             }
@@ -147,12 +159,11 @@ impl<'a> Commit<'a> {
 /// Puts staged rows into a table, cast as its columns need it. `condition` is what stands behind `FROM`.
 pub(super) async fn insert(
     transaction: &Transaction,
-    landing: &Landing,
     goal: &str,
     table: &StagedTable,
     condition: &str,
 ) -> Result<u64> {
-    let (names, values, staged) = (landing.names(), landing.values(), &table.name);
+    let (names, values, staged) = (table.landing.names(), table.landing.values(), &table.name);
     let sql = format!("INSERT INTO {goal} ({names}) SELECT {values} FROM {staged}{condition}");
     transaction.client().execute(&sql, &[]).await.map_err(|error| failed("inserting staged rows", error))
 }
@@ -162,13 +173,14 @@ pub(super) async fn abort(sink: &PostgresSink, cx: &Context, begun: &Begun, stag
     for staged in staged {
         match Receipt::of(staged)? {
             Receipt::Nothing => {}
-            Receipt::Table(table) => {
+            Receipt::Table { table, .. } => {
                 statements.push(format!("DROP TABLE IF EXISTS {}", table.sql(Dialect::Postgres)));
             }
             Receipt::Transactions(transactions) => {
                 let landing = Landing::of(begun)?;
                 let Some(beside) = landing.beside else { continue };
-                let list: Vec<_> = transactions.iter().map(|number| Dialect::Postgres.literal(number)).collect();
+                let list: Vec<_> =
+                    transactions.iter().map(|number| Dialect::Postgres.literal(number)).collect();
                 statements.push(format!(
                     "DELETE FROM {} WHERE xmin::text IN ({})",
                     beside.sql(Dialect::Postgres),

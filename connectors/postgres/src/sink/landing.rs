@@ -36,10 +36,9 @@ impl LandingColumn {
         Dialect::Postgres.identifier(&self.name)
     }
 
-    /// The column of a staging table.
-    pub(super) fn staged_definition(&self) -> String {
-        let type_name = if self.wire.is_some() { &self.type_name } else { "text" };
-        format!("{} {type_name}", self.quoted())
+    /// The type of the column in a staging table.
+    pub(super) fn staged_type(&self) -> &str {
+        if self.wire.is_some() { &self.type_name } else { "text" }
     }
 
     /// The value of a staging table as the target wants it.
@@ -71,6 +70,18 @@ impl Landing {
         self.columns.iter().filter(|column| column.lands)
     }
 
+    /// The part of it that a staging table with these columns has. What changed its type since is cast.
+    pub(super) fn staged(&self, columns: &[(String, String)]) -> Self {
+        let column = |(name, staged): &(String, String)| {
+            let mut column = self.columns.iter().find(|column| column.name == *name)?.clone();
+            if *staged != column.type_name {
+                column.wire = None;
+            }
+            Some(column)
+        };
+        Self { columns: columns.iter().filter_map(column).collect(), ..self.clone() }
+    }
+
     /// The names of those, quoted, with commas between.
     pub(super) fn names(&self) -> String {
         self.landing_columns().map(LandingColumn::quoted).collect::<Vec<_>>().join(", ")
@@ -86,8 +97,8 @@ impl Landing {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Receipt {
-    /// Rows in a table of their own.
-    Table(TableName),
+    /// Rows in a table of their own, and its columns, by name and type. The target may have got others since.
+    Table { table: TableName, columns: Vec<(String, String)> },
     /// Rows in the table beside, which these transactions put there.
     Transactions(Vec<String>),
     /// No rows.

@@ -59,8 +59,13 @@ impl<'a> Merge<'a> {
     }
 
     /// Merges the rows of a staging table. `condition` leaves some of them out.
-    pub(super) async fn land(&self, transaction: &Transaction, table: &StagedTable, condition: &str) -> Result<()> {
-        for sql in self.statements(&table.name, condition) {
+    pub(super) async fn land(
+        &self,
+        transaction: &Transaction,
+        table: &StagedTable,
+        condition: &str,
+    ) -> Result<()> {
+        for sql in self.statements(table, condition) {
             let done = transaction.client().execute(&sql, &[]).await;
             done.map_err(|error| failed("merging staged rows", error))?;
         }
@@ -72,24 +77,21 @@ impl<'a> Merge<'a> {
     }
 
     /// The last row of each key. Rows of a staging table lie in the order in which they came.
-    fn last_rows(&self, staged: &str, condition: &str) -> String {
-        let mut values = self.landing.values();
+    fn last_rows(&self, table: &StagedTable, condition: &str) -> String {
+        let (staged, landing) = (&table.name, &table.landing);
+        let mut values = landing.values();
         if let Some(operation) = &self.operation {
             values.push_str(&format!(", {operation} AS _towpath_operation"));
         }
-        let key: Vec<_> = self.key_columns().map(LandingColumn::staged_value).collect();
+        let key = self.key.iter().filter_map(|key| landing.columns.iter().find(|column| column.name == *key));
+        let key: Vec<_> = key.map(LandingColumn::staged_value).collect();
         let key = key.join(", ");
-        let names: Vec<_> = self.landing.landing_columns().map(LandingColumn::quoted).collect();
+        let names = landing.names();
         let operation = if self.operation.is_some() { ", _towpath_operation" } else { "" };
         format!(
             "SELECT * FROM (SELECT DISTINCT ON ({key}) {values} FROM {staged}{condition} ORDER BY {key}, ctid DESC) \
-             AS last_rows ({}{operation})",
-            names.join(", ")
+             AS last_rows ({names}{operation})"
         )
-    }
-
-    fn key_columns(&self) -> impl Iterator<Item = &LandingColumn> {
-        self.key.iter().filter_map(|key| self.landing.columns.iter().find(|column| column.name == *key))
     }
 
     fn same_key(&self, left: &str, right: &str) -> String {
@@ -100,7 +102,7 @@ impl<'a> Merge<'a> {
         self.key.iter().map(same).collect::<Vec<_>>().join(" AND ")
     }
 
-    fn statements(&self, staged: &str, condition: &str) -> Vec<String> {
+    fn statements(&self, staged: &StagedTable, condition: &str) -> Vec<String> {
         let table = self.landing.table.sql(Dialect::Postgres);
         let rows = self.last_rows(staged, condition);
         let (stays, goes) = match &self.operation {
@@ -110,33 +112,34 @@ impl<'a> Merge<'a> {
                 Some(format!(" AND rows._towpath_operation IN {DELETES}")),
             ),
         };
-        let names = self.landing.names();
+        let names = staged.landing.names();
         let same = self.same_key("held", "rows");
         let mut statements = Vec::new();
         if let Some(goes) = goes.filter(|_| self.has_unique_key) {
             statements.push(format!("DELETE FROM {table} AS held USING ({rows}) AS rows WHERE {same}{goes}"));
         }
         if self.has_unique_key {
-            let updates = self.updates();
+            let updates = self.updates(&staged.landing);
             statements.push(format!(
                 "INSERT INTO {table} ({names}) SELECT {names} FROM ({rows}) AS rows{stays} ON CONFLICT ({}) {updates}",
                 self.key_list()
             ));
         } else {
             statements.push(format!("DELETE FROM {table} AS held USING ({rows}) AS rows WHERE {same}"));
-            statements.push(format!("INSERT INTO {table} ({names}) SELECT {names} FROM ({rows}) AS rows{stays}"));
+            statements
+                .push(format!("INSERT INTO {table} ({names}) SELECT {names} FROM ({rows}) AS rows{stays}"));
         }
         if self.delete_missing != DeleteMissing::No {
             let (keys, list) = (self.keys.sql(Dialect::Postgres), self.key_list());
-            statements.push(format!("CREATE TABLE IF NOT EXISTS {keys} AS SELECT {list} FROM {table} LIMIT 0"));
+            statements
+                .push(format!("CREATE TABLE IF NOT EXISTS {keys} AS SELECT {list} FROM {table} LIMIT 0"));
             statements.push(format!("INSERT INTO {keys} SELECT {list} FROM ({rows}) AS rows{stays}"));
         }
         statements
     }
 
-    fn updates(&self) -> String {
-        let mut updates: Vec<_> = self
-            .landing
+    fn updates(&self, landing: &Landing) -> String {
+        let mut updates: Vec<_> = landing
             .landing_columns()
             .filter(|column| !self.key.contains(&column.name))
             .map(|column| format!("{0} = EXCLUDED.{0}", column.quoted()))
@@ -145,7 +148,11 @@ impl<'a> Merge<'a> {
             // A row that came back is not deleted any more.
             updates.push(format!("{DELETED_AT} = NULL"));
         }
-        if updates.is_empty() { "DO NOTHING".to_owned() } else { format!("DO UPDATE SET {}", updates.join(", ")) }
+        if updates.is_empty() {
+            "DO NOTHING".to_owned()
+        } else {
+            format!("DO UPDATE SET {}", updates.join(", "))
+        }
     }
 
     /// At the end of a run: what becomes of rows whose key did not come in it.
@@ -154,12 +161,15 @@ impl<'a> Merge<'a> {
             return Ok(());
         }
         let (table, keys) = (self.landing.table.sql(Dialect::Postgres), self.keys.sql(Dialect::Postgres));
-        let make = format!("CREATE TABLE IF NOT EXISTS {keys} AS SELECT {} FROM {table} LIMIT 0", self.key_list());
+        let make =
+            format!("CREATE TABLE IF NOT EXISTS {keys} AS SELECT {} FROM {table} LIMIT 0", self.key_list());
         transaction.execute("looking for rows that did not come", &make).await?;
         let came = format!("EXISTS (SELECT FROM {keys} AS came WHERE {})", self.same_key("came", "held"));
         let sql = match self.delete_missing {
             DeleteMissing::Soft => {
-                format!("UPDATE {table} AS held SET {DELETED_AT} = now() WHERE {DELETED_AT} IS NULL AND NOT {came}")
+                format!(
+                    "UPDATE {table} AS held SET {DELETED_AT} = now() WHERE {DELETED_AT} IS NULL AND NOT {came}"
+                )
             }
             _ => format!("DELETE FROM {table} AS held WHERE NOT {came}"),
         };

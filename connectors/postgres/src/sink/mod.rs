@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
 use towpath_core::{
-    Begun, Checkpoint, CommitToken, Committed, Context, Delivery, LoadSpec, Result, Sink, SinkCapabilities, Staged,
-    WriteDisposition,
+    Begun, Checkpoint, CommitToken, Committed, Context, Delivery, Error, LoadSpec, Result, Sink,
+    SinkCapabilities, Staged, WriteDisposition,
 };
 use towpath_sql::{Dialect, StagingNames, TableName};
 
@@ -88,13 +88,16 @@ impl PostgresSink {
 
     /// The table that a load writes to.
     fn table(&self, load: &LoadSpec) -> Result<TableName> {
-        let name = self.inner.config.table.replace("{stream}", &load.stream).replace("{pipeline}", &load.pipeline);
-        let table: TableName = name.parse()?;
+        let name =
+            self.inner.config.table.replace("{stream}", &load.stream).replace("{pipeline}", &load.pipeline);
+        let table: TableName = name.parse().map_err(|error: Error| error.connector(crate::NAME))?;
         let longest = Dialect::Postgres.longest_identifier();
         for part in table.schema.iter().chain([&table.name]) {
             // Postgres would cut it, and two long names could become one.
             if part.len() > longest {
-                return Err(config(format!("`{part}` is longer than {longest} bytes, the most for a name in Postgres")));
+                return Err(config(format!(
+                    "`{part}` is longer than {longest} bytes, the most for a name in Postgres"
+                )));
             }
         }
         Ok(table)
@@ -105,7 +108,13 @@ impl PostgresSink {
     }
 
     fn note_refused(&self, staged: &str, rows: u64) {
-        *self.inner.refused.lock().unwrap_or_else(PoisonError::into_inner).entry(staged.to_owned()).or_default() += rows;
+        *self
+            .inner
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(staged.to_owned())
+            .or_default() += rows;
     }
 
     fn refused(&self, staged: &str) -> u64 {

@@ -38,7 +38,6 @@ pub(super) async fn find(commit: &Commit<'_>, reason: Error) -> Result<Vec<Rejec
 
 /// What is tried.
 struct Search<'a> {
-    landing: &'a Landing,
     merge: Option<Merge<'a>>,
     /// Where rows are tried to be inserted.
     goal: String,
@@ -53,11 +52,12 @@ impl<'a> Search<'a> {
             _ => None,
         };
         let mut search =
-            Self { landing, merge, goal: landing.table.sql(Dialect::Postgres), tables: commit.tables.clone() };
+            Self { merge, goal: landing.table.sql(Dialect::Postgres), tables: commit.tables.clone() };
         if let (WriteDisposition::Replace, Some(beside)) = (disposition, &landing.beside) {
             search.goal = probe(commit, transaction, landing, &beside.sql(Dialect::Postgres)).await?;
             if landing.direct {
-                search.tables = vec![StagedTable { name: beside.sql(Dialect::Postgres), rows: commit.direct_rows }];
+                let (name, rows) = (beside.sql(Dialect::Postgres), commit.direct_rows);
+                search.tables = vec![StagedTable { name, rows, landing: landing.clone() }];
             }
         }
         Ok(search)
@@ -104,7 +104,12 @@ impl<'a> Search<'a> {
     }
 
     /// Inserts a part, and keeps it if that works, so that later ones meet it.
-    async fn attempt(&self, transaction: &Transaction, table: &StagedTable, part: &Part) -> Result<Option<Error>> {
+    async fn attempt(
+        &self,
+        transaction: &Transaction,
+        table: &StagedTable,
+        part: &Part,
+    ) -> Result<Option<Error>> {
         if matches!(part, Part::Rows(rows) if rows.is_empty()) {
             return Ok(None);
         }
@@ -112,7 +117,7 @@ impl<'a> Search<'a> {
         let condition = part.condition();
         let tried = match &self.merge {
             Some(merge) => merge.land(transaction, table, &condition).await,
-            None => insert(transaction, self.landing, &self.goal, table, &condition).await.map(drop),
+            None => insert(transaction, &self.goal, table, &condition).await.map(drop),
         };
         match tried {
             Ok(()) => {
@@ -153,15 +158,29 @@ async fn rows_of(transaction: &Transaction, table: &StagedTable, block: u64) -> 
     let condition = Part::Blocks(block, block + 1).condition();
     let sql = format!("SELECT ctid::text FROM {}{condition} ORDER BY ctid", table.name);
     let rows = transaction.client().query(&sql, &[]).await;
-    Ok(rows.map_err(|error| failed("looking for refused rows", error))?.iter().map(|row| row.get(0)).collect())
+    Ok(rows
+        .map_err(|error| failed("looking for refused rows", error))?
+        .iter()
+        .map(|row| row.get(0))
+        .collect())
 }
 
 /// A table with everything that the target of a `replace` will ask of its rows.
-async fn probe(commit: &Commit<'_>, transaction: &Transaction, landing: &Landing, beside: &str) -> Result<String> {
+async fn probe(
+    commit: &Commit<'_>,
+    transaction: &Transaction,
+    landing: &Landing,
+    beside: &str,
+) -> Result<String> {
     let table = landing.table.sql(Dialect::Postgres);
     let is_there = super::table::columns(transaction, &landing.table).await?.is_some();
     let probe = "pg_temp._towpath_probe";
-    transaction.execute("looking for refused rows", &format!("CREATE TEMPORARY TABLE _towpath_probe (LIKE {beside} INCLUDING ALL)")).await?;
+    transaction
+        .execute(
+            "looking for refused rows",
+            &format!("CREATE TEMPORARY TABLE _towpath_probe (LIKE {beside} INCLUDING ALL)"),
+        )
+        .await?;
     let statements = if is_there {
         let sql = format!(
             "SELECT format('ALTER TABLE {probe} ADD %s', pg_get_constraintdef(k.oid)) FROM pg_constraint k \
@@ -172,9 +191,17 @@ async fn probe(commit: &Commit<'_>, transaction: &Transaction, landing: &Landing
              AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)"
         );
         let rows = transaction.client().query(&sql, &[&table]).await;
-        rows.map_err(|error| failed("looking for refused rows", error))?.iter().map(|row| row.get(0)).collect()
+        rows.map_err(|error| failed("looking for refused rows", error))?
+            .iter()
+            .map(|row| row.get(0))
+            .collect()
     } else {
-        super::table::index_statements(commit.sink.inner.config.primary_key, commit.sink, &commit.begun.load, probe)
+        super::table::index_statements(
+            commit.sink.inner.config.primary_key,
+            commit.sink,
+            &commit.begun.load,
+            probe,
+        )
     };
     for statement in &statements {
         transaction.execute("looking for refused rows", statement).await?;
@@ -191,7 +218,10 @@ async fn take_out(
     let transaction = commit.sink.begin_transaction(commit.cx).await?;
     let mut rejected = Vec::with_capacity(found.len());
     for (table, place, reason) in &found {
-        let sql = format!("DELETE FROM {0} WHERE ctid = '{place}'::tid RETURNING to_jsonb({0})::text", table.name);
+        let sql = format!(
+            "DELETE FROM {} AS staged WHERE ctid = '{place}'::tid RETURNING to_jsonb(staged)::text",
+            table.name
+        );
         let row = transaction.client().query_opt(&sql, &[]).await;
         let row = row.map_err(|error| failed("taking out refused rows", error))?;
         let content: Option<String> = row.map(|row| row.get(0));

@@ -25,16 +25,19 @@ pub(super) async fn land(commit: &Commit<'_>, transaction: &Transaction, landing
     };
     let (table, new) = (landing.table.sql(Dialect::Postgres), beside.sql(Dialect::Postgres));
     for staged in &commit.tables {
-        let inserted = insert(transaction, landing, &new, staged, "").await?;
+        let inserted = insert(transaction, &new, staged, "").await?;
         commit.all_there(staged, inserted)?;
     }
     if landing.direct {
         keep_what_counts(commit, transaction, &new).await?;
     }
     if columns(transaction, &landing.table).await?.is_none() {
-        let rename = format!("ALTER TABLE {new} RENAME TO {}", Dialect::Postgres.identifier(&landing.table.name));
+        let rename =
+            format!("ALTER TABLE {new} RENAME TO {}", Dialect::Postgres.identifier(&landing.table.name));
         transaction.execute("renaming the table", &rename).await?;
-        for statement in index_statements(commit.sink.inner.config.primary_key, commit.sink, &commit.begun.load, &table) {
+        for statement in
+            index_statements(commit.sink.inner.config.primary_key, commit.sink, &commit.begun.load, &table)
+        {
             transaction.execute("making an index", &statement).await?;
         }
         return Ok(());
@@ -104,7 +107,12 @@ async fn swap(
     extras: &Extras,
 ) -> Result<()> {
     let rename = Dialect::Postgres.identifier(&landing.table.name);
-    transaction.execute("exchanging the tables", &format!("DROP TABLE {table}; ALTER TABLE {new} RENAME TO {rename}")).await?;
+    transaction
+        .execute(
+            "exchanging the tables",
+            &format!("DROP TABLE {table}; ALTER TABLE {new} RENAME TO {rename}"),
+        )
+        .await?;
     for statement in &extras.statements {
         transaction.execute("making keys, indexes and grants again", statement).await?;
     }

@@ -32,8 +32,12 @@ pub(super) async fn evolve(
     let is_replace = load.disposition == WriteDisposition::Replace;
     let beside = is_replace.then(|| table.sibling(PostgresSink::names(load).beside(epoch)));
     let goal = beside.as_ref().unwrap_or(&table);
-    let fields: Vec<&Field> =
-        schema.fields().iter().map(AsRef::as_ref).filter(|field| Some(field.name().as_str()) != operation).collect();
+    let fields: Vec<&Field> = schema
+        .fields()
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|field| Some(field.name().as_str()) != operation)
+        .collect();
     match columns(&transaction, goal).await? {
         Some(held) => alter(&transaction, goal, &held, &fields).await?,
         None if is_replace && columns(&transaction, &table).await?.is_some() => {
@@ -43,8 +47,12 @@ pub(super) async fn evolve(
         }
         None => make(sink, &transaction, load, goal, &fields).await?,
     }
-    if load.disposition == WriteDisposition::Merge && sink.inner.config.delete_missing == DeleteMissing::Soft {
-        let sql = format!("ALTER TABLE {} ADD COLUMN IF NOT EXISTS {DELETED_AT} timestamptz", goal.sql(Dialect::Postgres));
+    if load.disposition == WriteDisposition::Merge && sink.inner.config.delete_missing == DeleteMissing::Soft
+    {
+        let sql = format!(
+            "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {DELETED_AT} timestamptz",
+            goal.sql(Dialect::Postgres)
+        );
         transaction.execute("adding `deleted_at`", &sql).await?;
     }
     let held = columns(&transaction, goal).await?.unwrap_or_default();
@@ -69,10 +77,12 @@ fn check_columns(load: &LoadSpec, schema: &SchemaRef, operation: Option<&str>) -
     let longest = Dialect::Postgres.longest_identifier();
     match schema.fields().iter().find(|field| field.name().len() > longest || field.name().contains('\0')) {
         None => Ok(()),
-        Some(field) => Err(Error::schema("a column's name is longer than Postgres allows, or holds a zero byte")
-            .connector(crate::NAME)
-            .detail("column", field.name())
-            .help("rename it under `transform`")),
+        Some(field) => {
+            Err(Error::schema("a column's name is longer than Postgres allows, or holds a zero byte")
+                .connector(crate::NAME)
+                .detail("column", field.name())
+                .help("rename it under `transform`"))
+        }
     }
 }
 
@@ -84,9 +94,13 @@ pub(super) async fn columns(transaction: &Transaction, table: &TableName) -> Res
     let Some(oid) = oid else { return Ok(None) };
     let computed = "SELECT attname::text FROM pg_attribute WHERE attrelid = $1 AND attgenerated <> ''";
     let computed = transaction.client().query(computed, &[&oid]).await;
-    let computed: Vec<String> =
-        computed.map_err(|error| failed("looking at the table", error))?.iter().map(|row| row.get(0)).collect();
-    let mut columns = catalog::describe(&transaction.session, &format!("SELECT * FROM {name}"), Some(oid)).await?;
+    let computed: Vec<String> = computed
+        .map_err(|error| failed("looking at the table", error))?
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let mut columns =
+        catalog::describe(&transaction.session, &format!("SELECT * FROM {name}"), Some(oid)).await?;
     columns.retain(|described| !computed.contains(&described.name));
     Ok(Some(columns))
 }
@@ -107,14 +121,24 @@ async fn make(
         // Keys and indexes come when the rows are there.
         return Ok(());
     }
-    for statement in index_statements(options.primary_key || load.disposition == WriteDisposition::Merge, sink, load, &name) {
+    for statement in index_statements(
+        options.primary_key || load.disposition == WriteDisposition::Merge,
+        sink,
+        load,
+        &name,
+    ) {
         transaction.execute("making an index", &statement).await?;
     }
     Ok(())
 }
 
 /// The statements for the primary key and the indexes that were asked for.
-pub(super) fn index_statements(primary_key: bool, sink: &PostgresSink, load: &LoadSpec, name: &str) -> Vec<String> {
+pub(super) fn index_statements(
+    primary_key: bool,
+    sink: &PostgresSink,
+    load: &LoadSpec,
+    name: &str,
+) -> Vec<String> {
     let list = |columns: &[String]| Dialect::Postgres.identifiers(columns.iter().map(String::as_str));
     let mut statements = Vec::new();
     if primary_key && !load.key.is_empty() {
@@ -143,7 +167,12 @@ async fn make_like(transaction: &Transaction, table: &TableName, beside: &TableN
 }
 
 /// Adds the columns that are missing and widens those that are too narrow.
-async fn alter(transaction: &Transaction, table: &TableName, held: &[Described], fields: &[&Field]) -> Result<()> {
+async fn alter(
+    transaction: &Transaction,
+    table: &TableName,
+    held: &[Described],
+    fields: &[&Field],
+) -> Result<()> {
     let mut changes = Vec::new();
     for field in fields {
         let name = Dialect::Postgres.identifier(field.name());
@@ -176,7 +205,10 @@ fn holds(column: &Described, field: &Field) -> bool {
         return column.data_type == Type::NUMERIC && numeric_holds(column.modifier, precision, scale);
     }
     let is_number = |data_type: &Type| {
-        matches!(*data_type, Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC | Type::OID)
+        matches!(
+            *data_type,
+            Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC | Type::OID
+        )
     };
     match arrow {
         // A decimal without digits behind the point, or of any size.

@@ -8,9 +8,7 @@ use std::fmt;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::SinkExt;
-use towpath_core::{
-    Begun, Context, Error, ErrorKind, Rejected, Result, Retry, Staged, Writer, json_row,
-};
+use towpath_core::{Begun, Context, Error, ErrorKind, Rejected, Result, Retry, Staged, Writer, json_row};
 use towpath_sql::{Dialect, TableName};
 
 use super::landing::{Landing, LandingColumn, Receipt};
@@ -53,7 +51,8 @@ struct Doubtful {
 
 impl PostgresWriter {
     pub(super) fn new(sink: PostgresSink, cx: Context, begun: &Begun, landing: Landing, part: u32) -> Self {
-        let staging = landing.table.sibling(PostgresSink::names(&begun.load).part(begun.checkpoint.epoch, part));
+        let staging =
+            landing.table.sibling(PostgresSink::names(&begun.load).part(begun.checkpoint.epoch, part));
         let goal = landing.beside.clone().filter(|_| landing.direct).unwrap_or(staging);
         Self {
             sink,
@@ -78,7 +77,12 @@ impl PostgresWriter {
         // What is staged need not survive a crash of the server, and `finish` waits for the rest.
         transaction.execute("beginning to write", "SET LOCAL synchronous_commit = off").await?;
         if !self.is_made {
-            let columns: Vec<_> = self.landing.columns.iter().map(LandingColumn::staged_definition).collect();
+            let columns: Vec<_> = self
+                .landing
+                .columns
+                .iter()
+                .map(|column| format!("{} {}", column.quoted(), column.staged_type()))
+                .collect();
             let name = self.goal.sql(Dialect::Postgres);
             let sql = format!("CREATE UNLOGGED TABLE IF NOT EXISTS {name} ({})", columns.join(", "));
             transaction.execute("making a staging table", &sql).await?;
@@ -90,10 +94,13 @@ impl PostgresWriter {
             .map_err(|error| failed("beginning to write", error))?;
         let (number, start): (String, String) = (row.get(0), row.get(1));
         if self.server_start.as_ref().is_some_and(|known| *known != start) {
-            return Err(Error::new(ErrorKind::Unavailable, "the server was restarted, and may have lost staged rows")
-                .connector(crate::NAME)
-                .retry(Retry::Restart)
-                .help("run again: nothing of them was committed"));
+            return Err(Error::new(
+                ErrorKind::Unavailable,
+                "the server was restarted, and may have lost staged rows",
+            )
+            .connector(crate::NAME)
+            .retry(Retry::Restart)
+            .help("run again: nothing of them was committed"));
         }
         self.server_start = Some(start);
         Ok((transaction, number))
@@ -160,8 +167,10 @@ impl PostgresWriter {
         let (transaction, number) = self.begin().await?;
         match copy(&transaction, &self.copy_sql(), bytes).await {
             Ok(()) => {
-                let rejected = refused.iter().map(|refused| self.refusal(rows, refused)).collect::<Result<_>>()?;
-                self.finish_transaction(transaction, Doubtful { transaction: number, rows: count, rejected }).await?;
+                let rejected =
+                    refused.iter().map(|refused| self.refusal(rows, refused)).collect::<Result<_>>()?;
+                self.finish_transaction(transaction, Doubtful { transaction: number, rows: count, rejected })
+                    .await?;
                 self.bytes += size;
                 self.cx.metrics().add_bytes_written(size);
                 Ok(())
@@ -210,7 +219,9 @@ impl PostgresWriter {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::DataInvalid => {
-                    transaction.execute("writing", "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part").await?;
+                    transaction
+                        .execute("writing", "ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")
+                        .await?;
                     parts.push((part, Some(error)));
                 }
                 Err(error) => return Err(error),
@@ -225,7 +236,8 @@ impl PostgresWriter {
 
     fn refusal(&self, rows: &RecordBatch, refused: &Refused) -> Result<Rejected> {
         let column = &self.landing.columns[refused.column].name;
-        let rejected = Rejected::new(self.place(), refused.reason.clone()).column(column, refused.value.clone());
+        let rejected =
+            Rejected::new(self.place(), refused.reason.clone()).column(column, refused.value.clone());
         Ok(rejected.row(json_row(rows, refused.row)?))
     }
 
@@ -261,13 +273,17 @@ impl Writer for PostgresWriter {
 
     async fn finish(mut self) -> Result<Staged> {
         self.settle().await?;
-        let receipt = if !self.landing.direct {
-            if self.is_made { Receipt::Table(self.goal.clone()) } else { Receipt::Nothing }
-        } else if self.transactions.is_empty() {
-            Receipt::Nothing
+        let receipt = if self.landing.direct {
+            if !self.transactions.is_empty() {
+                self.make_durable().await?;
+            }
+            Receipt::Transactions(std::mem::take(&mut self.transactions))
+        } else if self.is_made {
+            let column = |column: &LandingColumn| (column.name.clone(), column.staged_type().to_owned());
+            let columns = self.landing.columns.iter().map(column).collect();
+            Receipt::Table { table: self.goal.clone(), columns }
         } else {
-            self.make_durable().await?;
-            Receipt::Transactions(self.transactions.clone())
+            Receipt::Nothing
         };
         let mut staged = Staged::new(self.part, self.rows, self.bytes, receipt.to_json()?);
         staged.rejected = std::mem::take(&mut self.rejected);
@@ -296,7 +312,9 @@ impl Drop for PostgresWriter {
         runtime.spawn(async move {
             let removing = async {
                 let transaction = sink.begin_transaction(&cx).await?;
-                transaction.execute("removing a staging table", &format!("DROP TABLE IF EXISTS {goal}")).await?;
+                transaction
+                    .execute("removing a staging table", &format!("DROP TABLE IF EXISTS {goal}"))
+                    .await?;
                 transaction.commit().await
             };
             if let Err(error) = removing.await {
@@ -308,6 +326,9 @@ impl Drop for PostgresWriter {
 
 impl fmt::Debug for PostgresWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresWriter").field("goal", &self.goal).field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("PostgresWriter")
+            .field("goal", &self.goal)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }

@@ -27,7 +27,10 @@ pub(crate) enum Wire {
     Timestamp,
     Uuid,
     /// An array: what its items are, by the server's number of the type and by their form.
-    Array { item_type: u32, item: Box<Wire> },
+    Array {
+        item_type: u32,
+        item: Box<Wire>,
+    },
 }
 
 /// The type with which a column is made for values of this field.
@@ -59,7 +62,10 @@ fn is_faithful(name: &str, data_type: &DataType) -> bool {
     };
     match plain.as_str() {
         "smallint" => matches!(data_type, DataType::Int8 | DataType::Int16 | DataType::UInt8),
-        "integer" => data_type.is_integer() && !matches!(data_type, DataType::Int64 | DataType::UInt64 | DataType::UInt32),
+        "integer" => {
+            data_type.is_integer()
+                && !matches!(data_type, DataType::Int64 | DataType::UInt64 | DataType::UInt32)
+        }
         "bigint" => data_type.is_integer() && *data_type != DataType::UInt64,
         "boolean" => *data_type == DataType::Boolean,
         "date" => matches!(data_type, DataType::Date32),
@@ -111,14 +117,18 @@ fn default_type(data_type: &DataType) -> String {
 /// Arrays have one type for all depths. What an array cannot hold is JSON.
 fn list_type(item: &Field) -> String {
     match innermost(item.data_type()) {
-        DataType::Struct(_) | DataType::Map(..) | DataType::Duration(_) | DataType::Interval(_) => "jsonb".into(),
+        DataType::Struct(_) | DataType::Map(..) | DataType::Duration(_) | DataType::Interval(_) => {
+            "jsonb".into()
+        }
         other => format!("{}[]", default_type(other)),
     }
 }
 
 fn innermost(data_type: &DataType) -> &DataType {
     match data_type {
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => innermost(item.data_type()),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            innermost(item.data_type())
+        }
         other => other,
     }
 }
@@ -140,7 +150,9 @@ pub(crate) fn wire(data_type: &DataType, target: &Type) -> Option<Wire> {
     match *target {
         Type::BOOL => is(*data_type == D::Boolean, Wire::Bool),
         Type::INT2 => is(matches!(data_type, D::Int8 | D::UInt8 | D::Int16), Wire::Int2),
-        Type::INT4 => is(matches!(data_type, D::Int8 | D::UInt8 | D::Int16 | D::UInt16 | D::Int32), Wire::Int4),
+        Type::INT4 => {
+            is(matches!(data_type, D::Int8 | D::UInt8 | D::Int16 | D::UInt16 | D::Int32), Wire::Int4)
+        }
         Type::INT8 => is(data_type.is_integer() && *data_type != D::UInt64, Wire::Int8),
         Type::OID => is(*data_type == D::UInt32, Wire::Oid),
         Type::FLOAT4 => is(*data_type == D::Float32, Wire::Float4),
@@ -237,7 +249,10 @@ mod tests {
         assert_eq!(ddl_type(&field("string", Some("inet"))), "inet");
         assert_eq!(ddl_type(&field("string", Some("character varying(10)"))), "character varying(10)");
         assert_eq!(ddl_type(&field("int64", Some("integer"))), "bigint");
-        assert_eq!(ddl_type(&field("timestamp", Some("timestamp(3) without time zone"))), "timestamp(3) without time zone");
+        assert_eq!(
+            ddl_type(&field("timestamp", Some("timestamp(3) without time zone"))),
+            "timestamp(3) without time zone"
+        );
         assert_eq!(ddl_type(&field("string", Some("timestamp(3) without time zone"))), "text");
         assert_eq!(ddl_type(&field("int32", Some("integer[]"))), "integer");
     }

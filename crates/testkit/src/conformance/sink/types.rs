@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow_schema::{DataType, Field, Schema};
 use serde_json::json;
-use towpath_core::{ColumnType, Error, ErrorKind, Json, SinkCapabilities, Staged, TypeFamily};
+use towpath_core::{ColumnType, Committed, Error, ErrorKind, Json, SinkCapabilities, Staged, TypeFamily};
 
 use super::{
     Broken, Kept, Load, SinkFixture, Verdict, capabilities, ensure, expected, first_disposition, run_id,
@@ -63,8 +63,12 @@ async fn carried_or_refused(
 }
 
 async fn write(load: &mut Load, batch: &RecordBatch) -> Result<Staged, Error> {
-    let staged = load.try_stage(std::slice::from_ref(batch)).await?;
-    load.try_commit(&load.last_token(), vec![staged.clone()]).await?;
+    let mut staged = load.try_stage(std::slice::from_ref(batch)).await?;
+    let (token, receipts) = (load.last_token(), vec![staged.clone()]);
+    // The target may refuse rows as late as in the commit; the rest is committed then.
+    while let Committed::Refused(rows) = load.try_commit(&token, receipts.clone()).await? {
+        staged.rejected.extend(rows);
+    }
     Ok(staged)
 }
 
