@@ -133,6 +133,17 @@ async fn nobody_listening_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_server_that_says_nothing_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut options = options();
+    options.host = crate::config::Host::Tcp { name: "127.0.0.1".to_owned(), port };
+    options.connect_timeout = std::time::Duration::from_millis(20);
+    let error = connect(&options).await.unwrap_err();
+    assert!(error.to_string().contains("connect_timeout") && error.is_retryable(), "{error}");
+}
+
+#[tokio::test]
 async fn rows_come_in_pieces_plain_and_compressed() {
     const SQL: &str = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
         SELECT i, REPEAT('x', 100) FROM n";

@@ -32,6 +32,21 @@ async fn fields_and_a_password_file_connect_like_a_url() {
 }
 
 #[tokio::test]
+async fn a_socket_stands_in_for_host_and_port() {
+    let database = table().await;
+    let path = database.texts("SELECT @@socket").await.remove(0).remove(0);
+    if std::os::unix::net::UnixStream::connect(&path).is_err() {
+        println!("the server's socket cannot be reached from here: `{path}`");
+        return;
+    }
+    let url = server();
+    let options = json!({
+        "url": null, "socket": path, "user": url.username(), "password": url.password(), "query": "SELECT 1 AS one",
+    });
+    assert_eq!(read_all(&database, &options).await.unwrap(), [json!({ "one": 1 })]);
+}
+
+#[tokio::test]
 async fn tinyint1_and_zero_dates_change_what_is_read() {
     let database = table().await;
     let options = json!({ "table": "t", "tinyint1": "int8", "zero_dates": "null" });
