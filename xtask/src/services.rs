@@ -11,10 +11,13 @@ use rustix::process::Signal;
 
 use crate::workspace::Workspace;
 
+mod certificate;
+mod mysql;
 mod postgres;
 mod process_id;
 mod provision;
 mod site;
+mod startup;
 mod state;
 
 use process_id::ProcessId;
@@ -22,10 +25,10 @@ use site::Site;
 use state::{Running, State};
 
 /// Every service there is.
-const SERVICES: &[Service] = &[postgres::SERVICE];
+const SERVICES: &[Service] = &[postgres::SERVICE, mysql::SERVICE];
 
 /// The services that `cargo xtask test` starts.
-const NEEDED_BY_TESTS: &[&str] = &[];
+const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -53,10 +56,25 @@ enum Action {
 struct Service {
     name: &'static str,
     /// The variable that holds its address while tests run.
-    variable: &'static str,
+    url_variable: &'static str,
+    /// The variable that holds the path of the certificate that vouches for it.
+    authority_variable: &'static str,
     /// The signal that ends it quickly and cleanly.
     stop: Signal,
     start: fn(&Site) -> Result<Server>,
+}
+
+impl Service {
+    /// Variables that tell tests where the server is.
+    fn variables(&self, workspace: &Workspace, running: &Running) -> [(&'static str, String); 2] {
+        let authority = certificate::authority(&site::home(workspace));
+        [(self.url_variable, running.url.clone()), (self.authority_variable, authority.display().to_string())]
+    }
+}
+
+/// A text as one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A server that answers.
@@ -74,8 +92,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
             }
             let state = State::load(workspace)?;
             for service in services {
-                if let Some(running) = state.get(service.name) {
-                    println!("export {}='{}'", service.variable, running.url);
+                let Some(running) = state.get(service.name) else { continue };
+                for (variable, value) in service.variables(workspace, running) {
+                    println!("export {variable}={}", quoted(&value));
                 }
             }
             Ok(())
@@ -117,7 +136,7 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<ForTests<'_>> {
             }
         }
         if let Some(running) = State::load(workspace)?.get(service.name) {
-            services.variables.push((service.variable, running.url.clone()));
+            services.variables.extend(service.variables(workspace, running));
         }
     }
     Ok(services)
@@ -221,12 +240,17 @@ mod tests {
     #[test]
     fn an_unknown_service_gets_the_list_of_names() {
         let error = find("postgers").err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("there is no service `postgers`; there are: postgres"));
+        assert_eq!(error.as_deref(), Some("there is no service `postgers`; there are: postgres, mysql"));
     }
 
     #[test]
     fn tests_only_need_services_that_exist() {
         assert!(NEEDED_BY_TESTS.iter().all(|name| find(name).is_ok()));
+    }
+
+    #[test]
+    fn a_path_with_an_apostrophe_stays_one_word_of_the_shell() {
+        assert_eq!(quoted("/home/o'hara/ca.pem"), r"'/home/o'\''hara/ca.pem'");
     }
 
     #[test]

@@ -2,29 +2,40 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::thread::sleep;
-use std::time::Duration;
+use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use super::site::{Site, free_port, random_password};
+use super::certificate::{self, Certificate};
+use super::site::{Site, random_password};
+use super::startup::{self, Started};
 use super::{Server, Service, provision};
 use crate::process;
 
 /// `SIGINT` asks for a fast shutdown: open connections are ended, data is written.
-pub(super) const SERVICE: Service =
-    Service { name: "postgres", variable: "TOWPATH_TEST_POSTGRES_URL", stop: Signal::INT, start };
+pub(super) const SERVICE: Service = Service {
+    name: "postgres",
+    url_variable: "TOWPATH_TEST_POSTGRES_URL",
+    authority_variable: "TOWPATH_TEST_POSTGRES_CA",
+    stop: Signal::INT,
+    start,
+};
 
 const USER: &str = "towpath";
 
-/// Another program may take the port between the choice and the start, so the start is tried again.
-const ATTEMPTS: usize = 3;
-
-/// How long the server may take to answer, in steps of [`STEP`].
-const STEPS: usize = 600;
-const STEP: Duration = Duration::from_millis(50);
+/// What the server is told, beside port and files.
+///
+/// No `synchronous_commit=off`: logical slots would lag behind commits.
+const SETTINGS: [&str; 7] = [
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "wal_level=logical",
+    "fsync=off",
+    "ssl=on",
+    "max_connections=500",
+    "shared_buffers=256MB",
+];
 
 fn start(site: &Site) -> Result<Server> {
     let installation = Installation::find_or_get(site)?;
@@ -32,16 +43,12 @@ fn start(site: &Site) -> Result<Server> {
     let data = site.folder().join("data");
     initialize(site, &installation, &data, &password)?;
 
-    let mut outcome = Err(anyhow::anyhow!("not tried"));
-    for _ in 0..ATTEMPTS {
-        let port = free_port()?;
-        let url = format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres");
-        outcome = serve(site, &installation, &data, port).map(|pid| Server { pid, url });
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
+    let certificate = certificate::issue(site)?;
+    let command = |port| Ok(serve(installation.command(site, "postgres"), &data, port, &certificate));
+    let lock_file = data.join("postmaster.pid");
+    let ready = || is_ready(&fs::read_to_string(&lock_file).unwrap_or_default());
+    let Started { pid, port } = startup::start(site, command, ready)?;
+    Ok(Server { pid, url: format!("postgres://{USER}:{password}@127.0.0.1:{port}/postgres") })
 }
 
 fn initialize(site: &Site, installation: &Installation, data: &Path, password: &str) -> Result<()> {
@@ -63,42 +70,22 @@ fn initialize(site: &Site, installation: &Installation, data: &Path, password: &
     Ok(())
 }
 
-fn serve(site: &Site, installation: &Installation, data: &Path, port: u16) -> Result<u32> {
-    let port = format!("port={port}");
-    // No `synchronous_commit=off`: logical slots would lag behind commits.
-    let settings = [
-        &port,
-        "listen_addresses=127.0.0.1",
-        "unix_socket_directories=",
-        "wal_level=logical",
-        "fsync=off",
-        "ssl=off",
+fn serve(mut command: Command, data: &Path, port: u16, certificate: &Certificate) -> Command {
+    let more = [
+        format!("port={port}"),
+        format!("ssl_cert_file={}", certificate.certificate.display()),
+        format!("ssl_key_file={}", certificate.key.display()),
     ];
-    let mut command = installation.command(site, "postgres");
     command.arg("-D").arg(data);
-    for setting in settings {
+    for setting in SETTINGS.into_iter().chain(more.iter().map(String::as_str)) {
         command.args(["-c", setting]);
     }
-    let mut server = site.spawn(&mut command)?;
-    wait_until_ready(site, &mut server, &data.join("postmaster.pid"))?;
-    Ok(server.id())
+    command
 }
 
 /// The server itself writes its status into the eighth line of its lock file.
-fn wait_until_ready(site: &Site, server: &mut Child, lock_file: &Path) -> Result<()> {
-    for _ in 0..STEPS {
-        if let Some(status) = server.try_wait()? {
-            bail!("the server ended at once: {status}\n{}", site.log_tail());
-        }
-        let lock = fs::read_to_string(lock_file).unwrap_or_default();
-        if lock.lines().nth(7).is_some_and(|line| line.trim_end() == "ready") {
-            return Ok(());
-        }
-        sleep(STEP);
-    }
-    server.kill()?;
-    server.wait()?;
-    bail!("the server did not get ready\n{}", site.log_tail())
+fn is_ready(lock_file: &str) -> bool {
+    lock_file.lines().nth(7).is_some_and(|line| line.trim_end() == "ready")
 }
 
 /// Where the programs are.
@@ -153,5 +140,11 @@ mod tests {
             fs::write(folder.join("postgres"), "").unwrap();
         }
         assert_eq!(find(root.path()), Some(root.path().join("usr/lib/postgresql/15/bin")));
+    }
+
+    #[test]
+    fn the_server_is_ready_when_its_lock_file_says_so() {
+        assert!(!is_ready("1\n/data\n0\n5432\n\n127.0.0.1\n0 0\nstarting\n"));
+        assert!(is_ready("1\n/data\n0\n5432\n\n127.0.0.1\n0 0\nready   \n"));
     }
 }

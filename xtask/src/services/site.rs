@@ -62,6 +62,11 @@ impl Site {
         Ok(site)
     }
 
+    /// The folder that all servers share.
+    pub(super) fn home(&self) -> &Path {
+        &self.home
+    }
+
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -74,9 +79,7 @@ impl Site {
     /// Writes a file that only the server's account can read.
     pub(super) fn write_private(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.folder.join(name);
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        file.and_then(|mut file| file.write_all(text.as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        write_secret(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         self.give(&path)?;
         Ok(path)
     }
@@ -100,11 +103,22 @@ impl Site {
         command.spawn().with_context(|| format!("cannot start `{}`", crate::process::display(command)))
     }
 
+    /// What the server has written so far.
+    pub(super) fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
     /// The end of the server's log, for an error.
     pub(super) fn log_tail(&self) -> String {
-        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let text = self.log_text();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(10)..].join("\n")
+    }
+
+    /// A site of the account that runs the tests.
+    #[cfg(test)]
+    pub(super) fn for_tests(folder: &Path) -> Self {
+        Self { home: folder.to_owned(), folder: folder.to_owned(), account: None }
     }
 
     fn log(&self) -> PathBuf {
@@ -138,6 +152,17 @@ fn others_may_enter(folder: &Path) -> bool {
     let open =
         |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0);
     folder.ancestors().filter(|path| path.exists()).all(open)
+}
+
+/// Writes a file for the owner's eyes only.
+pub(super) fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    // A file that lies there may be open to others: its mode is not changed by writing.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }
 
 /// A port that was free a moment ago.
