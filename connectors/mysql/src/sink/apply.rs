@@ -195,13 +195,11 @@ impl<'a> Apply<'a> {
         )
     }
 
+    /// Without an alias: the server looks for that in the session's database, which there is none.
     fn delete_last(&self, stage: &Stage<'_>) -> String {
-        format!(
-            "DELETE t FROM {} AS t JOIN ({}) ON {} WHERE s.{DELETE} = 1",
-            self.target(),
-            self.last_rows(stage),
-            self.same_key("t", "s")
-        )
+        let target = self.target();
+        let (last, on) = (self.last_rows(stage), self.same_key(&target, "s"));
+        format!("DELETE {target} FROM {target} JOIN ({last}) ON {on} WHERE s.{DELETE} = 1")
     }
 
     fn note_keys(&self, stage: &Stage<'_>) -> String {
@@ -226,7 +224,7 @@ impl<'a> Apply<'a> {
         }
         // Without rows in the whole run there is no list, and every key is missing.
         let (join, condition) = if exists(client, &self.names.keys()).await? {
-            let on = self.same_key("t", "k");
+            let on = self.same_key(&self.target(), "k");
             let first = identifier(&self.key()[0]);
             (format!(" LEFT JOIN {} AS k ON {on}", sql(&self.names.keys())), format!("k.{first} IS NULL"))
         } else {
@@ -235,10 +233,10 @@ impl<'a> Apply<'a> {
         let target = self.target();
         let statement = match self.config.delete_missing {
             DeleteMissing::Soft => format!(
-                "UPDATE {target} AS t{join} SET t.{DELETED_AT} = CURRENT_TIMESTAMP(6) \
-                 WHERE {condition} AND t.{DELETED_AT} IS NULL"
+                "UPDATE {target}{join} SET {target}.{DELETED_AT} = CURRENT_TIMESTAMP(6) \
+                 WHERE {condition} AND {target}.{DELETED_AT} IS NULL"
             ),
-            _ => format!("DELETE t FROM {target} AS t{join} WHERE {condition}"),
+            _ => format!("DELETE {target} FROM {target}{join} WHERE {condition}"),
         };
         run(client, &statement).await
     }
