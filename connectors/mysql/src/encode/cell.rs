@@ -133,6 +133,13 @@ pub(super) fn cell<F: Form>(
             })
         }
         DataType::Int8 => integer::<F, Int8Type>(array),
+        // The text `0` would be the year 2000.
+        DataType::Int16 if matches!(target, TargetType::Year) => {
+            primitive::<F, Int16Type>(array, |year, out| {
+                F::plain(out, |out| write!(out, "{year:04}").expect("memory takes what is written"));
+                Ok(())
+            })
+        }
         DataType::Int16 => integer::<F, Int16Type>(array),
         DataType::Int32 => integer::<F, Int32Type>(array),
         DataType::Int64 => integer::<F, Int64Type>(array),

@@ -7,9 +7,9 @@ use towpath_testkit::context;
 use crate::support::{Database, batches, json_rows, plan, read_all, request};
 
 /// A type, what it is in Arrow, literals of values, and how these values are shown.
-struct Case {
-    declared: &'static str,
-    arrow: &'static str,
+pub(crate) struct Case {
+    pub(crate) declared: &'static str,
+    pub(crate) arrow: &'static str,
     values: &'static [(&'static str, &'static str)],
 }
 
@@ -22,7 +22,7 @@ const fn case(
 }
 
 /// Values are JSON.
-const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     case("tinyint(1)", "Boolean", &[("0", "false"), ("1", "true")]),
     case("tinyint(4)", "Int8", &[("-128", "-128"), ("127", "127")]),
     case("tinyint(3) unsigned", "UInt8", &[("255", "255")]),
@@ -116,8 +116,8 @@ const CASES: &[Case] = &[
     ),
 ];
 
-#[tokio::test]
-async fn every_type_comes_with_its_values_and_nulls() {
+/// A table `types` with a column `c0`, `c1`, ... of each case, its values, and a row of nulls.
+pub(crate) async fn table_of_all_types() -> Database {
     let columns: Vec<String> = CASES
         .iter()
         .enumerate()
@@ -128,18 +128,27 @@ async fn every_type_comes_with_its_values_and_nulls() {
         .collect();
     let database =
         Database::with(&[&format!("CREATE TABLE types (id INT PRIMARY KEY, {})", columns.join(", "))]).await;
-    let most = CASES.iter().map(|case| case.values.len()).max().unwrap();
-    for row in 0..=most {
+    for row in 0..=most_values() {
         let values: Vec<&str> =
             CASES.iter().map(|case| case.values.get(row).map_or("NULL", |(literal, _)| literal)).collect();
         database.run(&format!("INSERT INTO types VALUES ({row}, {})", values.join(", "))).await;
     }
+    database
+}
+
+fn most_values() -> usize {
+    CASES.iter().map(|case| case.values.len()).max().unwrap()
+}
+
+#[tokio::test]
+async fn every_type_comes_with_its_values_and_nulls() {
+    let database = table_of_all_types().await;
     let cx = context();
     let source = database.source(&cx, &json!({ "table": "types" })).await.unwrap();
     let (told, _) = plan(&*source, &cx, &request()).await.unwrap();
     let schema = told.schema.unwrap();
     let rows = json_rows(&batches(&*source, &cx, &request()).await.unwrap());
-    assert_eq!(rows.len(), most + 1);
+    assert_eq!(rows.len(), most_values() + 1);
     for (index, case) in CASES.iter().enumerate() {
         let (name, declared) = (format!("c{index}"), case.declared);
         let field = schema.field_with_name(&name).unwrap();
@@ -158,7 +167,7 @@ async fn every_type_comes_with_its_values_and_nulls() {
 }
 
 /// MySQL 8 does not tell how wide numbers are shown any more.
-fn without_width(declared: &str) -> String {
+pub(crate) fn without_width(declared: &str) -> String {
     let has_width = declared.contains("int(") || declared.starts_with("year(");
     match declared.split_once('(').zip(declared.split_once(')')) {
         Some(((name, _), (_, behind))) if has_width && declared != "tinyint(1)" => format!("{name}{behind}"),
