@@ -62,15 +62,14 @@ fn relation(row: &tokio_postgres::Row) -> Relation {
 /// # Errors
 /// `NotFound`.
 pub(crate) async fn find(session: &Session, table: &TableName) -> Result<Relation> {
+    // By its name and not by `to_regclass`, which fails where we may not look into the schema.
     let sql = format!(
-        "SELECT {RELATION} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)::oid"
+        "SELECT {RELATION} FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relname = $2 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+         AND (n.nspname = $1 OR $1 IS NULL AND pg_table_is_visible(c.oid))"
     );
-    let name = table.sql(Dialect::Postgres);
-    let row = session
-        .client()
-        .query_opt(&sql, &[&name])
-        .await
-        .map_err(|error| failed("looking for the table", error))?;
+    let row = session.client().query_opt(&sql, &[&table.schema, &table.name]).await;
+    let row = row.map_err(|error| failed("looking for the table", error))?;
     row.as_ref().map(relation).ok_or_else(|| {
         Error::new(ErrorKind::NotFound, format!("there is no table `{table}`"))
             .connector(crate::NAME)
