@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn no_bytes_make_it_panic() {
         let mut state = 1_u64;
-        for _ in 0..20_000 {
+        for _ in 0..3_000 {
             let mut packet = row();
             for _ in 0..4 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
