@@ -122,7 +122,6 @@ pub(super) fn cell<F: Form>(
     field: &Field,
     target: &TargetType,
 ) -> Result<Box<dyn Cell<F>>> {
-    let fraction = if let TargetType::Time(digits) = target { *digits } else { 9 };
     Ok(match array.data_type() {
         DataType::Null => boxed(array, |_, _| Ok(())),
         DataType::Boolean => {
@@ -168,28 +167,7 @@ pub(super) fn cell<F: Form>(
             let limits = decimal::Limits::new(*scale, target);
             primitive::<F, Decimal256Type>(array, move |value, out| limits.write_wide::<F>(out, value))
         }
-        DataType::Date32 => {
-            primitive::<F, Date32Type>(array, |days, out| temporal::date::<F>(out, days.into()))
-        }
-        DataType::Date64 => primitive::<F, Date64Type>(array, temporal::date_of_milliseconds::<F>),
-        DataType::Time32(TimeUnit::Second) => time::<F, Time32SecondType>(array, 1, fraction),
-        DataType::Time32(_) => time::<F, Time32MillisecondType>(array, 1_000, fraction),
-        DataType::Time64(TimeUnit::Microsecond) => {
-            time::<F, Time64MicrosecondType>(array, 1_000_000, fraction)
-        }
-        DataType::Time64(_) => time::<F, Time64NanosecondType>(array, 1_000_000_000, fraction),
-        DataType::Timestamp(unit, _) => match unit {
-            TimeUnit::Second => timestamp::<F, TimestampSecondType>(array, 1, target),
-            TimeUnit::Millisecond => timestamp::<F, TimestampMillisecondType>(array, 1_000, target),
-            TimeUnit::Microsecond => timestamp::<F, TimestampMicrosecondType>(array, 1_000_000, target),
-            TimeUnit::Nanosecond => timestamp::<F, TimestampNanosecondType>(array, 1_000_000_000, target),
-        },
-        DataType::Duration(unit) => match unit {
-            TimeUnit::Second => duration::<F, DurationSecondType>(array, 1, target),
-            TimeUnit::Millisecond => duration::<F, DurationMillisecondType>(array, 1_000, target),
-            TimeUnit::Microsecond => duration::<F, DurationMicrosecondType>(array, 1_000_000, target),
-            TimeUnit::Nanosecond => duration::<F, DurationNanosecondType>(array, 1_000_000_000, target),
-        },
+        data_type if data_type.is_temporal() => temporal_cell(array, target),
         DataType::Utf8 => {
             let values = array.as_string::<i32>().clone();
             text(array, target, move |row, write| write(values.value(row).as_bytes()))
@@ -225,6 +203,39 @@ pub(super) fn cell<F: Form>(
             boxed(array, move |row, out| nested::write::<F>(out, &values, row))
         }
     })
+}
+
+/// The writer of dates, times, moments and durations.
+fn temporal_cell<F: Form>(array: &ArrayRef, target: &TargetType) -> Box<dyn Cell<F>> {
+    let fraction = if let TargetType::Time(digits) = target { *digits } else { 9 };
+    match array.data_type() {
+        DataType::Date32 => {
+            primitive::<F, Date32Type>(array, |days, out| temporal::date::<F>(out, days.into()))
+        }
+        DataType::Date64 => primitive::<F, Date64Type>(array, temporal::date_of_milliseconds::<F>),
+        DataType::Time32(TimeUnit::Second) => time::<F, Time32SecondType>(array, 1, fraction),
+        DataType::Time32(_) => time::<F, Time32MillisecondType>(array, 1_000, fraction),
+        DataType::Time64(TimeUnit::Microsecond) => {
+            time::<F, Time64MicrosecondType>(array, 1_000_000, fraction)
+        }
+        DataType::Time64(_) => time::<F, Time64NanosecondType>(array, 1_000_000_000, fraction),
+        DataType::Timestamp(unit, _) => match unit {
+            TimeUnit::Second => timestamp::<F, TimestampSecondType>(array, 1, target),
+            TimeUnit::Millisecond => timestamp::<F, TimestampMillisecondType>(array, 1_000, target),
+            TimeUnit::Microsecond => timestamp::<F, TimestampMicrosecondType>(array, 1_000_000, target),
+            TimeUnit::Nanosecond => timestamp::<F, TimestampNanosecondType>(array, 1_000_000_000, target),
+        },
+        DataType::Duration(unit) => match unit {
+            TimeUnit::Second => duration::<F, DurationSecondType>(array, 1, target),
+            TimeUnit::Millisecond => duration::<F, DurationMillisecondType>(array, 1_000, target),
+            TimeUnit::Microsecond => duration::<F, DurationMicrosecondType>(array, 1_000_000, target),
+            TimeUnit::Nanosecond => duration::<F, DurationNanosecondType>(array, 1_000_000_000, target),
+        },
+        _ => {
+            let values = array.clone();
+            boxed(array, move |row, out| nested::write::<F>(out, &values, row))
+        }
+    }
 }
 
 type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), String>;

@@ -134,7 +134,6 @@ fn two(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(&[b'0' + digit(number / 10), b'0' + digit(number)]);
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "one digit is left")]
 fn digit(number: u64) -> u8 {
     (number % 10) as u8
 }

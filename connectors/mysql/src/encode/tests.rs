@@ -45,8 +45,8 @@ fn rows_become_the_values_of_an_insert() {
 #[test]
 fn a_value_that_the_column_cannot_hold_rejects_its_row_and_is_named() {
     let encoder = encoder(Mark::Part(7));
-    let encoded = encoder.load(0..3);
-    let rejected = encoder.rejected(&encoded.faults[0], "there".to_owned());
+    let fault = encoder.load(0..3).faults.remove(0);
+    let rejected = encoder.rejected(&fault, "there".to_owned());
     assert_eq!(rejected.to_string(), "there: MySQL has neither NaN nor infinity (column: share, value: NaN)");
     assert_eq!(rejected.row.unwrap()["name"], json!("it's"));
 }

@@ -53,13 +53,13 @@ impl MysqlSink {
                 return Ok(Committed::AlreadyApplied);
             }
         };
-        let stages = stages(&names, begun.checkpoint.epoch, staged, &receipts);
-        match bring_in(&mut client, &apply, &stages, token).await {
+        let tables = stages(&names, begun.checkpoint.epoch, staged, &receipts);
+        match bring_in(&mut client, &apply, &tables, token).await {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::DataInvalid => {
                 // Closing the connection takes everything back.
                 drop(client);
-                return self.refused(cx, &apply, &stages, error).await;
+                return self.refused(cx, &apply, &tables, error).await;
             }
             Err(error) => return Err(error),
         }

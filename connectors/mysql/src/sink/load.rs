@@ -105,11 +105,11 @@ impl Loader<'_> {
         };
         let noted = seen.clone();
         let data = stream::iter(pieces.into_iter().map(encode)).buffered(AHEAD).map(move |encoded| {
-            let encoded = encoded?;
-            let bytes = encoded.text.len() as u64;
+            let piece = encoded?;
+            let bytes = piece.text.len() as u64;
             *noted.lock().unwrap_or_else(PoisonError::into_inner) +=
-                Attempt { lines: encoded.lines, bytes, faults: encoded.faults, refused: None };
-            Ok(Bytes::from(encoded.text))
+                Attempt { lines: piece.lines, bytes, faults: piece.faults, refused: None };
+            Ok(Bytes::from(piece.text))
         });
         let outcome = self.client.load(&self.load_statement(), data).await;
         let mut attempt = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
@@ -117,7 +117,7 @@ impl Loader<'_> {
             Ok(outcome) if outcome.warnings == 0 && outcome.affected_rows == attempt.lines.len() as u64 => {}
             Ok(outcome) => attempt.refused = Some(self.complaints(&outcome.info).await?),
             Err(error) if error.kind() == ErrorKind::DataInvalid => {
-                attempt.refused = Some(Refused::of(&error))
+                attempt.refused = Some(Refused::of(&error));
             }
             Err(error) => return Err(error),
         }
@@ -180,26 +180,26 @@ impl Loader<'_> {
         let mut attempt = Attempt::default();
         while let Some(mut piece) = waiting.pop() {
             let (encoder, rows) = (encoder.clone(), piece.clone());
-            let encoded = self.cx.cpu(move || Ok(encoder.insert(rows))).await?;
-            if encoded.text.len() > longest.min(STATEMENT) && piece.len() > 1 {
+            let values = self.cx.cpu(move || Ok(encoder.insert(rows))).await?;
+            if values.text.len() > longest.min(STATEMENT) && piece.len() > 1 {
                 waiting.push(piece.split_off(piece.len() / 2));
                 waiting.push(piece);
                 continue;
             }
-            attempt.faults.extend(encoded.faults);
-            if encoded.lines.is_empty() {
+            attempt.faults.extend(values.faults);
+            if values.lines.is_empty() {
                 continue;
             }
-            if encoded.text.len() > longest {
+            if values.text.len() > longest {
                 let reason = format!("the row is longer than `max_allowed_packet`, {longest} bytes");
                 let too_long = |row| Fault { row, column: None, reason: reason.clone() };
-                attempt.faults.extend(encoded.lines.into_iter().map(too_long));
+                attempt.faults.extend(values.lines.into_iter().map(too_long));
                 continue;
             }
             let before = attempt.lines.len();
-            attempt.lines.extend(encoded.lines);
-            attempt.bytes += encoded.text.len() as u64;
-            let statement = [head.as_bytes(), &encoded.text].concat();
+            attempt.lines.extend(values.lines);
+            attempt.bytes += values.text.len() as u64;
+            let statement = [head.as_bytes(), &values.text].concat();
             let statement = String::from_utf8(statement)
                 .map_err(|error| Error::unexpected("a statement is no UTF-8").source(error))?;
             match self.client.execute(&statement).await {

@@ -15,7 +15,7 @@ pub(super) struct Table {
     /// The columns of the primary key and of unique indexes over whole columns, in lower case and sorted.
     unique: Vec<Vec<String>>,
     engine: String,
-    is_table: bool,
+    is_base: bool,
 }
 
 /// A column of a table.
@@ -69,11 +69,11 @@ impl Table {
             .await?;
         let Some(row) = found.into_iter().next() else { return Ok(None) };
         let mut row = row.into_iter();
-        let is_table = row.next().flatten().is_some_and(|kind| kind == "BASE TABLE");
+        let is_base = row.next().flatten().is_some_and(|kind| kind == "BASE TABLE");
         let engine = row.next().flatten().unwrap_or_default();
         let columns = columns(client, &condition).await?;
         let unique = unique(client, &condition).await?;
-        Ok(Some(Self { columns, unique, engine, is_table }))
+        Ok(Some(Self { columns, unique, engine, is_base }))
     }
 
     /// Says why rows cannot go into this table in a transaction, if they cannot.
@@ -82,7 +82,7 @@ impl Table {
             let message = format!("{} {why}", sql(name));
             Err(Error::unsupported(message).connector(crate::NAME).help(help))
         };
-        if !self.is_table {
+        if !self.is_base {
             return refused("is no plain table", "write into the table behind it, and set `table`");
         }
         if !self.engine.eq_ignore_ascii_case("InnoDB") {

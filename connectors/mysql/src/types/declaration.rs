@@ -49,13 +49,11 @@ pub(crate) fn parse(declared: &str) -> Option<Declaration> {
             let (argument, behind) = argument(rest.trim_start())?;
             arguments.push(argument);
             let behind = behind.trim_start();
-            match behind.strip_prefix(',') {
-                Some(more) => rest = more,
-                None => {
-                    rest = behind.strip_prefix(')')?;
-                    break;
-                }
-            }
+            let Some(more) = behind.strip_prefix(',') else {
+                rest = behind.strip_prefix(')')?;
+                break;
+            };
+            rest = more;
         }
     }
     let mut unsigned = false;

@@ -18,24 +18,21 @@ fn digits(bits: u8, unsigned: bool) -> u8 {
 /// text; otherwise the server has to read the texts.
 pub(crate) fn fit(there: &TargetType, wanted: &TargetType, is_ours: bool) -> Fit {
     use TargetType as T;
+    if keeps(there, wanted) {
+        return Fit::Keeps;
+    }
     match (there, wanted) {
-        (there, wanted) if there == wanted => Fit::Keeps,
         (T::Boolean, T::Integer { .. }) => fit_integers((8, false), wanted),
         (T::Integer { bits, unsigned }, T::Boolean | T::Integer { .. }) => {
             fit_integers((*bits, *unsigned), wanted)
         }
-        (T::Bit(_) | T::Year, T::Boolean | T::Integer { .. } | T::Bit(_) | T::Year) => Fit::Keeps,
-        (T::Integer { .. } | T::Boolean, T::Bit(_) | T::Year) => Fit::Keeps,
         (T::Boolean | T::Integer { .. }, T::Decimal { .. }) | (T::Decimal { .. }, _) if is_exact(wanted) => {
             fit_decimals(there, wanted)
         }
-        (T::Double, number) if is_number(number) => Fit::Keeps,
-        (T::Float, T::Boolean) => Fit::Keeps,
         (T::Boolean | T::Integer { .. } | T::Decimal { .. } | T::Float, number) if is_number(number) => {
             Fit::Widens(T::Double)
         }
         (T::Date, T::Datetime(digits)) => Fit::Widens(T::Datetime(*digits)),
-        (T::Datetime(_) | T::Timestamp(_), T::Date) => Fit::Keeps,
         (T::Datetime(has), T::Datetime(wants) | T::Timestamp(wants)) => {
             finer(*has, *wants, T::Datetime, is_ours)
         }
@@ -43,25 +40,32 @@ pub(crate) fn fit(there: &TargetType, wanted: &TargetType, is_ours: bool) -> Fit
             finer(*has, *wants, T::Timestamp, is_ours)
         }
         (T::Time(has), T::Time(wants)) => finer(*has, *wants, T::Time, is_ours),
-        (T::Text(length), wanted) if !matches!(wanted, T::Bytes(_) | T::Geometry(_)) => {
-            if is_ours {
-                longer(*length, wanted)
-            } else {
-                Fit::Keeps
-            }
-        }
-        (T::Bytes(_), T::Bytes(_) | T::Text(_) | T::Json | T::Geometry(_))
-        | (T::Geometry(_), T::Bytes(_)) => Fit::Keeps,
-        (T::Json, T::Text(_)) | (T::Enum(_) | T::Set(_) | T::Named(_), T::Text(_) | T::Named(_)) => {
-            Fit::Keeps
-        }
+        (T::Text(_), T::Bytes(_) | T::Geometry(_)) | (T::Geometry(_), _) => Fit::Never,
+        (T::Text(length), wanted) if is_ours => longer(*length, wanted),
         (T::Enum(_) | T::Set(_), T::Enum(_) | T::Set(_)) if is_ours => Fit::Widens(wanted.clone()),
-        (T::Enum(_), T::Enum(_)) | (T::Set(_), T::Set(_)) | (T::Geometry(_), T::Geometry(_)) => Fit::Keeps,
-        (T::Other, _) => Fit::Keeps,
         (_, T::Text(_)) if is_ours => Fit::Widens(T::Text(Length::Long)),
-        (there, T::Text(_)) if !matches!(there, T::Geometry(_)) => Fit::Keeps,
+        // The server reads the texts, strictly.
+        (T::Text(_), _) | (_, T::Text(_)) | (T::Enum(_), T::Enum(_)) | (T::Set(_), T::Set(_)) => Fit::Keeps,
         _ => Fit::Never,
     }
+}
+
+/// Whether a column takes all that would go into the other one, or the encoder rejects what it does not take.
+fn keeps(there: &TargetType, wanted: &TargetType) -> bool {
+    use TargetType as T;
+    let numbers = matches!((there, wanted), (T::Double, number) if is_number(number));
+    numbers
+        || there == wanted
+        || matches!(
+            (there, wanted),
+            (T::Bit(_) | T::Year, T::Boolean | T::Integer { .. } | T::Bit(_) | T::Year)
+                | (T::Integer { .. } | T::Boolean, T::Bit(_) | T::Year)
+                | (T::Float, T::Boolean)
+                | (T::Datetime(_) | T::Timestamp(_), T::Date)
+                | (T::Bytes(_), T::Bytes(_) | T::Text(_) | T::Json | T::Geometry(_))
+                | (T::Geometry(_), T::Bytes(_) | T::Geometry(_))
+                | (T::Other, _)
+        )
 }
 
 fn is_exact(wanted: &TargetType) -> bool {
@@ -182,6 +186,7 @@ mod tests {
             assert_eq!(fits(there, wanted, false), "keeps", "{there} and {wanted}");
         }
         assert_eq!(fits("int", "longtext", true), "longtext");
+        assert_eq!(fits("json", "longtext", true), "longtext");
         assert_eq!(fits("datetime(0)", "datetime(6)", true), "datetime(6)");
         assert_eq!(fits("date", "datetime(6)", false), "datetime(6)");
     }

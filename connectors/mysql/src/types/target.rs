@@ -3,7 +3,7 @@
 //! | Arrow | MySQL, MariaDB |
 //! |---|---|
 //! | Boolean | `tinyint(1)` |
-//! | Int8 … Int64, UInt8 … UInt64 | `tinyint`, `smallint`, `int`, `bigint`, unsigned ones unsigned |
+//! | `Int8` … `Int64`, `UInt8` … `UInt64` | `tinyint`, `smallint`, `int`, `bigint`, unsigned ones unsigned |
 //! | Float16, Float32, Float64 | `float`, `float`, `double` |
 //! | Decimal | `decimal` of up to 65 digits, 30 of them behind the point |
 //! | Utf8, interval | `longtext`; `varchar` in keys and indexes |

@@ -90,11 +90,14 @@ impl SinkFixture for Empty {
                 );
                 json!(trimmed(&text))
             }
-            (DataType::Time32(_) | DataType::Time64(_), Some(text)) => json!(trimmed(text)),
             (DataType::Date64, Some(text)) => json!(text.split('T').next()),
             (DataType::Duration(unit), Some(text)) => json!(count(text, *unit)),
-            (DataType::Decimal128(..) | DataType::Decimal256(..), Some(text)) => json!(trimmed(text)),
-            (DataType::Decimal32(..) | DataType::Decimal64(..), Some(text)) => json!(trimmed(text)),
+            (data_type, Some(text))
+                if data_type.is_decimal()
+                    || matches!(data_type, DataType::Time32(_) | DataType::Time64(_)) =>
+            {
+                json!(trimmed(text))
+            }
             _ => value,
         }
     }
