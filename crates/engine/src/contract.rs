@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp::distinct;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter_record_batch, is_not_null, or};
@@ -22,43 +22,59 @@ pub(crate) enum Verdict {
     Evolve(SchemaRef),
 }
 
-/// Holds a batch against the columns of the target; `None` while it has none. `place` names the batch in messages.
+/// Holds a batch against the columns that the target had before this run, and those in which this run writes; `None` while
+/// there are none. The run writes in the columns that it brings, and leaves others of the target alone. `place` names the
+/// batch in messages.
 ///
 /// # Errors
 /// `SchemaMismatch` under `freeze`, naming the columns that changed.
 pub(crate) fn admit(
     contract: SchemaContract,
-    target: Option<&SchemaRef>,
+    held: Option<&SchemaRef>,
+    current: Option<&SchemaRef>,
     rows: RecordBatch,
     place: &str,
 ) -> Result<Verdict> {
-    let Some(target) = target else { return Ok(Verdict::Evolve(nullable(rows.schema_ref()))) };
-    if rows.schema_ref() == target {
+    if Some(rows.schema_ref()) == current {
         return Ok(Verdict::Admitted { rows, rejected: Vec::new() });
     }
-    let changes = changes(target, rows.schema_ref());
-    if changes.is_empty() {
-        return Ok(Verdict::Admitted { rows: conform(&rows, target)?, rejected: Vec::new() });
-    }
-    match contract {
-        SchemaContract::Evolve => {
-            let merged = merge_schemas(target, rows.schema_ref());
-            Ok(Verdict::Evolve(nullable(&merged)))
-        }
+    let known = match (current, held) {
+        (None, None) => return Ok(Verdict::Evolve(nullable(rows.schema_ref()))),
+        (Some(known), None) | (None, Some(known)) => known.clone(),
+        (Some(current), Some(held)) => Arc::new(merge_schemas(current, held)),
+    };
+    let changes = changes(&known, rows.schema_ref());
+    let (rows, rejected) = match contract {
+        _ if changes.is_empty() => (rows, Vec::new()),
+        SchemaContract::Evolve => (rows, Vec::new()),
         SchemaContract::Freeze => {
             let changes: Vec<_> = changes.iter().map(Change::describe).collect();
-            Err(Error::schema(format!(
+            return Err(Error::schema(format!(
                 "the columns changed, and `schema_contract: freeze` forbids it: {}",
                 changes.join(", ")
             ))
             .detail("at", place)
-            .help("set `schema_contract: evolve`, or drop or cast the columns under `transform`"))
+            .help("set `schema_contract: evolve`, or drop or cast the columns under `transform`"));
         }
-        SchemaContract::DiscardValue => {
-            Ok(Verdict::Admitted { rows: discard_values(&rows, target)?, rejected: Vec::new() })
-        }
-        SchemaContract::DiscardRow => discard_rows(&rows, target, &changes, place),
+        SchemaContract::DiscardValue => (discard_values(&rows, &known)?, Vec::new()),
+        SchemaContract::DiscardRow => discard_rows(&rows, &known, &changes, place)?,
+    };
+    let wanted = written(current, &known, rows.schema_ref());
+    if current == Some(&wanted) {
+        Ok(Verdict::Admitted { rows: conform(&rows, &wanted)?, rejected })
+    } else {
+        Ok(Verdict::Evolve(wanted))
     }
+}
+
+/// The columns in which the run writes with this batch: those that it wrote in before, and those of the batch.
+fn written(current: Option<&SchemaRef>, known: &Schema, batch: &Schema) -> SchemaRef {
+    let brings = |name: &str| {
+        batch.index_of(name).is_ok() || current.is_some_and(|current| current.index_of(name).is_ok())
+    };
+    let merged = nullable(&merge_schemas(known, batch));
+    let fields: Vec<_> = merged.fields().iter().filter(|field| brings(field.name())).cloned().collect();
+    Arc::new(Schema::new_with_metadata(fields, merged.metadata().clone()))
 }
 
 /// The schema with every column nullable: a later batch may lack any of them.
@@ -96,22 +112,16 @@ fn changes<'a>(target: &'a Schema, batch: &'a Schema) -> Vec<Change<'a>> {
         .collect()
 }
 
-/// The rows with null where a value does not fit.
-fn discard_values(rows: &RecordBatch, target: &SchemaRef) -> Result<RecordBatch> {
-    let columns = target.fields().iter().filter_map(|field| {
-        let column = rows.column_by_name(field.name())?;
-        Some(fit(column, field.data_type()).map(|(fitted, _)| (field.name().clone(), fitted)))
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    if columns.is_empty() {
-        return conform(rows, target);
+/// The rows with null where a value does not fit, in the columns that are known.
+fn discard_values(rows: &RecordBatch, known: &SchemaRef) -> Result<RecordBatch> {
+    let kept = known.fields().iter().filter_map(|field| Some((field, rows.column_by_name(field.name())?)));
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in kept {
+        fields.push(field.as_ref().clone().with_nullable(true));
+        columns.push(fit(column, field.data_type())?.0);
     }
-    conform(
-        &RecordBatch::try_from_iter_with_nullable(
-            columns.into_iter().map(|(name, column)| (name, column, true)),
-        )?,
-        target,
-    )
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
 }
 
 /// The rows without those that have a value in a new column, or one that does not fit.
@@ -120,7 +130,7 @@ fn discard_rows(
     target: &SchemaRef,
     changes: &[Change<'_>],
     place: &str,
-) -> Result<Verdict> {
+) -> Result<(RecordBatch, Vec<Rejected>)> {
     let mut any_bad: Option<BooleanArray> = None;
     let mut bad_by_column = Vec::with_capacity(changes.len());
     for change in changes {
@@ -156,7 +166,7 @@ fn discard_rows(
     }
     let good = BooleanArray::from(!any_bad.values());
     let kept = filter_record_batch(rows, &good)?;
-    Ok(Verdict::Admitted { rows: discard_values(&kept, target)?, rejected })
+    Ok((discard_values(&kept, target)?, rejected))
 }
 
 /// A column as another type, null where a value does not fit; and where those were.
@@ -204,7 +214,7 @@ mod tests {
     }
 
     fn admitted(contract: SchemaContract) -> (RecordBatch, Vec<Rejected>) {
-        match admit(contract, Some(&target()), drifted(), "s").unwrap() {
+        match admit(contract, None, Some(&target()), drifted(), "s").unwrap() {
             Verdict::Admitted { rows, rejected } => (rows, rejected),
             Verdict::Evolve(schema) => panic!("it wants {schema:?}"),
         }
@@ -212,21 +222,36 @@ mod tests {
 
     #[test]
     fn the_first_batch_makes_the_columns() {
-        let verdict = admit(SchemaContract::Freeze, None, drifted(), "s").unwrap();
+        let verdict = admit(SchemaContract::Freeze, None, None, drifted(), "s").unwrap();
         assert!(matches!(verdict, Verdict::Evolve(schema) if schema.fields().len() == 3));
     }
 
     #[test]
     fn a_batch_with_fewer_or_narrower_columns_fits_any_contract() {
         let rows = record_batch!(("id", Int32, [1, 2])).unwrap();
-        let verdict = admit(SchemaContract::Freeze, Some(&target()), rows, "s").unwrap();
+        let verdict = admit(SchemaContract::Freeze, None, Some(&target()), rows, "s").unwrap();
         let Verdict::Admitted { rows, rejected } = verdict else { panic!("it fits") };
         assert_eq!((rows.schema(), rejected.len()), (target(), 0));
     }
 
     #[test]
+    fn a_run_writes_in_the_columns_that_it_brings_with_the_types_that_the_target_has() {
+        let rows = record_batch!(("id", Int32, [1, 2])).unwrap();
+        let verdict = admit(SchemaContract::Freeze, Some(&target()), None, rows.clone(), "s").unwrap();
+        let Verdict::Evolve(wanted) = verdict else { panic!("the sink must be told") };
+        assert_eq!(wanted.fields().len(), 1);
+        assert_eq!(wanted.field(0).data_type(), &DataType::Int64);
+        let verdict = admit(SchemaContract::Freeze, Some(&target()), Some(&wanted), rows, "s").unwrap();
+        assert!(matches!(verdict, Verdict::Admitted { rows, .. } if rows.schema() == wanted));
+        // A column that the target has is no change, whenever it comes.
+        let rows = record_batch!(("name", Utf8, ["a"])).unwrap();
+        let verdict = admit(SchemaContract::Freeze, Some(&target()), Some(&wanted), rows, "s").unwrap();
+        assert!(matches!(verdict, Verdict::Evolve(wanted) if wanted.fields().len() == 2));
+    }
+
+    #[test]
     fn evolve_widens_and_adds() {
-        let verdict = admit(SchemaContract::Evolve, Some(&target()), drifted(), "s").unwrap();
+        let verdict = admit(SchemaContract::Evolve, None, Some(&target()), drifted(), "s").unwrap();
         let Verdict::Evolve(schema) = verdict else { panic!("it must evolve") };
         assert_eq!(schema.field(0).data_type(), &DataType::Utf8);
         assert_eq!(schema.field(2).name(), "extra");
@@ -234,7 +259,8 @@ mod tests {
 
     #[test]
     fn freeze_names_every_change() {
-        let error = admit(SchemaContract::Freeze, Some(&target()), drifted(), "s").unwrap_err().to_string();
+        let error =
+            admit(SchemaContract::Freeze, None, Some(&target()), drifted(), "s").unwrap_err().to_string();
         assert!(
             error.contains("`id` was int64, now string") && error.contains("`extra` is new (int32)"),
             "{error}"
@@ -265,7 +291,7 @@ mod tests {
     #[test]
     fn a_fraction_does_not_fit_an_integer() {
         let rows = record_batch!(("id", Float64, [1.0, 1.5])).unwrap();
-        let verdict = admit(SchemaContract::DiscardRow, Some(&target()), rows, "s").unwrap();
+        let verdict = admit(SchemaContract::DiscardRow, None, Some(&target()), rows, "s").unwrap();
         let Verdict::Admitted { rows, rejected } = verdict else { panic!("it fits") };
         assert_eq!((rows.num_rows(), rejected.len()), (1, 1));
     }

@@ -78,10 +78,11 @@ impl Stream {
             }
             let same = schema.as_ref() == Some(rows.schema_ref());
             let verdict = if same || size < INLINE_BYTES {
-                admit(contract, schema.as_ref(), rows.clone(), place)?
+                admit(contract, self.target.held(), schema.as_ref(), rows.clone(), place)?
             } else {
-                let (rows, place) = (rows.clone(), place.to_owned());
-                self.opened.between_cx.cpu(move || admit(contract, schema.as_ref(), rows, &place)).await?
+                let (rows, place, held) = (rows.clone(), place.to_owned(), self.target.held().cloned());
+                let admit = move || admit(contract, held.as_ref(), schema.as_ref(), rows, &place);
+                self.opened.between_cx.cpu(admit).await?
             };
             match verdict {
                 Verdict::Admitted { rows, rejected } => {

@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Resume, Retry, Split};
 
-use super::writer::{self, Route};
+use super::writer::{self, Part, Route};
 use super::{Assignment, Event, Item, Stream};
 use crate::OnError;
 
@@ -111,44 +111,56 @@ async fn read_alone(
 ) -> Result<()> {
     let mut restarts = 0;
     loop {
-        let (sender, own) = writer::own(stream.clone(), assignment.ordinal);
-        let reading = async move {
-            let sender = sender;
-            feed(stream, assignment, Position::Start, &sender).await
-        };
-        let (fed, written) = join(reading, own.run()).await;
-        match (fed, written) {
-            (Ok(()), Ok(part)) => {
+        let error = match read_once(stream, assignment).await {
+            Ok(part) => {
                 stream.tally.keep_staged(part.staged_copies());
                 // A closed channel means that the stream is ending with an error of its own.
                 let _ = commits.send(part.into_event()).await;
                 return Ok(());
             }
-            // A writer that failed is what cut the reader off.
-            (Ok(()), Err(error)) => return Err(error),
-            (Err(cut), Err(error)) if cut.kind() == ErrorKind::Cancelled => return Err(error),
-            (Err(error), written) => {
-                if let Ok(part) = written {
-                    part.discard(stream).await;
-                }
-                let again = may_start_again(&error, stream.resume) && restarts < RESTARTS;
-                if !again {
-                    return Err(error);
-                }
-                restarts += 1;
-                stream.opened.source_cx.metrics().add_retries(1);
-                tracing::debug!(split = %assignment.split.id, %error, "a split broke off and is read again from its start");
-                stream.opened.source_cx.sleep(Duration::from_millis(200) * 2_u32.pow(restarts)).await?;
+            Err(error) => error,
+        };
+        if !may_start_again(&error, stream.resume) || restarts == RESTARTS {
+            return Err(error);
+        }
+        restarts += 1;
+        stream.opened.source_cx.metrics().add_retries(1);
+        tracing::debug!(split = %assignment.split.id, %error, "a split broke off and is read again from its start");
+        stream.opened.source_cx.sleep(Duration::from_millis(200) * 2_u32.pow(restarts)).await?;
+    }
+}
+
+/// Reads a split from its start into a new writer. When that breaks off, nothing of it is left.
+async fn read_once(stream: &Arc<Stream>, assignment: &Assignment) -> Result<Part> {
+    let (sender, own) = writer::own(stream.clone(), assignment.ordinal);
+    let reading = async move {
+        let sender = sender;
+        feed(stream, assignment, Position::Start, &sender).await
+    };
+    match join(reading, own.run()).await {
+        (Ok(()), Ok(part)) => Ok(part),
+        // A writer that failed is what cut the reader off. Only it knows whether a new one would do better.
+        (Ok(()), Err(error)) => Err(of_writer(error)),
+        (Err(cut), Err(error)) if cut.kind() == ErrorKind::Cancelled => Err(of_writer(error)),
+        (Err(error), written) => {
+            if let Ok(part) = written {
+                part.discard(stream).await;
             }
+            Err(error)
         }
     }
+}
+
+/// The retry layer has tried again what a writer can; only what asks for it is begun anew.
+fn of_writer(error: Error) -> Error {
+    if error.retry_policy() == Retry::Restart { error } else { error.retry(Retry::Never) }
 }
 
 /// Whether reading a split anew from its start may help. Where reads go on behind any batch, the retry layer has done
 /// what can be done from there.
 fn may_start_again(error: &Error, resume: Resume) -> bool {
     match resume {
-        Resume::Split => error.is_retryable(),
+        Resume::Split => error.is_retryable() || error.retry_policy() == Retry::Restart,
         Resume::Run => error.retry_policy() == Retry::Restart,
         Resume::None | Resume::Exact => false,
     }

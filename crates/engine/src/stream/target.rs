@@ -11,6 +11,8 @@ use towpath_core::{Begun, Context, DynSink, DynWriter, Error, Result, conform};
 pub(super) struct Target {
     sink: Arc<dyn DynSink>,
     cx: Context,
+    /// The columns that the target had before this run.
+    held: Option<SchemaRef>,
     current: Mutex<Current>,
     /// Held for reading by each open writer, for writing while the columns change.
     gate: Arc<RwLock<()>>,
@@ -23,7 +25,7 @@ pub(super) struct Target {
 #[derive(Clone)]
 struct Current {
     begun: Arc<Begun>,
-    /// The schema that batches are brought to; `None` before the first generation, unless the target has one.
+    /// The schema that batches are brought to; `None` before the first generation.
     schema: Option<SchemaRef>,
     generation: u64,
 }
@@ -44,10 +46,12 @@ pub(super) struct OpenWriter {
 
 impl Target {
     pub(super) fn new(sink: Arc<dyn DynSink>, cx: Context, begun: Begun) -> Self {
-        let current = Current { schema: begun.schema.clone(), begun: Arc::new(begun), generation: 0 };
+        let held = begun.schema.clone();
+        let current = Current { schema: None, begun: Arc::new(begun), generation: 0 };
         Self {
             sink,
             cx,
+            held,
             current: Mutex::new(current),
             gate: Arc::default(),
             evolving: tokio::sync::Mutex::default(),
@@ -59,6 +63,11 @@ impl Target {
     pub(super) fn schema(&self) -> (u64, Option<SchemaRef>) {
         let current = self.current();
         (current.generation, current.schema)
+    }
+
+    /// The columns that the target had before this run, if it was there.
+    pub(super) fn held(&self) -> Option<&SchemaRef> {
+        self.held.as_ref()
     }
 
     /// The load as it stands now.
@@ -90,25 +99,18 @@ impl Target {
         Ok(())
     }
 
-    /// Opens a writer. Where the target had its columns before this run, the sink is told of them first.
+    /// Opens a writer.
     ///
     /// # Errors
     /// The sink's own.
     pub(super) async fn open(&self, part: u32) -> Result<OpenWriter> {
-        loop {
-            let open = self.gate.clone().read_owned().await;
-            let current = self.current();
-            let Some(schema) = current.schema else {
-                return Err(Error::unexpected("rows came before the target had columns"));
-            };
-            if current.generation == 0 {
-                drop(open);
-                self.evolve(0, &schema).await?;
-                continue;
-            }
-            let writer = self.sink.writer(&self.cx, &current.begun, part).await?;
-            return Ok(OpenWriter { writer, schema, generation: current.generation, _open: open });
-        }
+        let open = self.gate.clone().read_owned().await;
+        let current = self.current();
+        let Some(schema) = current.schema else {
+            return Err(Error::unexpected("rows came before the target had columns"));
+        };
+        let writer = self.sink.writer(&self.cx, &current.begun, part).await?;
+        Ok(OpenWriter { writer, schema, generation: current.generation, _open: open })
     }
 
     /// Makes the target with these columns if no row has made it yet: an empty stream has columns, too.
@@ -116,9 +118,8 @@ impl Target {
     /// # Errors
     /// The sink's own.
     pub(super) async fn ensure(&self, schema: &SchemaRef) -> Result<()> {
-        let current = self.current();
-        if current.generation == 0 {
-            self.evolve(0, &current.schema.unwrap_or_else(|| schema.clone())).await
+        if self.current().generation == 0 && self.held.is_none() {
+            self.evolve(0, schema).await
         } else {
             Ok(())
         }
