@@ -139,6 +139,10 @@ pub(crate) fn settings(options: &ConnectionOptions) -> String {
          SET LOCAL lc_monetary = 'C'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'; \
          SET LOCAL xmloption = 'content'; SET LOCAL idle_in_transaction_session_timeout = 0; ",
     );
+    if options.transaction_pooling {
+        // Whoever had this session of the server before may have used the names that the driver is about to use.
+        sql.push_str("DEALLOCATE ALL; ");
+    }
     // Without a limit of ours, that of the server must not end what may take long by right.
     let statement = milliseconds(options.statement_timeout).unwrap_or(0);
     sql.push_str(&format!("SET LOCAL statement_timeout = {statement}; "));
@@ -146,4 +150,34 @@ pub(crate) fn settings(options: &ConnectionOptions) -> String {
         sql.push_str(&format!("SET LOCAL lock_timeout = {lock}; "));
     }
     sql
+}
+
+#[cfg(test)]
+mod tests {
+    use towpath_core::Secret;
+
+    use super::*;
+    use crate::config::Raw;
+
+    fn options(raw: &Raw<'_>) -> ConnectionOptions {
+        let url = Secret::new("postgres://db.example".to_owned());
+        ConnectionOptions::resolve(&Raw { url: Some(&url), ..*raw }).unwrap()
+    }
+
+    #[test]
+    fn the_network_is_asked_as_often_as_the_option_says() {
+        let idle = |raw: &Raw<'_>| driver_config(&options(raw)).get_keepalives_idle();
+        assert_eq!(idle(&Raw::default()), Duration::from_secs(60));
+        let five = serde_json::from_value(serde_json::json!("5s")).unwrap();
+        assert_eq!(idle(&Raw { keepalive: Some(five), ..Raw::default() }), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn behind_a_pooler_each_transaction_removes_what_others_prepared() {
+        assert!(!settings(&options(&Raw::default())).contains("DEALLOCATE"));
+        assert!(
+            settings(&options(&Raw { transaction_pooling: true, ..Raw::default() }))
+                .contains("DEALLOCATE ALL")
+        );
+    }
 }

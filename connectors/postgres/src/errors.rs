@@ -101,6 +101,8 @@ fn classify(code: &SqlState) -> (ErrorKind, Retry) {
         // The time limit that our own options set.
         "57014" => (Unavailable, Retry::Never),
         "42501" => (PermissionDenied, Retry::Never),
+        // A query of the source that writes, or a replica where rows are to go.
+        "25006" => (Unsupported, Retry::Never),
         "42601" | "42P02" | "42883" | "42702" | "42P10" | "42804" => (Config, Retry::Never),
         "22P02" | "22P04" => (DataInvalid, Retry::Never),
         // Replay conflicts on a standby, and servers that start or stop.
@@ -126,6 +128,9 @@ fn help(code: &SqlState) -> Option<&'static str> {
         "42P01" => "check `table`, with its schema: `schema.table`; `towpath discover` lists what there is",
         "57014" => "raise `statement_timeout`, or read less at once",
         "53300" => "lower `max_connections`, or raise the server's",
+        "25006" => {
+            "a `query` of the source must only read; for a sink, `target_session_attrs: read-write` finds the primary"
+        }
         "55P03" => "another session holds a lock; raise `lock_timeout`",
         "42501" => "`towpath check` tells which GRANT is missing",
         _ => return None,
@@ -153,6 +158,7 @@ mod tests {
             ("23505", ErrorKind::DataInvalid, Retry::Never),
             ("53100", ErrorKind::Unavailable, Retry::Never),
             ("53300", ErrorKind::Unavailable, Retry::Transient),
+            ("25006", ErrorKind::Unsupported, Retry::Never),
         ] {
             assert_eq!(classify(&SqlState::from_code(code)), (kind, retry), "{code}");
         }

@@ -41,8 +41,7 @@ impl Pool {
     /// `Cancelled`, and those of connecting.
     pub(crate) async fn get(self: &Arc<Self>, cx: &Context) -> Result<Pooled> {
         let getting = async {
-            let permit = self.permits.clone().acquire_owned().await;
-            let permit = permit.map_err(|error| Error::unexpected("the pool is closed").source(error))?;
+            let permit = self.reserve(cx).await?;
             let session = match self.kept() {
                 Some(session) => session,
                 None => Session::connect(&self.options).await?,
@@ -51,6 +50,19 @@ impl Pool {
         };
         tokio::select! {
             session = getting => session,
+            () = cx.cancellation().cancelled() => Err(Error::cancelled().connector(crate::NAME)),
+        }
+    }
+
+    /// Keeps room for a connection that is not of the pool, for as long as the permit lives.
+    ///
+    /// # Errors
+    /// `Cancelled`.
+    pub(crate) async fn reserve(&self, cx: &Context) -> Result<OwnedSemaphorePermit> {
+        tokio::select! {
+            permit = self.permits.clone().acquire_owned() => {
+                permit.map_err(|error| Error::unexpected("the pool is closed").source(error))
+            }
             () = cx.cancellation().cancelled() => Err(Error::cancelled().connector(crate::NAME)),
         }
     }
@@ -95,6 +107,10 @@ pub(crate) struct Pooled {
 impl Pooled {
     /// Keeps the connection for others. It must be idle, outside of a transaction.
     pub(crate) fn give_back(mut self) {
+        // Behind a pooler, what the driver has prepared is in a session of the server that others have by now.
+        if self.pool.options.transaction_pooling {
+            return;
+        }
         if let Some(session) = self.session.take().filter(Session::is_open) {
             self.pool.lock().push(session);
         }

@@ -5,8 +5,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 use towpath_core::{Context, Error, ErrorKind, Result};
 use towpath_sql::Dialect;
 
@@ -23,6 +24,8 @@ pub(crate) struct Snapshots {
 
 #[derive(Default)]
 struct State {
+    /// Room in the pool for the transaction that holds the snapshot.
+    room: Option<OwnedSemaphorePermit>,
     held: Option<Arc<Snapshot>>,
     /// The server gave none, so everybody reads what is there when they read.
     refused: bool,
@@ -37,6 +40,8 @@ pub(crate) struct Snapshot {
     holder: Session,
     /// Statements of the holder, one at a time.
     turn: Mutex<()>,
+    /// Somebody found out that it is gone.
+    lost: AtomicBool,
 }
 
 /// A transaction that reads.
@@ -57,15 +62,18 @@ impl Snapshots {
     /// # Errors
     /// `Unavailable`, finally, when the snapshot was lost and none but that will do.
     pub(crate) async fn begin(&self, cx: &Context, one_snapshot: bool) -> Result<Reading> {
-        let session = self.pool.get(cx).await?;
         let snapshot = if self.wanted { self.snapshot(cx, one_snapshot).await? } else { None };
+        let session = self.pool.get(cx).await?;
         let Some(snapshot) = snapshot else {
             session.execute("beginning to read", &self.begin_sql(None)).await?;
             return Ok(Reading { session, token: None, snapshot: None });
         };
         match session.execute("taking over the snapshot", &self.begin_sql(Some(&snapshot.name))).await {
             Ok(()) => Ok(Reading { session, token: Some(snapshot.token.clone()), snapshot: Some(snapshot) }),
-            Err(error) if snapshot.is_open() => Err(error),
+            Err(error) if error.is_retryable() => Err(error),
+            Err(error) if snapshot.is_alive().await => Err(error.help(
+                "set `snapshot: false` where a pooler or balancer sends connections to more than one server",
+            )),
             // The server is gone, or ended the holder: the next attempt takes another snapshot.
             Err(error) => {
                 Err(Error::unavailable("the snapshot is gone").connector(crate::NAME).source(error))
@@ -102,6 +110,9 @@ impl Snapshots {
                  than one moment",
             );
         }
+        if state.room.is_none() {
+            state.room = Some(self.pool.reserve(cx).await?);
+        }
         match self.take().await {
             Ok(snapshot) => {
                 let snapshot = Arc::new(snapshot);
@@ -114,6 +125,7 @@ impl Snapshots {
                     error.message()
                 ));
                 state.refused = true;
+                state.room = None;
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -129,13 +141,27 @@ impl Snapshots {
             .await
             .map_err(|error| failed("exporting a snapshot", error))?;
         let (name, process, started): (String, i32, String) = (row.get(0), row.get(1), row.get(2));
-        Ok(Snapshot { token: format!("{name} {process} {started}"), name, holder, turn: Mutex::default() })
+        Ok(Snapshot {
+            token: format!("{name} {process} {started}"),
+            name,
+            holder,
+            turn: Mutex::default(),
+            lost: AtomicBool::new(false),
+        })
     }
 }
 
 impl Snapshot {
     fn is_open(&self) -> bool {
-        self.holder.is_open()
+        !self.lost.load(Relaxed) && self.holder.is_open()
+    }
+
+    /// Asks the server. A connection that the server has ended looks open for a moment more.
+    async fn is_alive(&self) -> bool {
+        let _turn = self.turn.lock().await;
+        let alive = self.holder.execute("asking for the snapshot", "SELECT 1").await.is_ok();
+        self.lost.fetch_or(!alive, Relaxed);
+        alive
     }
 }
 

@@ -80,6 +80,11 @@ macro_rules! with_connection_options {
             /// The most connections at once; 8 by default. Source and sink count for themselves.
             #[serde(default)]
             pub max_connections: Option<usize>,
+            /// Set it where a pooler stands before the server that gives each transaction another session, such as
+            /// PgBouncer with `pool_mode = transaction`. Then no connection is kept from one transaction to the next, and
+            /// each removes the statements that others left prepared.
+            #[serde(default)]
+            pub transaction_pooling: bool,
             $($more)*
         }
 
@@ -106,6 +111,7 @@ macro_rules! with_connection_options {
                     lock_timeout: self.lock_timeout,
                     keepalive: self.keepalive,
                     max_connections: self.max_connections,
+                    transaction_pooling: self.transaction_pooling,
                 })
             }
         }
@@ -145,7 +151,7 @@ pub enum TargetSessionAttrs {
 }
 
 /// The options of a connection as they were written.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Raw<'a> {
     pub(crate) url: Option<&'a Secret>,
     pub(crate) host: Option<&'a str>,
@@ -166,6 +172,7 @@ pub(crate) struct Raw<'a> {
     pub(crate) lock_timeout: Option<HumanDuration>,
     pub(crate) keepalive: Option<HumanDuration>,
     pub(crate) max_connections: Option<usize>,
+    pub(crate) transaction_pooling: bool,
 }
 
 /// A server.
@@ -215,6 +222,7 @@ pub(crate) struct ConnectionOptions {
     pub(crate) lock_timeout: Option<Duration>,
     pub(crate) keepalive: Duration,
     pub(crate) max_connections: usize,
+    pub(crate) transaction_pooling: bool,
 }
 
 const DEFAULT_PORT: u16 = 5432;
@@ -253,6 +261,7 @@ impl ConnectionOptions {
             lock_timeout: positive("lock_timeout", raw.lock_timeout)?,
             keepalive: positive("keepalive", raw.keepalive)?.unwrap_or(DEFAULT_KEEPALIVE),
             max_connections,
+            transaction_pooling: raw.transaction_pooling,
             hosts,
             user,
             database,

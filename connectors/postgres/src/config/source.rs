@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use towpath_core::{ByteSize, Result};
-use towpath_sql::{CursorOptions, Lookback, TableName};
+use towpath_sql::{CursorOptions, Dialect, Lookback, TableName};
 
 use super::connection::with_connection_options;
 use crate::errors::config;
@@ -19,8 +19,8 @@ with_connection_options! {
         pub query: Option<String>,
         /// How the rows are cut into splits that are read at once: `auto`, `ctid` (by where rows lie in the table's file),
         /// `none`, or the name of a column with a unique value in each row, such as the primary key. By `auto`, tables are
-        /// cut by `ctid`, and views, foreign tables and queries are not. With a column, a run that was killed goes on in
-        /// the middle of a split.
+        /// cut by `ctid`, and views, foreign tables and queries are not, nor is a table of which the server would find the
+        /// wanted rows by an index. With a column, a run that was killed goes on in the middle of a split.
         #[serde(default = "auto")]
         pub split_by: String,
         /// How much of the table one split holds.
@@ -90,6 +90,17 @@ pub(crate) enum SplitBy {
 pub(crate) enum What {
     Table(TableName),
     Query(String),
+}
+
+impl What {
+    /// What is selected from.
+    pub(crate) fn from(&self) -> String {
+        match self {
+            Self::Table(table) => table.sql(Dialect::Postgres),
+            // The line break ends a comment at the end of the query.
+            Self::Query(query) => format!("({query}\n) AS query"),
+        }
+    }
 }
 
 impl PostgresSourceConfig {

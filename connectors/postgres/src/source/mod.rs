@@ -1,5 +1,6 @@
 //! The source: a table, a view or a query.
 
+mod boundaries;
 mod discover;
 mod plan;
 mod read;
@@ -16,7 +17,7 @@ use towpath_core::{
 };
 use towpath_sql::{ColumnKind, CursorOptions, Dialect};
 
-use crate::catalog::{self, Relation};
+use crate::catalog::{self, Relation, RelationKind};
 use crate::config::{PostgresSourceConfig, SplitBy, What};
 use crate::connect::Role;
 use crate::errors::config;
@@ -65,6 +66,11 @@ impl Shape {
         self.columns.iter().find(|column| column.field.name() == name)
     }
 
+    /// Whether the server makes sure that a key tells rows apart.
+    fn has_certain_keys(&self) -> bool {
+        self.relation.as_ref().is_some_and(|relation| relation.kind != RelationKind::Other)
+    }
+
     /// What is known of a column that a condition names.
     fn kind(&self, name: &str) -> Option<ColumnKind> {
         scan::kind(self.described(name)?, self.column(name)?)
@@ -104,7 +110,7 @@ impl PostgresSource {
                 reading.pin(&name).await;
                 (Some(relation), format!("SELECT * FROM {name}"))
             }
-            What::Query(query) => (None, format!("SELECT * FROM ({query}) AS query")),
+            query @ What::Query(_) => (None, format!("SELECT * FROM {}", query.from())),
         };
         let oid = relation.as_ref().map(|relation| relation.oid);
         let described = catalog::describe(session, &select, oid).await?;

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::Type;
+use tokio_postgres::SimpleQueryMessage;
 use towpath_core::{
     Context, CursorRange, Error, Estimate, Json, PlanStream, Planned, Position, Pushdown, Result, ScanPlan,
     ScanRequest, Split,
 };
-use towpath_sql::{Dialect, TableName, between_integers, between_uuids, blocks};
+use towpath_sql::{Dialect, TableName, blocks};
 
+use super::boundaries::boundaries;
 use super::scan::{Piece, Scan};
 use super::{PostgresSource, Shape, read, schema_of};
 use crate::catalog::{self, Relation, RelationKind};
@@ -19,7 +20,7 @@ use crate::errors::{config, failed};
 use crate::snapshot::Reading;
 
 /// Bytes of a block, unless the server was built otherwise; only sizes are estimated with it.
-const BLOCK: u64 = 8192;
+pub(super) const BLOCK: u64 = 8192;
 
 /// Where planning goes on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -74,7 +75,7 @@ pub(super) async fn plan(source: &PostgresSource, cx: &Context, request: &ScanRe
     });
     let schema = schema_of(&shape.wanted(columns.as_deref()));
     let common = Common { columns, cursor, filter: request.filter.clone(), limit: request.limit };
-    let splits = splits(source, &reading, &shape, &common, request).await?;
+    let splits = splits(source, cx, &reading, &shape, &common, request).await?;
     reading.end().await?;
     let mut plan = ScanPlan::new(Some(schema), splits);
     plan.cursor = Pushdown::Exact;
@@ -83,9 +84,17 @@ pub(super) async fn plan(source: &PostgresSource, cx: &Context, request: &ScanRe
     Ok(plan)
 }
 
-/// A column to split by must tell rows apart.
+/// A column to split by must tell rows apart, and what is split by blocks must have some.
 pub(super) async fn check_key(source: &PostgresSource, reading: &Reading, shape: &Shape) -> Result<()> {
-    let SplitBy::Column(name) = &source.inner.split_by else { return Ok(()) };
+    let is_stored = shape.has_certain_keys();
+    let name = match &source.inner.split_by {
+        SplitBy::Column(name) => name,
+        SplitBy::Ctid if !is_stored => {
+            return Err(config("a view or foreign table has no `ctid` to be split by")
+                .help("name a unique column, or leave `split_by` out"));
+        }
+        _ => return Ok(()),
+    };
     let Some(described) = shape.described(name) else {
         let names: Vec<_> = shape.described.iter().map(|described| described.name.as_str()).collect();
         return Err(config(format!("`split_by` names `{name}`, which is no column"))
@@ -96,9 +105,7 @@ pub(super) async fn check_key(source: &PostgresSource, reading: &Reading, shape:
             .help("name a column of integers, decimals, text, UUIDs, dates or timestamps"));
     }
     let Some(relation) = &shape.relation else { return Ok(()) };
-    if relation.kind != RelationKind::Other
-        && !catalog::is_unique(&reading.session, relation.oid, name).await?
-    {
+    if is_stored && !catalog::is_unique(&reading.session, relation.oid, name).await? {
         return Err(config(format!("two rows may have the same `{name}`, or none"))
             .help("split by a column that is NOT NULL and has a unique index, or by `ctid`"));
     }
@@ -107,6 +114,7 @@ pub(super) async fn check_key(source: &PostgresSource, reading: &Reading, shape:
 
 async fn splits(
     source: &PostgresSource,
+    cx: &Context,
     reading: &Reading,
     shape: &Shape,
     common: &Common,
@@ -118,8 +126,13 @@ async fn splits(
     }
     match (&source.inner.split_by, &shape.relation) {
         (SplitBy::Column(column), _) => by_key(source, reading, shape, common, column, place).await,
+        (SplitBy::Auto, Some(_))
+            if place.is_none() && is_found_by_index(source, reading, shape, common).await? =>
+        {
+            Ok(whole(source, common, shape, None))
+        }
         (SplitBy::Auto | SplitBy::Ctid, Some(relation)) => {
-            by_blocks(source, reading, common, relation, place).await
+            by_blocks(source, cx, reading, common, relation, place).await
         }
         _ => Ok(whole(source, common, shape, place)),
     }
@@ -148,6 +161,32 @@ fn at(place: &Place) -> Result<Position> {
     place.map(Position::At).map_err(|error| Error::unexpected("a place is no JSON").source(error))
 }
 
+/// Whether the server would find what is wanted by an index, so that reading all blocks would be far more work.
+async fn is_found_by_index(
+    source: &PostgresSource,
+    reading: &Reading,
+    shape: &Shape,
+    common: &Common,
+) -> Result<bool> {
+    let is_new = common.cursor.as_ref().is_some_and(|range| range.after.is_some());
+    if !is_new && common.filter.is_none() {
+        return Ok(false);
+    }
+    let whole = common.scan(None, Piece::Whole);
+    let select = whole.select(source.what()?, shape, &source.inner.cursor, None, 0)?.sql;
+    let explained = reading.session.client().simple_query(&format!("EXPLAIN {select}")).await;
+    let explained = explained.map_err(|error| failed("asking how rows would be found", error))?;
+    let lines = explained.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    // Indented lines without a colon, and the first one, are the steps: "->  Index Scan using i on t  (cost=...".
+    let steps: Vec<_> = lines.filter(|line| line.contains("(cost=")).collect();
+    let step =
+        |name: &str| steps.iter().any(|line| line.trim_start_matches([' ', '-', '>']).starts_with(name));
+    Ok((step("Index ") || step("Bitmap Heap Scan")) && !step("Seq Scan") && !step("Parallel Seq Scan"))
+}
+
 /// Everything as one split.
 fn whole(source: &PostgresSource, common: &Common, shape: &Shape, place: Option<Place>) -> PlanStream {
     if place.is_some() {
@@ -172,12 +211,22 @@ fn estimate(relation: &Relation, blocks: u64) -> Estimate {
 /// Tables by their blocks, partition by partition; anything else as a whole.
 async fn by_blocks(
     source: &PostgresSource,
+    cx: &Context,
     reading: &Reading,
     common: &Common,
     relation: &Relation,
     place: Option<Place>,
 ) -> Result<PlanStream> {
     let ranges = catalog::version(&reading.session).await? >= catalog::TID_RANGES;
+    if !ranges && relation.kind != RelationKind::Other {
+        cx.metrics().warn("before Postgres 14 a table cannot be read by blocks, so it is read as one split");
+    }
+    if place.is_some() {
+        cx.metrics().warn(
+            "the run goes on behind what an earlier attempt has planned: rows that were changed in between may be those of \
+             either moment",
+        );
+    }
     let family = catalog::family(&reading.session, relation.oid).await?;
     let can_cut =
         ranges && relation.kind != RelationKind::Other && family.iter().all(|member| member.may_read);
@@ -264,62 +313,4 @@ async fn by_key(
         step(format!("{column}:{index}"), &common.scan(None, piece), Estimate { rows, bytes }, resume)
     });
     Ok(stream::iter(steps.collect::<Vec<_>>()).boxed())
-}
-
-/// Where to cut: by what the server has counted, else evenly between the least and the greatest.
-async fn boundaries(
-    source: &PostgresSource,
-    reading: &Reading,
-    shape: &Shape,
-    column: &str,
-) -> Result<Vec<Json>> {
-    let size = source.inner.config.split_size.bytes();
-    let pieces = match &shape.relation {
-        Some(relation) if relation.blocks > 0 => (relation.blocks * BLOCK).div_ceil(size),
-        // Nobody knows how large the result of a query is.
-        _ => 16,
-    };
-    let pieces = usize::try_from(pieces).unwrap_or(usize::MAX).clamp(1, 10_000);
-    if pieces == 1 {
-        return Ok(Vec::new());
-    }
-    if let Some(relation) = &shape.relation {
-        let known = catalog::histogram(&reading.session, relation, column).await?;
-        if known.len() > 2 {
-            let inner = &known[1..known.len() - 1];
-            let wanted = pieces.min(inner.len() + 1);
-            return Ok((1..wanted)
-                .map(|piece| inner[piece * inner.len() / wanted].as_str().into())
-                .collect());
-        }
-    }
-    evenly(reading, source.what()?, shape, column, pieces).await
-}
-
-async fn evenly(
-    reading: &Reading,
-    what: &What,
-    shape: &Shape,
-    column: &str,
-    pieces: usize,
-) -> Result<Vec<Json>> {
-    let Some(described) = shape.described(column) else { return Ok(Vec::new()) };
-    match described.data_type {
-        Type::UUID => return Ok(between_uuids(pieces).into_iter().map(Json::from).collect()),
-        Type::INT2 | Type::INT4 | Type::INT8 => {}
-        _ => return Ok(Vec::new()),
-    }
-    let name = Dialect::Postgres.identifier(column);
-    let from = match what {
-        What::Table(table) => table.sql(Dialect::Postgres),
-        What::Query(query) => format!("({query}) AS query"),
-    };
-    let sql = format!("SELECT min({name})::int8, max({name})::int8 FROM {from}");
-    let row = reading.session.client().query_one(&sql, &[]).await;
-    let row = row.map_err(|error| failed("looking for the least and the greatest key", error))?;
-    let (Some(least), Some(greatest)): (Option<i64>, Option<i64>) = (row.get(0), row.get(1)) else {
-        return Ok(Vec::new());
-    };
-    let inner = between_integers(least.into(), greatest.into(), pieces);
-    Ok(inner.into_iter().filter_map(|value| i64::try_from(value).ok()).map(Json::from).collect())
 }

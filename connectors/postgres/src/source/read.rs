@@ -18,7 +18,6 @@ use towpath_sql::Dialect;
 
 use super::scan::{Piece, Scan, Selected};
 use super::{PostgresSource, Shape, schema_of};
-use crate::config::What;
 use crate::decode::{Decoded, decode, payload};
 use crate::errors::{config, failed};
 use crate::snapshot::Reading;
@@ -28,6 +27,9 @@ use crate::types::Column;
 const BATCH_ROWS: usize = 64 << 10;
 /// How many batches of a split are decoded at once, while more come.
 const DECODING: usize = 2;
+/// Rows come in the order of their blocks, each time, so that it can be gone on behind so many of them.
+const IN_ORDER: &str = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL synchronize_seqscans = off; \
+     SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
 
 pub(super) fn read(
     source: &PostgresSource,
@@ -60,8 +62,8 @@ enum Positions {
     None,
     /// So many rows behind the split's start, as long as the snapshot lives.
     Rows { token: String, done: u64 },
-    /// Behind this key.
-    Keys { index: usize, is_extra: bool, last: Option<Json> },
+    /// Behind this key. `comes_again`: the row that has it is the first of the next batch.
+    Keys { index: usize, is_extra: bool, last: Option<Json>, comes_again: bool },
 }
 
 async fn open(
@@ -79,10 +81,16 @@ async fn open(
     let selected = scan.select(source.what()?, &shape, &source.inner.cursor, after.as_ref(), skip)?;
     let Selected { sql, columns, key, key_is_extra } = selected;
     let positions = match (resume, key) {
-        (Resume::Exact, Some(index)) => Positions::Keys { index, is_extra: key_is_extra, last: after },
+        (Resume::Exact, Some(index)) => {
+            let comes_again = after.is_some() && !shape.has_certain_keys();
+            Positions::Keys { index, is_extra: key_is_extra, last: after, comes_again }
+        }
         (Resume::Run, _) => Positions::Rows { token: reading.token.clone().unwrap_or_default(), done: skip },
         _ => Positions::None,
     };
+    if matches!(scan.piece, Piece::Blocks(..)) {
+        reading.session.execute("preparing to read", IN_ORDER).await?;
+    }
     let rows = copy(&reading, &sql).await?;
     permit.finish(Outcome::Success, cx.clock().monotonic());
     let batch_size = usize::try_from(source.inner.config.batch_size.bytes()).unwrap_or(usize::MAX).max(1);
@@ -183,11 +191,17 @@ impl Positions {
                 *done += count;
                 Position::At(json!({ "snapshot": token, "rows": done }))
             }
-            Self::Keys { index, is_extra, last } => {
+            Self::Keys { index, is_extra, last, comes_again } => {
+                let first = |rows: &RecordBatch| match rows.num_rows() {
+                    0 => Ok(None),
+                    _ => json_value(rows.column(*index), 0).map(Some),
+                };
+                if std::mem::take(comes_again) && first(&rows)? == *last {
+                    rows = rows.slice(1, rows.num_rows() - 1);
+                }
                 if rows.num_rows() > 0 {
                     let keys = rows.column(*index);
-                    let first = json_value(keys, 0)?;
-                    if first.is_null() || last.as_ref() == Some(&first) {
+                    if keys.null_count() > 0 || first(&rows)? == *last {
                         return Err(config(format!(
                             "two rows have the same `{}`, or none, so it cannot be split by",
                             rows.schema_ref().field(*index).name()
@@ -220,10 +234,7 @@ pub(super) async fn greatest(
         return Err(config(format!("the cursor `{field}` is no column"))
             .help(format!("the columns are {}", names.join(", "))));
     };
-    let from = match source.what()? {
-        What::Table(table) => table.sql(Dialect::Postgres),
-        What::Query(query) => format!("({query}) AS query"),
-    };
+    let from = source.what()?.from();
     let name = Dialect::Postgres.identifier(field);
     // What is selected of a column is its name, with a cast perhaps.
     let select =
@@ -238,7 +249,12 @@ pub(super) async fn greatest(
     let columns = [column.clone()];
     let schema: SchemaRef = schema_of(&columns);
     let decoded = cx.cpu(move || decode(&columns, &schema, &messages, "cursor")).await?;
-    first_value(&decoded.rows)
+    first_value(&decoded.rows).map_err(|error| {
+        config(format!("the greatest `{field}` is no bound for the next run")).source(error).help(
+            "it is `infinity`, or a value that its column cannot hold: leave such rows out by a `query`, or take another \
+             cursor",
+        )
+    })
 }
 
 fn first_value(rows: &RecordBatch) -> Result<Option<Json>> {

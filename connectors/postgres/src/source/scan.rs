@@ -1,14 +1,14 @@
 //! What one split selects, as SQL.
 
 use serde::{Deserialize, Serialize};
-use tokio_postgres::types::{Kind, Type};
+use tokio_postgres::types::Type;
 use towpath_core::{CursorRange, Json, Predicate, Result};
 use towpath_sql::{ColumnKind, CursorOptions, Dialect, Lookback, TableName, condition, cursor_condition};
 
 use super::Shape;
 use crate::config::What;
 use crate::errors::config;
-use crate::types::{Column, Described};
+use crate::types::{Column, Described, cast_name};
 
 /// The payload of a split: all that is needed to read it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,9 +69,17 @@ impl Scan {
                 let described = self.known(shape, column)?;
                 let name = Dialect::Postgres.identifier(column);
                 let bound = |sign: &str, value: &Json| format!("{name} {sign} {}", literal(value, described));
-                conditions.extend(from.as_ref().map(|from| bound(">=", from)));
+                let is_certain = shape.has_certain_keys();
+                // Where two rows may have the same key, that of the last row must be seen again to find out.
+                let behind = if is_certain { ">" } else { ">=" };
+                let lower =
+                    after.map(|after| bound(behind, after)).or(from.as_ref().map(|from| bound(">=", from)));
+                conditions.extend(match lower {
+                    // A row without a key must be seen to be refused. It is the last in order.
+                    Some(lower) if to.is_none() && !is_certain => Some(format!("{lower} OR {name} IS NULL")),
+                    lower => lower,
+                });
                 conditions.extend(to.as_ref().map(|to| bound("<", to)));
-                conditions.extend(after.map(|after| bound(">", after)));
                 order = format!(" ORDER BY {name}");
                 key = columns.iter().position(|known| known.field.name() == column);
                 if key.is_none() {
@@ -83,13 +91,12 @@ impl Scan {
         if let Some(range) = &self.cursor {
             let described = self.known(shape, &range.field)?;
             let name = Dialect::Postgres.identifier(&range.field);
-            let earlier = |value: String, lookback: Lookback| earlier(&value, lookback, described);
             conditions.extend(cursor_condition(
                 range,
                 options,
                 &name,
                 |value| literal(value, described),
-                earlier,
+                |value, lookback| earlier(&value, lookback),
             ));
         }
         if let Some(filter) = &self.filter {
@@ -97,8 +104,7 @@ impl Scan {
         }
         let from = match (&self.only, what) {
             (Some(only), _) => format!("ONLY {}", only.sql(Dialect::Postgres)),
-            (None, What::Query(query)) => format!("({query}) AS query"),
-            (None, What::Table(table)) => table.sql(Dialect::Postgres),
+            (None, what) => what.from(),
         };
         let selects: Vec<_> = columns.iter().map(|column| column.select.as_str()).collect();
         let mut sql = format!("SELECT {} FROM {from}", selects.join(", "));
@@ -131,30 +137,16 @@ pub(super) fn literal(value: &Json, described: &Described) -> String {
         Json::String(text) => text.clone(),
         other => other.to_string(),
     };
-    format!("{}::{}", Dialect::Postgres.literal(&text), cast_name(described))
-}
-
-/// The name of the type without length and precision, to which a cast would cut.
-fn cast_name(described: &Described) -> String {
-    let data_type = &described.data_type;
-    match *data_type {
-        Type::BPCHAR | Type::VARCHAR => "text".to_owned(),
-        _ => format!(
-            "{}.{}",
-            Dialect::Postgres.identifier(data_type.schema()),
-            Dialect::Postgres.identifier(data_type.name())
-        ),
-    }
+    format!("{}::{}", Dialect::Postgres.literal(&text), cast_name(&described.data_type))
 }
 
 /// What lies so far before a value.
-fn earlier(value: &str, lookback: Lookback, described: &Described) -> String {
+fn earlier(value: &str, lookback: Lookback) -> String {
     match lookback {
         Lookback::Number(number) => format!("({value} - {number})"),
         Lookback::Duration(duration) => {
             let seconds = duration.get().as_secs_f64();
             // A date minus a time is a timestamp, and is compared as one.
-            let _ = described;
             format!("({value} - make_interval(secs => {seconds}))")
         }
     }
@@ -162,7 +154,6 @@ fn earlier(value: &str, lookback: Lookback, described: &Described) -> String {
 
 /// What is known of a column that a condition names.
 pub(super) fn kind(described: &Described, column: &Column) -> Option<ColumnKind> {
-    let is_enum = matches!(described.data_type.kind(), Kind::Enum(_));
     Some(match described.data_type {
         Type::INT2 | Type::INT4 | Type::INT8 | Type::OID | Type::FLOAT4 | Type::FLOAT8 => ColumnKind::Number,
         // Where a number becomes text, conditions on it are conditions on text.
@@ -172,8 +163,7 @@ pub(super) fn kind(described: &Described, column: &Column) -> Option<ColumnKind>
         Type::DATE => ColumnKind::Date,
         Type::TIMESTAMP => ColumnKind::Timestamp,
         Type::TIMESTAMPTZ => ColumnKind::Instant,
-        // Values that an enum does not have would be errors there.
-        _ if is_enum => return None,
+        // Among them enums, where a value that the type does not have would be an error.
         _ => return None,
     })
 }

@@ -153,6 +153,8 @@ fn decode(described: &Described, data_type: &Type, numeric: Numeric, arrays: Arr
         Kind::Domain(below) => return decode(described, below, numeric, arrays),
         Kind::Enum(_) => return Some(Decode::Text),
         Kind::Array(_) if arrays == Arrays::Text => return None,
+        // The first index of these is 0, always.
+        Kind::Array(_) if matches!(*data_type, Type::INT2_VECTOR | Type::OID_VECTOR) => return None,
         Kind::Array(item) => {
             let item = Box::new(nested(item, described.modifier)?);
             return Some(Decode::List { item, dimensions: described.dimensions.max(1) });
