@@ -1,6 +1,7 @@
 //! Whole pipelines, run by the built command against real files and servers that misbehave.
 
 mod bad_input;
+mod databases;
 mod datasets;
 mod disk;
 mod formats;

@@ -18,7 +18,7 @@ use parquet::file::properties::WriterProperties;
 use crate::data::schema;
 
 const BATCH_ROWS: usize = 8192;
-const BUFFER: usize = 1 << 20;
+pub(crate) const BUFFER: usize = 1 << 20;
 
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>>>;
 
@@ -33,7 +33,7 @@ pub(crate) fn convert(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-fn extension(path: &Path) -> Result<&str> {
+pub(crate) fn extension(path: &Path) -> Result<&str> {
     path.extension()
         .and_then(|extension| extension.to_str())
         .with_context(|| format!("{} has no extension", path.display()))
@@ -78,12 +78,16 @@ fn write_ndjson(batches: Batches, target: File) -> Result<()> {
 fn write_parquet(batches: Batches, target: File) -> Result<()> {
     let mut batches = batches.peekable();
     let Some(Ok(first)) = batches.peek() else { bail!("there are no rows") };
-    let compression = ParquetCompression::ZSTD(ZstdLevel::try_new(1)?);
-    let properties = WriterProperties::builder().set_compression(compression).build();
-    let mut writer = ArrowWriter::try_new(target, first.schema(), Some(properties))?;
+    let mut writer = ArrowWriter::try_new(target, first.schema(), Some(parquet_properties()?))?;
     for batch in batches {
         writer.write(&batch?)?;
     }
     writer.close()?;
     Ok(())
+}
+
+/// Compressed as Towpath does it.
+pub(crate) fn parquet_properties() -> Result<WriterProperties> {
+    let compression = ParquetCompression::ZSTD(ZstdLevel::try_new(1)?);
+    Ok(WriterProperties::builder().set_compression(compression).build())
 }

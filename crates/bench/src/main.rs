@@ -5,6 +5,7 @@ mod data;
 mod load;
 mod loops;
 mod serve;
+mod tpch;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -34,6 +35,18 @@ enum Command {
         /// The file to write: `.csv.gz`, which copies CSV, `.ndjson` or `.parquet`.
         to: PathBuf,
     },
+    /// Writes the table lineitem of TPC-H.
+    Lineitem {
+        /// The scale factor; with 1 there are six million rows.
+        scale: f64,
+        /// The file to write: `.csv`, without a header, or `.parquet`.
+        path: PathBuf,
+    },
+    /// Prints how many rows a Parquet file has.
+    Count {
+        /// The file.
+        path: PathBuf,
+    },
     /// Serves small JSON documents until the standard input ends. Prints its address first.
     Serve,
     /// Asks a server for `/items/1` and so on, and throws the answers away.
@@ -51,6 +64,11 @@ fn main() -> Result<()> {
     match Command::parse() {
         Command::Generate { rows, path } => data::generate(rows, &path),
         Command::Convert { from, to } => loops::convert(&from, &to),
+        Command::Lineitem { scale, path } => tpch::lineitem(scale, &path),
+        Command::Count { path } => {
+            println!("{}", tpch::count(&path)?);
+            Ok(())
+        }
         Command::Serve => runtime()?.block_on(serve::serve()),
         Command::Load { address, requests, at_once } => {
             runtime()?.block_on(load::load(address, requests, at_once))
