@@ -10,6 +10,7 @@ use crate::process;
 use crate::workspace::{RUNNER, Workspace};
 
 mod convert;
+mod databases;
 mod duckdb;
 mod latency;
 mod machine;
@@ -35,8 +36,16 @@ pub(crate) struct Arguments {
     /// docs/benchmarks.md stays as it is.
     #[arg(long, default_value_t = RUNS)]
     runs: usize,
+    /// The scale factor of TPC-H in databases: 1 is six million rows. With another number than the default,
+    /// docs/benchmarks.md stays as it is.
+    #[arg(long, default_value_t = SCALE)]
+    scale: f64,
+    /// Which works of databases to measure, by name: `read`, `write`, `copy`, `memory`. docs/benchmarks.md stays as it is.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    only: Vec<String>,
 }
 
+const SCALE: f64 = 1.0;
 const ROWS: u64 = 3_000_000;
 const RUNS: usize = 5;
 /// The package of the baselines.
@@ -65,18 +74,29 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "convert", summary: "file to file, beside a bare loop and peers", run: convert::run },
     Benchmark { name: "memory", summary: "peak memory for ten times the data", run: memory::run },
     Benchmark { name: "stall", summary: "the longest stall of the event loop", run: stall::run },
+    Benchmark {
+        name: "postgres",
+        summary: "TPC-H's lineitem out of and into Postgres, beside psql and peers",
+        run: databases::postgres,
+    },
+    Benchmark {
+        name: "mysql",
+        summary: "TPC-H's lineitem out of and into MySQL, beside its own client and peers",
+        run: databases::mysql,
+    },
 ];
 
 /// What benchmarks work with.
 struct Bench {
-    /// Of the workspace.
-    root: PathBuf,
+    workspace: Workspace,
     /// Where data, outputs and pipelines lie.
     folder: PathBuf,
     towpath: PathBuf,
     baselines: PathBuf,
     rows: u64,
     runs: usize,
+    scale: f64,
+    only: Vec<String>,
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
@@ -88,7 +108,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     let chosen = select(BENCHMARKS, &arguments.names)?;
     let bench = Bench::prepare(workspace, arguments)?;
-    let is_standard = (arguments.rows, arguments.runs) == (ROWS, RUNS);
+    let is_standard = (arguments.rows, arguments.runs) == (ROWS, RUNS)
+        && arguments.scale.to_bits() == SCALE.to_bits()
+        && arguments.only.is_empty();
     for benchmark in chosen {
         eprintln!("\n=== {}: {}", benchmark.name, benchmark.summary);
         let figures = (benchmark.run)(&bench)?;
@@ -109,8 +131,9 @@ impl Bench {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let towpath = workspace.runner_binary("release");
         let baselines = towpath.with_file_name(BASELINES);
-        let (root, rows, runs) = (workspace.root().to_owned(), arguments.rows, arguments.runs);
-        Ok(Self { root, folder, towpath, baselines, rows, runs })
+        let Arguments { rows, runs, scale, ref only, .. } = *arguments;
+        let (workspace, only) = (workspace.clone(), only.clone());
+        Ok(Self { workspace, folder, towpath, baselines, rows, runs, scale, only })
     }
 
     /// A file below the folder of benchmarks, as text for pipelines and arguments.

@@ -11,6 +11,7 @@ use cargo_metadata::{Metadata, MetadataCommand, Package};
 pub(crate) const RUNNER: &str = "towpath";
 
 /// Members, folders and the cargo to call.
+#[derive(Clone)]
 pub(crate) struct Workspace {
     metadata: Metadata,
 }

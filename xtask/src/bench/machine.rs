@@ -17,7 +17,7 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
     let compiler = process::capture(
         Command::new(env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("--version"),
     )?;
-    let root = &bench.root;
+    let root = bench.workspace.root();
     let commit =
         process::capture(Command::new("git").args(["rev-parse", "--short", "HEAD"]).current_dir(root))?;
     let lock = fs::read_to_string(root.join("Cargo.lock"))?;

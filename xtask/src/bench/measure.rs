@@ -110,7 +110,7 @@ pub(super) fn compare(
 }
 
 /// The run in the middle.
-fn median(mut runs: Vec<Measured>) -> Measured {
+pub(super) fn median(mut runs: Vec<Measured>) -> Measured {
     runs.sort_by_key(|run| run.wall);
     let middle = runs.len() / 2;
     runs.swap_remove(middle)
