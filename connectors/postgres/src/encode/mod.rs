@@ -2,6 +2,7 @@
 //!
 //! The form: <https://www.postgresql.org/docs/current/sql-copy.html#id-1.9.3.55.9.4>.
 
+mod literal;
 mod numeric;
 mod values;
 
@@ -71,6 +72,7 @@ pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(BytesMut, Ve
 /// The column in one of the types that are encoded. What goes as text becomes text here.
 fn prepared(column: &ArrayRef, wire: &Wire) -> Result<ArrayRef> {
     let wanted = match wire {
+        Wire::Literal => return literal::literals(column),
         Wire::Text | Wire::Jsonb | Wire::Uuid => arrow_schema::DataType::Utf8,
         _ => encoded_type(column.data_type()),
     };

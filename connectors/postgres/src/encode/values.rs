@@ -171,7 +171,7 @@ fn kind<'a>(array: &'a dyn Array, wire: &Wire) -> Result<Kind<'a>> {
             Kind::Decimal256(array.as_primitive(), u16::try_from(*scale).map_err(|_| mismatch())?)
         }
         (Wire::Numeric, _) => Kind::IntegerNumeric(integers()?),
-        (Wire::Text, DataType::Utf8) => Kind::Text(array.as_string()),
+        (Wire::Text | Wire::Literal, DataType::Utf8) => Kind::Text(array.as_string()),
         (Wire::Jsonb, DataType::Utf8) => Kind::Jsonb(array.as_string()),
         (Wire::Uuid, DataType::Utf8) => Kind::Uuid(array.as_string()),
         (Wire::Bytes, DataType::Binary) => Kind::Bytes(array.as_binary()),

@@ -7,7 +7,8 @@ use towpath_sql::Dialect;
 
 use super::landing::{Landing, Receipt};
 use super::{PostgresSink, Transaction, checkpoints, merge, refused, replace};
-use crate::errors::failed;
+use crate::config::DeleteMissing;
+use crate::errors::{config, failed};
 
 /// Rows that wait in a table of their own.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ pub(super) async fn commit(
     staged: &[Staged],
 ) -> Result<Committed> {
     let commit = Commit::new(sink, cx, begun, token, staged)?;
+    refuse_partial_deletes(sink, begun, token)?;
     let transaction = sink.begin_transaction(cx).await?;
     let table = sink.table(&begun.load)?;
     let held = checkpoints::locked(&transaction, &table, &begun.load).await?.ok_or_else(|| {
@@ -72,6 +74,20 @@ pub(super) async fn commit(
     checkpoints::store(&transaction, &table, &begun.load, &next).await?;
     transaction.commit().await?;
     Ok(Committed::Applied)
+}
+
+/// A run that reads what is new does not bring every row that is there.
+fn refuse_partial_deletes(sink: &PostgresSink, begun: &Begun, token: &CommitToken) -> Result<()> {
+    let has_cursor = token.until.is_some()
+        || token.seen.is_some()
+        || token.finished.as_ref().is_some_and(|finished| finished.cursor.is_some());
+    let deletes = begun.load.disposition == WriteDisposition::Merge
+        && sink.inner.config.delete_missing != DeleteMissing::No;
+    if has_cursor && deletes {
+        return Err(config("`delete_missing` would delete the rows that a `cursor` leaves out")
+            .help("leave out the one or the other"));
+    }
+    Ok(())
 }
 
 impl<'a> Commit<'a> {
@@ -164,7 +180,9 @@ pub(super) async fn insert(
     condition: &str,
 ) -> Result<u64> {
     let (names, values, staged) = (table.landing.names(), table.landing.values(), &table.name);
-    let sql = format!("INSERT INTO {goal} ({names}) SELECT {values} FROM {staged}{condition}");
+    let sql = format!(
+        "INSERT INTO {goal} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {staged}{condition}"
+    );
     transaction.client().execute(&sql, &[]).await.map_err(|error| failed("inserting staged rows", error))
 }
 

@@ -25,8 +25,12 @@ pub(super) struct LandingColumn {
     pub(super) name: String,
     /// The type of the target's column.
     pub(super) type_name: String,
+    /// The type that staged text is cast to. Length and precision count when it lands, so that nothing is cut.
+    pub(super) cast: String,
     /// `None` where it goes as text, which the server casts.
     pub(super) wire: Option<Wire>,
+    /// Whether the text is that of an array or a composite.
+    pub(super) literal: bool,
     /// Whether the target has it. A column that only tells operations is staged and goes no further.
     pub(super) lands: bool,
 }
@@ -43,11 +47,11 @@ impl LandingColumn {
 
     /// The value of a staging table as the target wants it.
     pub(super) fn staged_value(&self) -> String {
-        if self.wire.is_some() { self.quoted() } else { format!("{}::{}", self.quoted(), self.type_name) }
+        if self.wire.is_some() { self.quoted() } else { format!("{}::{}", self.quoted(), self.cast) }
     }
 
     pub(super) fn wire(&self) -> Wire {
-        self.wire.clone().unwrap_or(Wire::Text)
+        self.wire.clone().unwrap_or(if self.literal { Wire::Literal } else { Wire::Text })
     }
 }
 

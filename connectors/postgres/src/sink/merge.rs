@@ -10,6 +10,9 @@ use super::{PostgresSink, Transaction};
 use crate::config::DeleteMissing;
 use crate::errors::failed;
 
+/// In which order rows came: where they lie tells nothing once the server has tidied up.
+pub(super) const ROW_NUMBER: &str = "_towpath_row";
+
 /// Values of the operation column that delete.
 const DELETES: &str = "('d', 'D', 'delete')";
 
@@ -76,7 +79,7 @@ impl<'a> Merge<'a> {
         Dialect::Postgres.identifiers(self.key.iter().map(String::as_str))
     }
 
-    /// The last row of each key. Rows of a staging table lie in the order in which they came.
+    /// The last row of each key.
     fn last_rows(&self, table: &StagedTable, condition: &str) -> String {
         let (staged, landing) = (&table.name, &table.landing);
         let mut values = landing.values();
@@ -89,7 +92,7 @@ impl<'a> Merge<'a> {
         let names = landing.names();
         let operation = if self.operation.is_some() { ", _towpath_operation" } else { "" };
         format!(
-            "SELECT * FROM (SELECT DISTINCT ON ({key}) {values} FROM {staged}{condition} ORDER BY {key}, ctid DESC) \
+            "SELECT * FROM (SELECT DISTINCT ON ({key}) {values} FROM {staged}{condition} ORDER BY {key}, {ROW_NUMBER} DESC) \
              AS last_rows ({names}{operation})"
         )
     }
@@ -121,13 +124,13 @@ impl<'a> Merge<'a> {
         if self.has_unique_key {
             let updates = self.updates(&staged.landing);
             statements.push(format!(
-                "INSERT INTO {table} ({names}) SELECT {names} FROM ({rows}) AS rows{stays} ON CONFLICT ({}) {updates}",
+                "INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM ({rows}) AS rows{stays} ON CONFLICT ({}) {updates}",
                 self.key_list()
             ));
         } else {
             statements.push(format!("DELETE FROM {table} AS held USING ({rows}) AS rows WHERE {same}"));
             statements
-                .push(format!("INSERT INTO {table} ({names}) SELECT {names} FROM ({rows}) AS rows{stays}"));
+                .push(format!("INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM ({rows}) AS rows{stays}"));
         }
         if self.delete_missing != DeleteMissing::No {
             let (keys, list) = (self.keys.sql(Dialect::Postgres), self.key_list());

@@ -7,10 +7,10 @@
 use towpath_core::{Error, ErrorKind, Json, Rejected, Result, WriteDisposition};
 use towpath_sql::Dialect;
 
-use super::Transaction;
 use super::commit::{Commit, StagedTable, insert};
 use super::landing::Landing;
-use super::merge::Merge;
+use super::merge::{Merge, ROW_NUMBER};
+use super::{PostgresSink, Transaction};
 use crate::errors::failed;
 
 /// More rows than this are not looked for: then it is not single rows that are wrong.
@@ -174,23 +174,19 @@ async fn probe(
 ) -> Result<String> {
     let table = landing.table.sql(Dialect::Postgres);
     let is_there = super::table::columns(transaction, &landing.table).await?.is_some();
-    let probe = "pg_temp._towpath_probe";
-    transaction
-        .execute(
-            "looking for refused rows",
-            &format!("CREATE TEMPORARY TABLE _towpath_probe (LIKE {beside} INCLUDING ALL)"),
-        )
-        .await?;
+    // Not a temporary table, which could not have foreign keys. It is rolled back.
+    let names = PostgresSink::names(&commit.begun.load);
+    let probe = landing.table.sibling(format!("{}probe", names.prefix())).sql(Dialect::Postgres);
+    let make = format!("CREATE UNLOGGED TABLE {probe} (LIKE {beside} INCLUDING CONSTRAINTS)");
+    transaction.execute("looking for refused rows", &make).await?;
     let statements = if is_there {
-        let sql = format!(
-            "SELECT format('ALTER TABLE {probe} ADD %s', pg_get_constraintdef(k.oid)) FROM pg_constraint k \
+        let sql = "SELECT format('ALTER TABLE %s ADD %s', $2, pg_get_constraintdef(k.oid)) FROM pg_constraint k \
              WHERE k.conrelid = to_regclass($1)::oid AND k.contype IN ('p', 'u', 'x', 'f') \
-             UNION ALL SELECT format('CREATE UNIQUE INDEX ON {probe} USING %s', \
+             UNION ALL SELECT format('CREATE UNIQUE INDEX ON %s USING %s', $2, \
                substring(pg_get_indexdef(i.indexrelid) FROM ' USING (.*)$')) \
              FROM pg_index i WHERE i.indrelid = to_regclass($1)::oid AND i.indisunique \
-             AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)"
-        );
-        let rows = transaction.client().query(&sql, &[&table]).await;
+             AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)";
+        let rows = transaction.client().query(sql, &[&table, &probe]).await;
         rows.map_err(|error| failed("looking for refused rows", error))?
             .iter()
             .map(|row| row.get(0))
@@ -200,13 +196,13 @@ async fn probe(
             commit.sink.inner.config.primary_key,
             commit.sink,
             &commit.begun.load,
-            probe,
+            &probe,
         )
     };
     for statement in &statements {
         transaction.execute("looking for refused rows", statement).await?;
     }
-    Ok(probe.to_owned())
+    Ok(probe)
 }
 
 /// Removes rows from what is staged, and tells of them.
@@ -219,7 +215,7 @@ async fn take_out(
     let mut rejected = Vec::with_capacity(found.len());
     for (table, place, reason) in &found {
         let sql = format!(
-            "DELETE FROM {} AS staged WHERE ctid = '{place}'::tid RETURNING to_jsonb(staged)::text",
+            "DELETE FROM {} AS staged WHERE ctid = '{place}'::tid RETURNING (to_jsonb(staged) - '{ROW_NUMBER}')::text",
             table.name
         );
         let row = transaction.client().query_opt(&sql, &[]).await;

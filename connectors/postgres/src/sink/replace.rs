@@ -88,14 +88,34 @@ async fn in_place(transaction: &Transaction, landing: &Landing, table: &str, new
             Some(_) => {}
         }
     }
-    let delete = format!("DELETE FROM {table}");
-    transaction.execute("removing the old rows", &delete).await?;
+    // Keys of others would forbid to delete what they refer to, or delete with it. They are asked again at the end.
+    let foreign = foreign_keys(transaction, table).await?;
+    for (drop, _) in &foreign {
+        transaction.execute("taking foreign keys away", drop).await?;
+    }
+    transaction.execute("removing the old rows", &format!("DELETE FROM {table}")).await?;
     if !changes.is_empty() {
         let alter = format!("ALTER TABLE {table} {}", changes.join(", "));
         transaction.execute("altering the table", &alter).await?;
     }
-    let insert = format!("INSERT INTO {table} ({names}) SELECT {names} FROM {new}; DROP TABLE {new}");
-    transaction.execute("inserting the new rows", &insert).await
+    let insert = format!(
+        "INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {new}; DROP TABLE {new}"
+    );
+    transaction.execute("inserting the new rows", &insert).await?;
+    for (_, add) in &foreign {
+        transaction.execute("making foreign keys again", add).await?;
+    }
+    Ok(())
+}
+
+/// The foreign keys that refer to a table, as the statements that take them away and make them again.
+async fn foreign_keys(transaction: &Transaction, table: &str) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', k.conrelid::regclass, k.conname), \
+               format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.conrelid::regclass, k.conname, pg_get_constraintdef(k.oid)) \
+               FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid = to_regclass($1)::oid AND k.conparentid = 0";
+    let rows = transaction.client().query(sql, &[&table]).await;
+    let rows = rows.map_err(|error| failed("looking for foreign keys", error))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// The new table under the old name, with what belonged to the old one.
@@ -124,6 +144,8 @@ const DEPENDS: &str = "SELECT c.relkind <> 'r' OR c.relispartition OR c.relrowse
      OR c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user) \
      OR EXISTS (SELECT FROM pg_depend d JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid \
        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid) \
+     OR EXISTS (SELECT FROM pg_depend d JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND d.refobjid = t.oid \
+       WHERE d.deptype = 'n' AND (t.oid = c.reltype OR t.typelem = c.reltype)) \
      OR EXISTS (SELECT FROM pg_constraint k WHERE k.contype = 'f' AND k.confrelid = c.oid) \
      OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
      OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid) \

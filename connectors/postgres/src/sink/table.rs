@@ -10,7 +10,7 @@ use super::{PostgresSink, Transaction};
 use crate::catalog;
 use crate::config::DeleteMissing;
 use crate::errors::{config, failed};
-use crate::types::{Described, ddl_type, encoded_type, wire};
+use crate::types::{Described, TYPE_KEY, TypeName, cast_name, ddl_type, encoded_type, is_literal, wire};
 
 /// Where `delete_missing: soft` notes the time.
 pub(super) const DELETED_AT: &str = "deleted_at";
@@ -32,12 +32,8 @@ pub(super) async fn evolve(
     let is_replace = load.disposition == WriteDisposition::Replace;
     let beside = is_replace.then(|| table.sibling(PostgresSink::names(load).beside(epoch)));
     let goal = beside.as_ref().unwrap_or(&table);
-    let fields: Vec<&Field> = schema
-        .fields()
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|field| Some(field.name().as_str()) != operation)
-        .collect();
+    let known = known_types(&transaction, schema).await?;
+    let fields: Vec<&Field> = known.iter().filter(|field| Some(field.name().as_str()) != operation).collect();
     match columns(&transaction, goal).await? {
         Some(held) => alter(&transaction, goal, &held, &fields).await?,
         None if is_replace && columns(&transaction, &table).await?.is_some() => {
@@ -60,6 +56,38 @@ pub(super) async fn evolve(
     transaction.commit().await?;
     let direct = is_replace && columns.iter().all(|column| column.wire.is_some());
     Ok(Landing { table, beside, direct, columns })
+}
+
+/// The fields, without names of types that this database does not know: those of another may have come with the data.
+async fn known_types(transaction: &Transaction, schema: &SchemaRef) -> Result<Vec<Field>> {
+    let mut known = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let mut field = field.as_ref().clone();
+        let is_known = match TypeName::of(&field) {
+            Some(name) => is_type(transaction, name).await?,
+            None => false,
+        };
+        if !is_known {
+            field.metadata_mut().remove(TYPE_KEY);
+        }
+        known.push(field);
+    }
+    Ok(known)
+}
+
+/// Whether the server knows a type of this name. Older ones fail where it is not even written like one.
+async fn is_type(transaction: &Transaction, name: &str) -> Result<bool> {
+    transaction.execute("looking for a type", "SAVEPOINT type").await?;
+    let row = transaction.client().query_one("SELECT to_regtype($1) IS NOT NULL", &[&name]).await;
+    let (is_known, end) = match row {
+        Ok(row) => (row.get(0), "RELEASE SAVEPOINT type"),
+        Err(error) if error.as_db_error().is_some() => {
+            (false, "ROLLBACK TO SAVEPOINT type; RELEASE SAVEPOINT type")
+        }
+        Err(error) => return Err(failed("looking for a type", error)),
+    };
+    transaction.execute("looking for a type", end).await?;
+    Ok(is_known)
 }
 
 fn check_columns(load: &LoadSpec, schema: &SchemaRef, operation: Option<&str>) -> Result<()> {
@@ -163,7 +191,16 @@ async fn make_like(transaction: &Transaction, table: &TableName, beside: &TableN
         beside.sql(Dialect::Postgres),
         table.sql(Dialect::Postgres)
     );
-    transaction.execute("making a table beside", &sql).await
+    transaction.execute("making a table beside", &sql).await?;
+    // What the old table counts by itself, it goes on counting; the rows beside need no numbers.
+    let sql = "SELECT format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', $2, attname) FROM pg_attribute \
+               WHERE attrelid = to_regclass($1)::oid AND attidentity <> ''";
+    let (table, beside) = (table.sql(Dialect::Postgres), beside.sql(Dialect::Postgres));
+    let rows = transaction.client().query(sql, &[&table, &beside]).await;
+    for row in rows.map_err(|error| failed("making a table beside", error))? {
+        transaction.execute("making a table beside", row.get(0)).await?;
+    }
+    Ok(())
 }
 
 /// Adds the columns that are missing and widens those that are too narrow.
@@ -240,7 +277,9 @@ fn landing_columns(
             return Ok(LandingColumn {
                 name: field.name().clone(),
                 type_name: "text".to_owned(),
+                cast: "text".to_owned(),
                 wire: None,
+                literal: false,
                 lands: false,
             });
         }
@@ -253,7 +292,9 @@ fn landing_columns(
         Ok(LandingColumn {
             name: field.name().clone(),
             type_name: described.type_name.clone(),
+            cast: cast_name(&described.data_type),
             wire: wire(&encoded_type(field.data_type()), &described.data_type),
+            literal: is_literal(field.data_type(), &described.data_type),
             lands: true,
         })
     };

@@ -8,10 +8,13 @@ use std::fmt;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::SinkExt;
-use towpath_core::{Begun, Context, Error, ErrorKind, Rejected, Result, Retry, Staged, Writer, json_row};
+use towpath_core::{
+    Begun, Context, Error, ErrorKind, Rejected, Result, Retry, Staged, WriteDisposition, Writer, json_row,
+};
 use towpath_sql::{Dialect, TableName};
 
 use super::landing::{Landing, LandingColumn, Receipt};
+use super::merge::ROW_NUMBER;
 use super::{PostgresSink, Transaction};
 use crate::encode::{HEADER, Refused, TRAILER, encode};
 use crate::errors::failed;
@@ -28,6 +31,8 @@ pub struct PostgresWriter {
     part: u32,
     /// Where the rows go.
     goal: TableName,
+    /// Whether the order in which rows come matters.
+    ordered: bool,
     /// Whether the staging table was made, or need not be.
     is_made: bool,
     /// The transactions that put rows into the table beside.
@@ -57,6 +62,7 @@ impl PostgresWriter {
         Self {
             sink,
             cx,
+            ordered: begun.load.disposition == WriteDisposition::Merge,
             is_made: landing.direct,
             landing,
             part,
@@ -84,7 +90,12 @@ impl PostgresWriter {
                 .map(|column| format!("{} {}", column.quoted(), column.staged_type()))
                 .collect();
             let name = self.goal.sql(Dialect::Postgres);
-            let sql = format!("CREATE UNLOGGED TABLE IF NOT EXISTS {name} ({})", columns.join(", "));
+            let order = if self.ordered {
+                format!(", {ROW_NUMBER} bigint GENERATED ALWAYS AS IDENTITY")
+            } else {
+                String::new()
+            };
+            let sql = format!("CREATE UNLOGGED TABLE IF NOT EXISTS {name} ({}{order})", columns.join(", "));
             transaction.execute("making a staging table", &sql).await?;
         }
         let row = transaction

@@ -26,6 +26,8 @@ pub(crate) enum Wire {
     /// With or without a zone.
     Timestamp,
     Uuid,
+    /// Arrays and composites as text, as Postgres writes them.
+    Literal,
     /// An array: what its items are, by the server's number of the type and by their form.
     Array {
         item_type: u32,
@@ -35,10 +37,9 @@ pub(crate) enum Wire {
 
 /// The type with which a column is made for values of this field.
 pub(crate) fn ddl_type(field: &Field) -> String {
-    let own = field.metadata().get(TYPE_KEY);
-    match own {
+    match TypeName::of(field) {
         // What it was called in Postgres before.
-        Some(own) if is_faithful(own, field.data_type()) => own.clone(),
+        Some(own) if is_faithful(own, field.data_type()) => own.to_owned(),
         _ if is_json(field) => "jsonb".to_owned(),
         _ => default_type(field.data_type()),
     }
@@ -46,6 +47,58 @@ pub(crate) fn ddl_type(field: &Field) -> String {
 
 fn is_json(field: &Field) -> bool {
     field.extension_type_name() == Some("arrow.json")
+}
+
+/// A type that metadata names, which may come from anywhere.
+pub(crate) struct TypeName;
+
+impl TypeName {
+    /// The type that the metadata of a field names, if it is written as a type and as nothing else.
+    pub(crate) fn of(field: &Field) -> Option<&str> {
+        field.metadata().get(TYPE_KEY).map(String::as_str).filter(|name| is_type_name(name))
+    }
+}
+
+/// Words and quoted names with dots between, one list of modifiers in parentheses, brackets at the end. The server says
+/// then whether it is one.
+fn is_type_name(text: &str) -> bool {
+    let (mut rest, mut modifiers) = (text, 0);
+    while let Some(first) = rest.chars().next() {
+        rest = match first {
+            '"' => {
+                let Some(end) = rest[1..].find('"') else { return false };
+                &rest[end + 2..]
+            }
+            '(' => {
+                let Some(end) = rest.find(')') else { return false };
+                let inner = &rest[1..end];
+                modifiers += 1;
+                let plain = |character: char| character.is_ascii_alphanumeric() || ", -".contains(character);
+                if modifiers > 1 || inner.contains("--") || !inner.chars().all(plain) {
+                    return false;
+                }
+                &rest[end + 1..]
+            }
+            '[' => match rest.strip_prefix("[]") {
+                Some(behind) => behind,
+                None => return false,
+            },
+            '.' | ' ' | '_' | '$' => &rest[1..],
+            letter if letter.is_alphanumeric() => &rest[letter.len_utf8()..],
+            _ => return false,
+        };
+    }
+    !text.is_empty()
+}
+
+/// A type as one that a value can be cast to without being cut: without length and precision, which count when the value
+/// lands.
+pub(crate) fn cast_name(data_type: &Type) -> String {
+    let quoted = |name: &str| towpath_sql::Dialect::Postgres.identifier(name);
+    match *data_type {
+        Type::BPCHAR | Type::VARCHAR => "text".to_owned(),
+        _ => format!("{}.{}", quoted(data_type.schema()), quoted(data_type.name())),
+    }
 }
 
 /// Whether a type that the metadata names can hold values of this Arrow type. The metadata goes with the type, unless
@@ -187,6 +240,19 @@ fn is_binary(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Binary)
 }
 
+/// Whether a column that goes as text holds arrays or composites, which have a form of their own.
+pub(crate) fn is_literal(data_type: &DataType, target: &Type) -> bool {
+    let is_nested = matches!(
+        data_type,
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) | DataType::Struct(_)
+    );
+    match target.kind() {
+        Kind::Domain(below) => is_literal(data_type, below),
+        Kind::Array(_) | Kind::Composite(_) => is_nested,
+        _ => false,
+    }
+}
+
 /// The few Arrow types in which values are encoded: others are cast to one of them first.
 pub(crate) fn encoded_type(data_type: &DataType) -> DataType {
     match data_type {
@@ -255,6 +321,31 @@ mod tests {
         );
         assert_eq!(ddl_type(&field("string", Some("timestamp(3) without time zone"))), "text");
         assert_eq!(ddl_type(&field("int32", Some("integer[]"))), "integer");
+    }
+
+    #[test]
+    fn what_is_no_type_is_not_taken_for_one() {
+        for name in [
+            "numeric(12,2)",
+            "timestamp(3) without time zone",
+            "\"My Type\"[]",
+            "geometry(Point,4326)",
+            "s.mood",
+        ] {
+            assert!(is_type_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "text); DROP TABLE t; --",
+            "text --",
+            "text /*",
+            "\"text",
+            "int DEFAULT (f())",
+            "a::b",
+            "x'y",
+        ] {
+            assert!(!is_type_name(name), "{name}");
+        }
     }
 
     #[test]
