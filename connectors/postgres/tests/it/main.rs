@@ -2,4 +2,10 @@
 
 mod conformance_sink;
 mod conformance_source;
+mod load;
+mod sink_constraints;
+mod sink_faults;
+mod sink_options;
+mod sink_replace;
 mod support;
+mod types_round_trip;

@@ -1,0 +1,143 @@
+//! Servers that break off, runs that overlap, and names that are statements.
+
+use arrow::array::RecordBatch;
+use serde_json::json;
+use towpath_core::WriteDisposition::{Append, Merge, Replace};
+use towpath_core::{ErrorKind, Json, LoadSpec, Result};
+use towpath_testkit::rows::batch;
+
+use crate::load::Load;
+use crate::support::{Database, error_of};
+
+fn people(ids: std::ops::Range<i64>) -> RecordBatch {
+    let rows: Vec<Json> = ids.map(|id| json!([id, format!("person {id}")])).collect();
+    batch("id: int64, name: string", &json!(rows))
+}
+
+/// Tries again as the retry layer does, and a few times only.
+async fn retried<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> T {
+    for _ in 0..10 {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(error) => assert!(error.is_retryable(), "{error}"),
+        }
+    }
+    panic!("it never worked");
+}
+
+#[tokio::test]
+async fn a_backend_that_is_killed_between_batches_loses_and_doubles_no_row() {
+    for disposition in [Append, Merge, Replace] {
+        let database = Database::new().await;
+        let mut run = Load::begin(&database, &json!({}), disposition, 1).await.unwrap();
+        run.begun = run.sink.evolve(&run.cx, &run.begun, people(0..0).schema_ref()).await.unwrap();
+        let mut writer = run.sink.writer(&run.cx, &run.begun, 0).await.unwrap();
+        for step in 0..5 {
+            assert!(database.kill_sessions().await > 0, "there was a session to kill");
+            retried(async || writer.write(people(step * 10..step * 10 + 10)).await).await;
+        }
+        let staged = writer.finish().await.unwrap();
+        assert_eq!(staged.rows, 50);
+        database.kill_sessions().await;
+        let token = run.token(true);
+        retried(async || run.sink.commit(&run.cx, &run.begun, &token, vec![staged.clone()]).await).await;
+        let ids = "SELECT count(*) || ' ' || count(DISTINCT id) FROM orders";
+        assert_eq!(database.text(ids).await, "50 50", "{disposition:?}");
+    }
+}
+
+#[tokio::test]
+async fn backends_that_are_killed_again_and_again_lose_and_double_no_row() {
+    for disposition in [Append, Merge, Replace] {
+        let database = Database::new().await;
+        let mut run = Load::begin(&database, &json!({}), disposition, 1).await.unwrap();
+        run.begun = run.sink.evolve(&run.cx, &run.begun, people(0..0).schema_ref()).await.unwrap();
+        let mut writer = run.sink.writer(&run.cx, &run.begun, 0).await.unwrap();
+        let killer = async {
+            // More kills than a write has tries left would prove nothing.
+            for _ in 0..4 {
+                database.kill_sessions().await;
+                tokio::task::yield_now().await;
+            }
+        };
+        let writing = async {
+            for step in 0..20 {
+                retried(async || writer.write(people(step * 500..step * 500 + 500)).await).await;
+            }
+        };
+        futures::future::join(writing, killer).await;
+        retried(async || writer.write(people(10_000..10_001)).await).await;
+        let staged = writer.finish().await.unwrap();
+        let token = run.token(true);
+        retried(async || run.sink.commit(&run.cx, &run.begun, &token, vec![staged.clone()]).await).await;
+        let ids = "SELECT count(*) || ' ' || count(DISTINCT id) FROM orders";
+        assert_eq!(database.text(ids).await, "10001 10001", "{disposition:?}");
+    }
+}
+
+#[tokio::test]
+async fn staged_rows_that_a_crashed_server_lost_are_a_clear_error_and_nothing_is_committed() {
+    for disposition in [Append, Merge] {
+        let database = Database::new().await;
+        let mut run = Load::begin(&database, &json!({}), disposition, 1).await.unwrap();
+        let staged = run.stage(&people(0..10)).await.unwrap();
+        // What recovery does to unlogged tables.
+        let staging = "SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'";
+        let staging = database.text(staging).await;
+        database.run(&format!("TRUNCATE \"{staging}\"")).await;
+        let error = error_of(run.commit(vec![staged], true).await);
+        assert!(error.to_string().contains("10 staged rows"), "{error}");
+        assert!(!error.is_retryable());
+        assert_eq!(database.text("SELECT count(*) FROM orders").await, "0");
+    }
+}
+
+#[tokio::test]
+async fn a_later_run_fences_an_earlier_one_that_still_writes() {
+    for disposition in [Append, Merge, Replace] {
+        let database = Database::new().await;
+        let mut first = Load::begin(&database, &json!({}), disposition, 1).await.unwrap();
+        let staged = first.stage(&people(0..10)).await.unwrap();
+        let mut second = Load::begin(&database, &json!({}), disposition, 2).await.unwrap();
+        let error = error_of(first.commit(vec![staged], true).await);
+        assert_eq!(error.kind(), ErrorKind::Conflict, "{disposition:?}: {error}");
+        let staged = second.stage(&people(0..10)).await.unwrap();
+        second.commit(vec![staged], true).await.unwrap();
+        assert_eq!(database.text("SELECT count(*) FROM orders").await, "10", "{disposition:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_other_streams_stage_is_not_swept() {
+    let database = Database::new().await;
+    let other = LoadSpec::new("shop", "customers", "run-1", Append);
+    let mut other = Load::begin_as(&database, &json!({}), other).await.unwrap();
+    let staged = other.stage(&people(0..10)).await.unwrap();
+    Load::begin(&database, &json!({}), Append, 1).await.unwrap();
+    other.commit(vec![staged], true).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM customers").await, "10");
+}
+
+const EVIL: &str = "x\"'; DROP TABLE victims; --";
+
+#[tokio::test]
+async fn names_that_are_statements_are_names() {
+    for disposition in [Append, Merge, Replace] {
+        let database = Database::with(&["CREATE TABLE victims (id int)"]).await;
+        let columns = format!("{EVIL}: int64, Select: string, größe: string, a b: string");
+        let rows = batch(&columns, &json!([[1, EVIL, "ü", ";"], [1, EVIL, "ü", ";"]]));
+        let key = vec![EVIL.to_owned()];
+        let spec = LoadSpec::new(EVIL, EVIL, "run-1", disposition).key(key.clone());
+        let table = "\"a\"\"b; --\".\"it's $$ {stream}\"".replace("{stream}", &EVIL.replace('"', "\"\""));
+        let options = json!({ "table": table, "indexes": [{ "columns": key }] });
+        let mut run = Load::begin_as(&database, &options, spec).await.unwrap();
+        let staged = run.stage(&rows).await.unwrap();
+        run.commit(vec![staged], true).await.unwrap();
+        assert_eq!(database.text("SELECT count(*) FROM victims").await, "0", "{disposition:?}");
+        let held = format!(
+            "SELECT DISTINCT \"Select\" FROM \"a\"\"b; --\".\"it's $$ {0}\" WHERE \"{0}\" = 1",
+            EVIL.replace('"', "\"\"")
+        );
+        assert_eq!(database.text(&held).await, EVIL, "{disposition:?}");
+    }
+}

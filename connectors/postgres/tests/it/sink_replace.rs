@@ -1,0 +1,165 @@
+//! What `replace` keeps of the table that it replaces.
+
+use serde_json::json;
+use towpath_core::WriteDisposition::Replace;
+use towpath_testkit::rows::batch;
+
+use crate::load::{Load, load};
+use crate::support::Database;
+
+const COLUMNS: &str = "id: int64, name: string";
+
+fn rows() -> arrow::array::RecordBatch {
+    batch(COLUMNS, &json!([[2, "two"], [3, "three"]]))
+}
+
+/// A table with two rows and whatever else these statements make.
+pub(crate) async fn database(statements: &[&str]) -> Database {
+    let mut all = vec![
+        "CREATE TABLE orders (id bigint, name text)",
+        "INSERT INTO orders VALUES (1, 'one'), (2, 'old')",
+    ];
+    all.extend(statements);
+    Database::with(&all).await
+}
+
+pub(crate) async fn replace(database: &Database) {
+    let rejected = load(database, &json!({}), Replace, 1, &rows()).await.unwrap();
+    assert!(rejected.is_empty(), "{rejected:?}");
+    let held = "SELECT string_agg(id || ' ' || name, ', ' ORDER BY id) FROM orders";
+    assert_eq!(database.text(held).await, "2 two, 3 three");
+    let left = "SELECT count(*) FROM pg_class WHERE relname LIKE '\\_towpath\\_%' AND relkind = 'r' \
+                AND relname <> '_towpath_checkpoints'";
+    assert_eq!(database.text(left).await, "0");
+}
+
+#[tokio::test]
+async fn views_show_the_new_rows() {
+    let database = database(&["CREATE VIEW seen AS SELECT id, upper(name) AS name FROM orders"]).await;
+    replace(&database).await;
+    assert_eq!(database.text("SELECT string_agg(name, ' ' ORDER BY id) FROM seen").await, "TWO THREE");
+}
+
+#[tokio::test]
+async fn own_keys_checks_indexes_defaults_and_comments_stay() {
+    let database = database(&[
+        "CREATE TABLE customers (id bigint PRIMARY KEY)",
+        "INSERT INTO customers VALUES (7)",
+        "ALTER TABLE orders ADD PRIMARY KEY (id), ADD CONSTRAINT short CHECK (length(name) < 50), \
+         ADD customer bigint NOT NULL DEFAULT 7 REFERENCES customers, ADD UNIQUE (name) DEFERRABLE INITIALLY DEFERRED",
+        "CREATE INDEX \"by Name USING x\" ON orders (lower(name)) WHERE id > 0",
+        "CREATE UNIQUE INDEX pair ON orders (id, name)",
+        "COMMENT ON TABLE orders IS 'what was ordered'",
+        "COMMENT ON COLUMN orders.name IS 'its name'",
+    ])
+    .await;
+    let shape = "SELECT conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'orders'::regclass \
+                 UNION ALL SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'orders'::regclass \
+                 UNION ALL SELECT attname || ' ' || attnotnull || coalesce(' ' || col_description(attrelid, attnum), '') \
+                   FROM pg_attribute WHERE attrelid = 'orders'::regclass AND attnum > 0 \
+                 UNION ALL SELECT obj_description('orders'::regclass) ORDER BY 1";
+    let before = database.texts(shape).await;
+    replace(&database).await;
+    assert_eq!(database.texts(shape).await, before);
+    assert_eq!(database.text("SELECT DISTINCT customer FROM orders").await, "7");
+}
+
+#[tokio::test]
+async fn grants_and_the_owner_stay() {
+    let database = database(&[]).await;
+    let role = format!("{}_reader", database.name);
+    database.run(&format!("CREATE ROLE {role}; GRANT SELECT, UPDATE (name) ON orders TO {role}")).await;
+    let may = format!(
+        "SELECT has_table_privilege('{role}', 'orders', 'SELECT'), has_column_privilege('{role}', 'orders', 'name', \
+         'UPDATE'), has_table_privilege('{role}', 'orders', 'DELETE')"
+    );
+    let owner = "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'orders'::regclass";
+    let before = (database.texts(&may).await, database.text(owner).await);
+    replace(&database).await;
+    let after = (database.texts(&may).await, database.text(owner).await);
+    database.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    assert_eq!(after, before);
+    assert_eq!(after.0, [["t", "t", "f"]]);
+}
+
+#[tokio::test]
+async fn serial_columns_triggers_and_policies_stay() {
+    let database = Database::with(&[
+        "CREATE TABLE orders (number serial, id bigint, name text)",
+        "CREATE TABLE log (name text)",
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN INSERT INTO log VALUES (NEW.name); RETURN NEW; END $$",
+        "INSERT INTO orders (id, name) VALUES (1, 'one')",
+        "CREATE TRIGGER noting AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION note()",
+        "CREATE POLICY mine ON orders USING (id > 0)",
+    ])
+    .await;
+    replace(&database).await;
+    assert_eq!(database.text("SELECT string_agg(name, ' ' ORDER BY name) FROM log").await, "three two");
+    assert_eq!(
+        database.text("SELECT count(*) FROM pg_policy WHERE polrelid = 'orders'::regclass").await,
+        "1"
+    );
+    database.run("INSERT INTO orders (id) VALUES (9)").await;
+    let numbers = "SELECT count(DISTINCT number) || ' ' || bool_and(number > 1) FROM orders";
+    assert_eq!(database.text(numbers).await, "3 true");
+}
+
+#[tokio::test]
+async fn partitions_of_a_table_take_the_new_rows() {
+    let database = Database::with(&[
+        "CREATE TABLE orders (id bigint, name text) PARTITION BY RANGE (id)",
+        "CREATE TABLE low PARTITION OF orders FOR VALUES FROM (0) TO (3)",
+        "CREATE TABLE high PARTITION OF orders FOR VALUES FROM (3) TO (100)",
+        "INSERT INTO orders VALUES (1, 'one'), (50, 'fifty')",
+    ])
+    .await;
+    replace(&database).await;
+    assert_eq!(database.text("SELECT name FROM high").await, "three");
+}
+
+#[tokio::test]
+async fn who_reads_meanwhile_sees_all_old_rows_or_all_new_ones() {
+    let database = database(&[]).await;
+    let reader = database.client().await;
+    let count =
+        async || -> i64 { reader.query_one("SELECT count(*) FROM orders", &[]).await.unwrap().get(0) };
+    let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
+    let many: Vec<_> = (0..5_000).map(|i| json!([i, "new"])).collect();
+    let staged = run.stage(&batch(COLUMNS, &json!(many))).await.unwrap();
+    assert_eq!(count().await, 2);
+    let committing = run.commit(vec![staged], true);
+    tokio::pin!(committing);
+    loop {
+        tokio::select! {
+            outcome = &mut committing => { outcome.unwrap(); break }
+            seen = count() => assert!(seen == 2 || seen == 5_000, "{seen} rows were seen"),
+        }
+    }
+    assert_eq!(count().await, 5_000);
+}
+
+#[tokio::test]
+async fn columns_that_do_not_come_any_more_stay_and_are_empty() {
+    let database = database(&["ALTER TABLE orders ADD note text", "UPDATE orders SET note = 'kept?'"]).await;
+    replace(&database).await;
+    assert_eq!(database.text("SELECT count(*) FROM orders WHERE note IS NULL").await, "2");
+}
+
+#[tokio::test]
+async fn types_that_the_server_casts_are_replaced_too() {
+    let database = Database::with(&[
+        "CREATE TABLE orders (id bigint, address inet, span interval, during int4range)",
+        "INSERT INTO orders VALUES (1, '10.0.0.1', '1 day', '[1,2)')",
+    ])
+    .await;
+    let rows = batch(
+        "id: int64, address: string, span: string, during: string",
+        &json!([[1, "192.168.0.0/16", "P1DT2S", "[3,9)"], [2, null, null, "empty"]]),
+    );
+    assert!(load(&database, &json!({}), Replace, 1, &rows).await.unwrap().is_empty());
+    assert_eq!(
+        database.text("SELECT address || ' ' || span || ' ' || during FROM orders WHERE id = 1").await,
+        "192.168.0.0/16 1 day 00:00:02 [3,9)"
+    );
+}
