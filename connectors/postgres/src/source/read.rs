@@ -3,7 +3,8 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -194,7 +195,7 @@ impl Positions {
             Self::Keys { index, is_extra, last, comes_again } => {
                 let first = |rows: &RecordBatch| match rows.num_rows() {
                     0 => Ok(None),
-                    _ => json_value(rows.column(*index), 0).map(Some),
+                    _ => key_value(rows.column(*index), 0).map(Some),
                 };
                 if std::mem::take(comes_again) && first(&rows)? == *last {
                     rows = rows.slice(1, rows.num_rows() - 1);
@@ -208,7 +209,7 @@ impl Positions {
                         ))
                         .help("split by a column with a value of its own in each row"));
                     }
-                    *last = Some(json_value(keys, rows.num_rows() - 1)?);
+                    *last = Some(key_value(keys, rows.num_rows() - 1)?);
                 }
                 if *is_extra {
                     let others: Vec<_> = (0..rows.num_columns()).filter(|column| column != index).collect();
@@ -218,6 +219,21 @@ impl Positions {
             }
         };
         Ok(Batch { rows, rejected, resume })
+    }
+}
+
+/// The value of a key as the server reads it. Infinities have no other text.
+fn key_value(keys: &ArrayRef, row: usize) -> Result<Json> {
+    let date = keys.as_primitive_opt::<Date32Type>().map(|keys| match keys.value(row) {
+        i32::MIN => i64::MIN,
+        i32::MAX => i64::MAX,
+        days => days.into(),
+    });
+    let timestamp = keys.as_primitive_opt::<TimestampMicrosecondType>().map(|keys| keys.value(row));
+    match date.or(timestamp) {
+        Some(i64::MIN) => Ok("-infinity".into()),
+        Some(i64::MAX) => Ok("infinity".into()),
+        _ => json_value(keys, row),
     }
 }
 
