@@ -5,6 +5,7 @@ use std::fmt::Write;
 use towpath_core::{Begun, CommitToken, Error, ErrorKind, Result, Staged, WriteDisposition};
 
 use super::checkpoints::NO_SUCH_TABLE;
+use super::keys::Key;
 use super::names::{DELETE, DELETED_AT, Names, ROW, sql};
 use super::state::Receipt;
 use super::table::{Table, exists};
@@ -23,8 +24,7 @@ pub(super) struct Apply<'a> {
     pub(super) config: &'a SinkConfig,
     pub(super) names: &'a Names,
     pub(super) begun: &'a Begun,
-    /// Whether the key is the one unique index of the target.
-    is_only_key: bool,
+    key: Key,
 }
 
 /// The rows of one writer, or some of them.
@@ -54,8 +54,8 @@ impl<'a> Apply<'a> {
     ) -> Result<Self> {
         let is_merge = begun.load.disposition == WriteDisposition::Merge;
         let table = if is_merge { Table::find(client, names.target()).await? } else { None };
-        let is_only_key = table.is_some_and(|table| table.is_only_key(&begun.load.key));
-        Ok(Self { config, names, begun, is_only_key })
+        let key = table.map_or_else(Key::default, |table| Key::new(&table, &begun.load.key));
+        Ok(Self { config, names, begun, key })
     }
 
     fn key(&self) -> &[String] {
@@ -86,7 +86,7 @@ impl<'a> Apply<'a> {
     fn statements(&self, stage: &Stage<'_>) -> Vec<String> {
         let is_merge = self.begun.load.disposition == WriteDisposition::Merge;
         let mut statements = Vec::new();
-        match (is_merge, self.is_only_key) {
+        match (is_merge, self.key.is_the_only_one) {
             (false, _) => statements.push(self.insert(stage)),
             (true, true) => statements.push(self.insert(stage) + &self.on_duplicate(stage)),
             (true, false) => statements.extend([self.update_last(stage), self.insert_last(stage)]),
@@ -149,16 +149,20 @@ impl<'a> Apply<'a> {
              ON l.last = s.{ROW}",
             table = stage.table,
             condition = stage.condition("m"),
-            key = names(self.key(), "m.")
+            key = self.key.of("m").join(", ")
         )
     }
 
     fn same_key(&self, left: &str, right: &str) -> String {
-        let equal = |name: &String| {
-            let name = identifier(name);
-            format!("{left}.{name} = {right}.{name}")
-        };
-        self.key().iter().map(equal).collect::<Vec<_>>().join(" AND ")
+        let pairs = self.key.of(left).into_iter().zip(self.key.of(right));
+        pairs.map(|(left, right)| format!("{left} = {right}")).collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// Whether the key of a row stands in the list of those that came.
+    fn is_listed(&self) -> String {
+        let listed = self.key().iter().map(|name| format!("k.{}", identifier(name)));
+        let pairs = self.key.of(&self.target()).into_iter().zip(listed);
+        pairs.map(|(own, listed)| format!("{own} = {listed}")).collect::<Vec<_>>().join(" AND ")
     }
 
     fn written(stage: &Stage<'_>) -> String {
@@ -206,11 +210,11 @@ impl<'a> Apply<'a> {
         let key = names(self.key(), "");
         let first = identifier(&self.key()[0]);
         format!(
-            "INSERT INTO {} ({key}) SELECT {} FROM {} AS s WHERE {} ON DUPLICATE KEY UPDATE {first} = s.{first}",
-            sql(&self.names.keys()),
-            names(self.key(), "s."),
+            "INSERT INTO {keys} ({key}) SELECT {} FROM {} AS s WHERE {} ON DUPLICATE KEY UPDATE {keys}.{first} = {keys}.{first}",
+            self.key.of("s").join(", "),
             stage.table,
-            stage.condition("s")
+            stage.condition("s"),
+            keys = sql(&self.names.keys())
         )
     }
 
@@ -224,7 +228,7 @@ impl<'a> Apply<'a> {
         }
         // Without rows in the whole run there is no list, and every key is missing.
         let (join, condition) = if exists(client, &self.names.keys()).await? {
-            let on = self.same_key(&self.target(), "k");
+            let on = self.is_listed();
             let first = identifier(&self.key()[0]);
             (format!(" LEFT JOIN {} AS k ON {on}", sql(&self.names.keys())), format!("k.{first} IS NULL"))
         } else {

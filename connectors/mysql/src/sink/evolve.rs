@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Schema, SchemaRef};
+use arrow_schema::{FieldRef, Schema, SchemaRef};
 use towpath_core::{Begun, Context, Error, ErrorKind, Result, WriteDisposition};
 use towpath_sql::TableName;
 
 use super::checkpoints::Checkpoints;
+use super::keys::Key;
 use super::names::{Names, PART, sql};
 use super::plan::Plan;
 use super::state::{Place, StagedColumn, Staging, State};
@@ -21,17 +22,22 @@ use crate::types::known;
 /// The server's numbers for a table, a column that is there already, and a column that is not: somebody else was faster.
 const ALREADY_THERE: [u16; 2] = [1050, 1060];
 
-/// The columns of the target that a run begins with: those that the last run wrote, or all that a stream may have to fill.
-pub(super) fn known_schema(table: &Table, stored: Option<&Schema>) -> SchemaRef {
-    let fields = table.columns.iter().filter_map(|column| {
-        let last = stored.map(|stored| stored.field_with_name(&column.name).ok());
-        match last {
-            Some(last) => last.cloned(),
-            None if column.is_generated || column.has_default => None,
-            None => Some(known::field(&column.name, &column.type_name)),
+/// The columns that a run begins with: those of the last run that are still there, with the one that is not written
+/// (`operation`), or all that a stream may have to fill.
+pub(super) fn known_schema(table: &Table, stored: Option<&Schema>, operation: Option<&str>) -> SchemaRef {
+    let fields: Vec<FieldRef> = match stored {
+        Some(stored) => {
+            let is_there = |name: &str| {
+                table.column(name).is_some() || operation.is_some_and(|operation| operation == name)
+            };
+            stored.fields().iter().filter(|field| is_there(field.name())).cloned().collect()
         }
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        None => {
+            let open = table.columns.iter().filter(|column| !column.is_generated && !column.has_default);
+            open.map(|column| Arc::new(known::field(&column.name, &column.type_name))).collect()
+        }
+    };
+    Arc::new(Schema::new(fields))
 }
 
 impl MysqlSink {
@@ -61,7 +67,7 @@ impl MysqlSink {
         let found = made.map_err(|error| error.detail("table", sql(names.target())))?;
         make_parts(&mut client, &names, epoch).await?;
         if self.config.delete_missing != DeleteMissing::No {
-            make_keys(&mut client, &names, &found, &begun.load.key).await?;
+            Key::new(&found, &begun.load.key).make_list(&mut client, &names, &found).await?;
         }
         checkpoints.store_columns(&mut client, schema).await?;
         let (by_load_data, longest_statement) = self.way(cx, &mut client).await?;
@@ -186,19 +192,6 @@ async fn make_parts(client: &mut Client, names: &Names, epoch: u64) -> Result<()
         "CREATE TABLE IF NOT EXISTS {} (part int unsigned NOT NULL PRIMARY KEY, batches bigint unsigned NOT NULL) \
          ENGINE=InnoDB",
         sql(&names.parts(epoch))
-    );
-    client.execute(&statement).await.map(drop)
-}
-
-async fn make_keys(client: &mut Client, names: &Names, table: &Table, key: &[String]) -> Result<()> {
-    let columns = key.iter().filter_map(|name| table.column(name));
-    let columns: Vec<String> = columns.map(|column| definition(&column.into()) + " NOT NULL").collect();
-    let key: Vec<String> = key.iter().map(|name| identifier(name)).collect();
-    let statement = format!(
-        "CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({})) ENGINE=InnoDB",
-        sql(&names.keys()),
-        columns.join(", "),
-        key.join(", ")
     );
     client.execute(&statement).await.map(drop)
 }

@@ -12,6 +12,7 @@ mod checkpoints;
 mod cleaning;
 mod commit;
 mod evolve;
+mod keys;
 mod load;
 mod names;
 mod plan;
@@ -81,7 +82,8 @@ impl MysqlSink {
             table.check(names.target())?;
             if load.disposition != WriteDisposition::Replace {
                 let stored = checkpoints.read(&mut client).await?.and_then(|record| record.columns);
-                let schema = evolve::known_schema(&table, stored.as_ref());
+                let schema =
+                    evolve::known_schema(&table, stored.as_ref(), self.config.operation_column.as_deref());
                 begun.schema = (!schema.fields().is_empty()).then_some(schema);
             }
         }

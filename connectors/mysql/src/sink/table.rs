@@ -28,6 +28,7 @@ pub(super) struct Column {
     pub(super) collation: Option<String>,
     pub(super) is_nullable: bool,
     pub(super) has_default: bool,
+    /// Whether the server fills it by itself, or hides it.
     pub(super) is_generated: bool,
     pub(super) is_counter: bool,
 }
@@ -123,7 +124,9 @@ async fn columns(client: &mut Client, condition: &str) -> Result<Vec<Column>> {
             is_nullable: is_nullable.as_deref() != Some("NO"),
             // MariaDB writes that there is none as a text.
             has_default: default.is_some_and(|default| default != "NULL"),
-            is_generated: ["VIRTUAL", "STORED", "PERSISTENT"].iter().any(|kind| extra.contains(kind)),
+            is_generated: ["VIRTUAL", "STORED", "PERSISTENT", "INVISIBLE"]
+                .iter()
+                .any(|kind| extra.contains(kind)),
             is_counter: extra.contains("AUTO_INCREMENT"),
             name,
         })

@@ -138,6 +138,9 @@ async fn operation_column_deletes_and_is_not_written() {
     let rows = json!([[1, null, "d"], [2, "x", "d"], [2, "back", "u"], [3, "y", "u"], [3, null, "delete"]]);
     run(&database, &options, 2, Merge, batch(columns, &rows)).await.unwrap();
     assert_eq!(database.texts("SELECT * FROM orders ORDER BY id").await, [["2", "back"]]);
+    // The next run knows it, so it is no change of the columns.
+    let next = Load::begin(&database, &options, 3, Merge).await.unwrap();
+    assert_eq!(next.begun.schema.unwrap(), towpath_testkit::rows::schema(columns));
 }
 
 #[tokio::test]

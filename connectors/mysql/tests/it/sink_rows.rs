@@ -125,6 +125,23 @@ async fn merge_into_a_table_without_a_unique_key_or_with_others_still_replaces_b
 }
 
 #[tokio::test]
+async fn keys_that_a_collation_takes_for_the_same_stay_apart() {
+    let database = Database::new().await;
+    let columns = "id: string, name: string";
+    // Made without a key, so its texts have the collation of the server.
+    run(&database, &json!({}), 1, Append, batch(columns, &json!([["a", "small"], ["A", "large"]])))
+        .await
+        .unwrap();
+    let options = json!({ "delete_missing": "hard" });
+    let rows = json!([["a", "1"], ["A", "2"], ["a ", "3"], ["A", "4"]]);
+    run(&database, &options, 2, Merge, batch(columns, &rows)).await.unwrap();
+    let found = database.texts("SELECT CONCAT(id, '.'), name FROM orders ORDER BY name").await;
+    assert_eq!(found, [["a.", "1"], ["a .", "3"], ["A.", "4"]]);
+    run(&database, &options, 3, Merge, batch(columns, &json!([["A", "5"]]))).await.unwrap();
+    assert_eq!(database.texts("SELECT id, name FROM orders").await, [["A", "5"]]);
+}
+
+#[tokio::test]
 async fn merge_never_takes_a_row_for_another_one_because_of_another_unique_key() {
     let database = Database::with(&[
         "CREATE TABLE orders (id BIGINT PRIMARY KEY, name VARCHAR(9) UNIQUE)",
