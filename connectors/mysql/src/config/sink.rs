@@ -22,16 +22,14 @@ with_connection_options! {
         /// Statements that run behind the last commit of a run. They may run again when the answer to them is lost.
         #[serde(default)]
         pub post_sql: Vec<String>,
-        /// For `merge`: what becomes of rows whose key did not come in a whole run. `no`: they stay; `hard`: they are
-        /// deleted; `soft`: the time is noted in the column `deleted_at`.
+        /// For `merge`: what becomes of rows whose key did not come in a whole run.
         #[serde(default)]
         pub delete_missing: DeleteMissing,
         /// For `merge`: a column that says what became of a row. `d`, `D`, `delete` and `DELETE` delete the row with that
         /// key; every other value writes it. The column itself is not written.
         #[serde(default)]
         pub operation_column: Option<String>,
-        /// How rows get to the server. `auto`: by `LOAD DATA LOCAL`, or by `INSERT` where the server forbids the former, which
-        /// the report then says. `load_data`: by `LOAD DATA LOCAL`, or not at all. `insert`: by `INSERT`.
+        /// How rows get to the server.
         #[serde(default)]
         pub load_by: LoadBy,
     }
@@ -44,7 +42,7 @@ pub enum DeleteMissing {
     /// They stay.
     #[default]
     No,
-    /// The time is noted in `deleted_at`.
+    /// The time is noted in the column `deleted_at`, which is made. It is null again when the key comes again.
     Soft,
     /// They are deleted.
     Hard,
@@ -54,7 +52,7 @@ pub enum DeleteMissing {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LoadBy {
-    /// By `LOAD DATA LOCAL`, or by `INSERT` where the server forbids the former.
+    /// By `LOAD DATA LOCAL`, or by `INSERT` where the server forbids the former, which the report then says.
     #[default]
     Auto,
     /// By `LOAD DATA LOCAL`, or not at all.

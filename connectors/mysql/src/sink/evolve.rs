@@ -11,7 +11,7 @@ use super::keys::Key;
 use super::names::{Names, PART, sql};
 use super::plan::Plan;
 use super::state::{Place, StagedColumn, Staging, State};
-use super::table::{Table, dependents, exists};
+use super::table::{Column, Table, dependents, exists};
 use super::{MysqlSink, refusal};
 use crate::client::Client;
 use crate::config::{DeleteMissing, LoadBy};
@@ -25,17 +25,13 @@ const ALREADY_THERE: [u16; 2] = [1050, 1060];
 /// The columns that a run begins with: those of the last run that are still there, with the one that is not written
 /// (`operation`), or all that a stream may have to fill.
 pub(super) fn known_schema(table: &Table, stored: Option<&Schema>, operation: Option<&str>) -> SchemaRef {
-    let fields: Vec<FieldRef> = match stored {
-        Some(stored) => {
-            let is_there = |name: &str| {
-                table.column(name).is_some() || operation.is_some_and(|operation| operation == name)
-            };
-            stored.fields().iter().filter(|field| is_there(field.name())).cloned().collect()
-        }
-        None => {
-            let open = table.columns.iter().filter(|column| !column.is_generated && !column.has_default);
-            open.map(|column| Arc::new(known::field(&column.name, &column.type_name))).collect()
-        }
+    let is_written = |name: &str| table.column(name).is_some() || operation == Some(name);
+    let is_open = |column: &&Column| !column.is_generated && !column.has_default;
+    let fields: Vec<FieldRef> = if let Some(stored) = stored {
+        stored.fields().iter().filter(|field| is_written(field.name())).cloned().collect()
+    } else {
+        let open = table.columns.iter().filter(is_open);
+        open.map(|column| Arc::new(known::field(&column.name, &column.type_name))).collect()
     };
     Arc::new(Schema::new(fields))
 }
@@ -209,8 +205,8 @@ pub(super) fn definition(column: &StagedColumn) -> String {
     definition
 }
 
-impl From<&super::table::Column> for StagedColumn {
-    fn from(column: &super::table::Column) -> Self {
+impl From<&Column> for StagedColumn {
+    fn from(column: &Column) -> Self {
         Self {
             name: column.name.clone(),
             type_name: column.type_name.clone(),
