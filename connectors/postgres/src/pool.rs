@@ -42,11 +42,13 @@ impl Pool {
     pub(crate) async fn get(self: &Arc<Self>, cx: &Context) -> Result<Pooled> {
         let getting = async {
             let permit = self.reserve(cx).await?;
-            let session = match self.kept() {
+            let kept = self.kept();
+            let is_kept = kept.is_some();
+            let session = match kept {
                 Some(session) => session,
                 None => Session::connect(&self.options).await?,
             };
-            Ok(Pooled { session: Some(session), pool: self.clone(), _permit: permit })
+            Ok(Pooled { session: Some(session), is_kept, pool: self.clone(), _permit: permit })
         };
         tokio::select! {
             session = getting => session,
@@ -64,6 +66,22 @@ impl Pool {
                 permit.map_err(|error| Error::unexpected("the pool is closed").source(error))
             }
             () = cx.cancellation().cancelled() => Err(Error::cancelled().connector(crate::NAME)),
+        }
+    }
+
+    /// A connection in which these statements have begun a transaction. One that was kept may have been ended by the server
+    /// meanwhile; then another takes its place.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get), and the server's.
+    pub(crate) async fn begin(self: &Arc<Self>, cx: &Context, what: &str, sql: &str) -> Result<Pooled> {
+        loop {
+            let session = self.get(cx).await?;
+            match session.execute(what, sql).await {
+                Ok(()) => return Ok(session),
+                Err(error) if session.is_kept && error.is_retryable() => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -99,6 +117,8 @@ impl fmt::Debug for Pool {
 /// something.
 pub(crate) struct Pooled {
     session: Option<Session>,
+    /// Whether somebody has used it before.
+    is_kept: bool,
     pool: Arc<Pool>,
     /// Given back behind the session.
     _permit: OwnedSemaphorePermit,

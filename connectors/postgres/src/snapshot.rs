@@ -63,17 +63,16 @@ impl Snapshots {
     /// `Unavailable`, finally, when the snapshot was lost and none but that will do.
     pub(crate) async fn begin(&self, cx: &Context, one_snapshot: bool) -> Result<Reading> {
         let snapshot = if self.wanted { self.snapshot(cx, one_snapshot).await? } else { None };
-        let session = self.pool.get(cx).await?;
         let Some(snapshot) = snapshot else {
-            session.execute("beginning to read", &self.begin_sql(None)).await?;
+            let session = self.pool.begin(cx, "beginning to read", &self.begin_sql(None)).await?;
             return Ok(Reading { session, token: None, snapshot: None });
         };
-        match session.execute("taking over the snapshot", &self.begin_sql(Some(&snapshot.name))).await {
-            Ok(()) => Ok(Reading { session, token: Some(snapshot.token.clone()), snapshot: Some(snapshot) }),
-            Err(error) if error.is_retryable() => Err(error),
-            Err(error) if snapshot.is_alive().await => Err(error.help(
-                "set `snapshot: false` where a pooler or balancer sends connections to more than one server",
-            )),
+        let sql = self.begin_sql(Some(&snapshot.name));
+        match self.pool.begin(cx, "taking over the snapshot", &sql).await {
+            Ok(session) => {
+                Ok(Reading { session, token: Some(snapshot.token.clone()), snapshot: Some(snapshot) })
+            }
+            Err(error) if snapshot.is_open() => Err(error),
             // The server is gone, or ended the holder: the next attempt takes another snapshot.
             Err(error) => {
                 Err(Error::unavailable("the snapshot is gone").connector(crate::NAME).source(error))

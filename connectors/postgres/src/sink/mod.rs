@@ -78,11 +78,10 @@ impl Transaction {
 
 impl PostgresSink {
     async fn begin_transaction(&self, cx: &Context) -> Result<Transaction> {
-        let session = self.inner.pool.get(cx).await?;
         let settings = settings(self.inner.pool.options());
         // Violations are told by the statement that causes them.
         let sql = format!("BEGIN; {settings}SET CONSTRAINTS ALL IMMEDIATE");
-        session.execute("beginning a transaction", &sql).await?;
+        let session = self.inner.pool.begin(cx, "beginning a transaction", &sql).await?;
         Ok(Transaction { session })
     }
 

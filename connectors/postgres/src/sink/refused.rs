@@ -180,9 +180,9 @@ async fn probe(
     let make = format!("CREATE UNLOGGED TABLE {probe} (LIKE {beside} INCLUDING CONSTRAINTS)");
     transaction.execute("looking for refused rows", &make).await?;
     let statements = if is_there {
-        let sql = "SELECT format('ALTER TABLE %s ADD %s', $2, pg_get_constraintdef(k.oid)) FROM pg_constraint k \
+        let sql = "SELECT format('ALTER TABLE %s ADD %s', $2::text, pg_get_constraintdef(k.oid)) FROM pg_constraint k \
              WHERE k.conrelid = to_regclass($1)::oid AND k.contype IN ('p', 'u', 'x', 'f') \
-             UNION ALL SELECT format('CREATE UNIQUE INDEX ON %s USING %s', $2, \
+             UNION ALL SELECT format('CREATE UNIQUE INDEX ON %s USING %s', $2::text, \
                substring(pg_get_indexdef(i.indexrelid) FROM ' USING (.*)$')) \
              FROM pg_index i WHERE i.indrelid = to_regclass($1)::oid AND i.indisunique \
              AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)";
@@ -212,6 +212,7 @@ async fn take_out(
     found: Vec<(StagedTable, String, String)>,
 ) -> Result<Vec<Rejected>> {
     let transaction = commit.sink.begin_transaction(commit.cx).await?;
+    let probe = format!("{}probe", PostgresSink::names(&commit.begun.load).prefix());
     let mut rejected = Vec::with_capacity(found.len());
     for (table, place, reason) in &found {
         let sql = format!(
@@ -222,7 +223,9 @@ async fn take_out(
         let row = row.map_err(|error| failed("taking out refused rows", error))?;
         let content: Option<String> = row.map(|row| row.get(0));
         let content: Option<Json> = content.and_then(|text| serde_json::from_str(&text).ok());
-        let refusal = Rejected::new(format!("postgres:{}", landing.table), reason.clone());
+        // What was tried elsewhere is told as if it had been tried here.
+        let reason = reason.replace(&probe, &landing.table.name);
+        let refusal = Rejected::new(format!("postgres:{}", landing.table), reason);
         rejected.push(match content {
             Some(content) => refusal.row(content),
             None => refusal,

@@ -193,7 +193,7 @@ async fn make_like(transaction: &Transaction, table: &TableName, beside: &TableN
     );
     transaction.execute("making a table beside", &sql).await?;
     // What the old table counts by itself, it goes on counting; the rows beside need no numbers.
-    let sql = "SELECT format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', $2, attname) FROM pg_attribute \
+    let sql = "SELECT format('ALTER TABLE %s ALTER COLUMN %I DROP NOT NULL', $2::text, attname) FROM pg_attribute \
                WHERE attrelid = to_regclass($1)::oid AND attidentity <> ''";
     let (table, beside) = (table.sql(Dialect::Postgres), beside.sql(Dialect::Postgres));
     let rows = transaction.client().query(sql, &[&table, &beside]).await;
