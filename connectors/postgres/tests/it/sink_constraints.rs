@@ -40,7 +40,7 @@ fn row(id: i64, other: &Json) -> Json {
 /// The bad rows, and a word that their reason must hold.
 fn bad() -> Vec<(Json, &'static str)> {
     vec![
-        (row(10, &json!({ "code": "c1" })), "orders_code_key"),
+        (row(10, &json!({ "code": "c1" })), "(code)=(c1)"),
         (row(11, &json!({ "amount": -1 })), "orders_amount_check"),
         (row(12, &json!({ "customer": 77 })), "orders_customer_fkey"),
         (row(13, &json!({ "name": null })), "name"),
@@ -59,7 +59,7 @@ fn rejected_of(rejected: &[Rejected], id: i64) -> &Rejected {
         .unwrap_or_else(|| panic!("row {id} is not among {rejected:?}"))
 }
 
-pub(crate) async fn bad_rows_are_named(disposition: WriteDisposition) {
+async fn bad_rows_are_named(disposition: WriteDisposition) {
     let database = strict().await;
     let good = [row(1, &json!({})), row(2, &json!({ "customer": 2 })), row(3, &json!({}))];
     let mut rows: Vec<Json> = good.to_vec();
@@ -133,4 +133,27 @@ async fn a_key_that_is_null_is_refused_by_merge() {
     let rejected = load(&database, &json!({}), Merge, 1, &rows).await.unwrap();
     assert_eq!(rejected.len(), 1, "{rejected:?}");
     assert_eq!(database.text("SELECT string_agg(name, ' ') FROM orders").await, "one");
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_its_column_is_refused_and_never_cut() {
+    let database = Database::with(&[
+        "CREATE TABLE orders (id bigint, bits bit(3), flags bit varying(4), code char(2), price numeric(4,1))",
+    ])
+    .await;
+    let columns = "id: int64, bits: string, flags: string, code: string";
+    let rows = json!([
+        [1, "101", "1", "ab"],
+        [2, "10101", "1", "ab"],
+        [3, "101", "11111", "ab"],
+        [4, "101", "1", "abc"],
+    ]);
+    let rejected = load(&database, &json!({}), Append, 1, &batch(columns, &rows)).await.unwrap();
+    assert_eq!(rejected.len(), 3, "{rejected:?}");
+    assert_eq!(database.text("SELECT string_agg(id || ' ' || bits, ',') FROM orders").await, "1 101");
+}
+
+#[tokio::test]
+async fn replace_names_each_row_that_the_table_refuses() {
+    bad_rows_are_named(Replace).await;
 }

@@ -1,12 +1,16 @@
 //! Servers that break off, runs that overlap, and names that are statements.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
+use arrow_schema::Schema;
 use serde_json::json;
 use towpath_core::WriteDisposition::{Append, Merge, Replace};
 use towpath_core::{ErrorKind, Json, LoadSpec, Result};
 use towpath_testkit::rows::batch;
 
-use crate::load::Load;
+use crate::load::{Load, load};
 use crate::support::{Database, error_of};
 
 fn people(ids: std::ops::Range<i64>) -> RecordBatch {
@@ -139,5 +143,73 @@ async fn names_that_are_statements_are_names() {
             EVIL.replace('"', "\"\"")
         );
         assert_eq!(database.text(&held).await, EVIL, "{disposition:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_row_of_a_key_wins_wherever_the_server_puts_it() {
+    let database = Database::new().await;
+    let mut run = Load::begin(&database, &json!({}), Merge, 1).await.unwrap();
+    run.begun = run.sink.evolve(&run.cx, &run.begun, people(0..0).schema_ref()).await.unwrap();
+    let mut writer = run.sink.writer(&run.cx, &run.begun, 0).await.unwrap();
+    // Wide rows leave room at the ends of pages, which later rows fill once the server knows of it.
+    let wide: Vec<Json> = (0..500).map(|id| json!([id, "old ".repeat(300) + &id.to_string()])).collect();
+    writer.write(batch("id: int64, name: string", &json!(wide))).await.unwrap();
+    let staging = "SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'";
+    let staging = database.text(staging).await;
+    // As autovacuum does at any time.
+    database.run(&format!("VACUUM \"{staging}\"")).await;
+    let narrow: Vec<Json> = (0..500).map(|id| json!([id, "new"])).collect();
+    writer.write(batch("id: int64, name: string", &json!(narrow))).await.unwrap();
+    let staged = writer.finish().await.unwrap();
+    run.commit(vec![staged], true).await.unwrap();
+    assert_eq!(database.text("SELECT count(*) FROM orders WHERE name = 'new'").await, "500");
+}
+
+/// Rows whose column says that it had this type in Postgres.
+fn typed(data_type: &str) -> RecordBatch {
+    let rows = batch("id: int64, value: string", &json!([[1, "x"]]));
+    let metadata = HashMap::from([("postgres.type".to_owned(), data_type.to_owned())]);
+    let fields: Vec<_> = rows.schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    let schema = Schema::new(vec![fields[0].clone(), fields[1].clone().with_metadata(metadata)]);
+    rows.with_schema(Arc::new(schema)).unwrap()
+}
+
+#[tokio::test]
+async fn types_that_come_with_the_data_are_no_statements() {
+    let database = Database::with(&["CREATE TABLE victims (id int)"]).await;
+    let mut run = 0;
+    for evil in [
+        "text); DROP TABLE victims; --",
+        "text, more text); DROP TABLE victims; --",
+        "text DEFAULT (pg_sleep(0))::text",
+        "text DEFAULT current_user",
+        "text /*",
+        "text --",
+        "\"text",
+    ] {
+        for disposition in [Append, Merge, Replace] {
+            run += 1;
+            let options = json!({ "table": format!("orders_{run}") });
+            // Whether it is refused or made text does not matter.
+            let _ = load(&database, &options, disposition, run, &typed(evil)).await;
+            let harmed = format!(
+                "SELECT to_regclass('victims') IS NULL OR EXISTS (SELECT FROM pg_attrdef \
+                 WHERE adrelid = to_regclass('orders_{run}'))"
+            );
+            assert_eq!(database.text(&harmed).await, "f", "{evil} {disposition:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_type_that_this_database_does_not_know_becomes_text() {
+    for disposition in [Append, Replace] {
+        let database = Database::new().await;
+        let rejected = load(&database, &json!({}), disposition, 1, &typed("mood")).await.unwrap();
+        assert!(rejected.is_empty());
+        let made = "SELECT atttypid::regtype::text FROM pg_attribute \
+                    WHERE attrelid = 'orders'::regclass AND attname = 'value'";
+        assert_eq!(database.text(made).await, "text", "{disposition:?}");
     }
 }

@@ -3,18 +3,18 @@
 use arrow::array::RecordBatch;
 use serde_json::json;
 use towpath_core::WriteDisposition::{Append, Merge, Replace};
-use towpath_core::{ErrorKind, Json, LoadSpec};
+use towpath_core::{ErrorKind, Finished, Json, LoadSpec, Position};
 use towpath_testkit::context;
 use towpath_testkit::rows::batch;
 
 use crate::load::{Load, load};
 use crate::support::{Database, User, error_of};
 
-pub(crate) fn people(rows: &Json) -> RecordBatch {
+fn people(rows: &Json) -> RecordBatch {
     batch("id: int64, name: string", rows)
 }
 
-pub(crate) async fn held(database: &Database) -> String {
+async fn held(database: &Database) -> String {
     database.text("SELECT coalesce(string_agg(id || ' ' || name, ', ' ORDER BY id), '') FROM orders").await
 }
 
@@ -194,4 +194,35 @@ async fn check_names_the_grant_that_is_missing_and_leaves_nothing() {
     database.run(&format!("GRANT ALL ON kept.orders TO {}", user.name)).await;
     check("kept.orders").await.unwrap();
     assert_eq!(database.texts("SELECT relname FROM pg_class ORDER BY 1").await, before);
+}
+
+#[tokio::test]
+async fn rows_that_did_not_change_are_not_deleted_by_a_run_that_reads_only_changes() {
+    let database = Database::new().await;
+    let options = json!({ "delete_missing": "hard" });
+    let changes = |load: &Load| {
+        let mut token = load.token(true);
+        token.seen = Some(json!("2026-01-01"));
+        token.finished = Some(Finished { since: Position::Start, cursor: Some(json!("2026-01-01")) });
+        token
+    };
+    let mut first = Load::begin(&database, &options, Merge, 1).await.unwrap();
+    let staged = first.stage(&people(&json!([[1, "one"], [2, "two"]]))).await.unwrap();
+    let token = changes(&first);
+    // Refusing the option beside a cursor is as good as keeping the rows.
+    let committed = first.sink.commit(&first.cx, &first.begun, &token, vec![staged]).await;
+    if let Err(error) = committed {
+        assert!(error.to_string().contains("delete_missing"), "{error}");
+        return;
+    }
+    let mut second = match Load::begin(&database, &options, Merge, 2).await {
+        Ok(second) => second,
+        Err(error) => return assert!(error.to_string().contains("delete_missing"), "{error}"),
+    };
+    let staged = second.stage(&people(&json!([[2, "two!"]]))).await.unwrap();
+    let token = changes(&second);
+    match second.sink.commit(&second.cx, &second.begun, &token, vec![staged]).await {
+        Ok(_) => assert_eq!(held(&database).await, "1 one, 2 two!"),
+        Err(error) => assert!(error.to_string().contains("delete_missing"), "{error}"),
+    }
 }

@@ -76,6 +76,10 @@ const TYPES: &[(&str, &[&str])] = &[
     ("mood[]", &["'{glad,\"so so\",NULL}'"]),
     ("positive", &["1", "12"]),
     ("short", &["'abc'"]),
+    ("numeric[]", &["'{1.500,NaN}'"]),
+    ("pair", &["ROW(1, 'one')", "ROW(NULL, '')", "ROW(2, 'quote \" comma, (paren)')"]),
+    ("nested", &["ROW(ROW(1, 'x')::pair, ARRAY[1,2])"]),
+    ("pair[]", &["ARRAY[ROW(1, 'a')::pair, NULL]"]),
     ("int4range", &["'empty'", "'[1,5)'", "'(,3)'"]),
     ("numrange", &["'[1.5,2.50]'"]),
     ("tstzrange", &["'[2026-01-01 00:00Z,)'"]),
@@ -191,7 +195,7 @@ impl Trip {
 }
 
 /// Holds each type against what comes back.
-pub(crate) async fn survive(disposition: WriteDisposition, types: &[(&str, &[&str])]) {
+async fn survive(disposition: WriteDisposition, types: &[(&str, &[&str])]) {
     let trip = Trip::new().await;
     for (number, (data_type, values)) in types.iter().enumerate() {
         trip.fill(number, data_type, values).await;
