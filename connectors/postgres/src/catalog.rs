@@ -52,9 +52,18 @@ fn relation(row: &tokio_postgres::Row) -> Relation {
         },
         may_read: row.get(4),
         blocks: u64::try_from(blocks).unwrap_or(0),
-        // -1 says that nobody has counted yet.
-        rows: (rows >= 0.0).then_some(rows as u64),
+        rows: counted(rows),
     }
+}
+
+/// A number of rows, which the server tells as a float; -1 says that nobody has counted yet.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is an estimate, and not negative"
+)]
+pub(crate) fn counted(rows: f64) -> Option<u64> {
+    (rows >= 0.0).then_some(rows as u64)
 }
 
 /// The relation of this name.

@@ -173,7 +173,7 @@ impl Builder {
             Self::Date(builder) => builder.append_value(date(i32::from_be_bytes(fixed(bytes)?))?),
             Self::Time(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
             Self::Timestamp(builder, _) => {
-                builder.append_value(timestamp(i64::from_be_bytes(fixed(bytes)?))?)
+                builder.append_value(timestamp(i64::from_be_bytes(fixed(bytes)?))?);
             }
             Self::List(_) | Self::Struct(_) => return Err(unknown_form(bytes)),
         }

@@ -3,6 +3,8 @@
 //! `numeric_send` of `src/backend/utils/adt/numeric.c`: the number of digits, the weight of the first, the sign, the number
 //! of decimal digits behind the point, the digits.
 
+use std::fmt::Write;
+
 use super::Refusal;
 
 const NEGATIVE: u16 = 0x4000;
@@ -118,7 +120,7 @@ impl<'a> Numeric<'a> {
         let first = i32::from(self.weight).max(0);
         text.push_str(&digit(first).to_string());
         for power in (0..first).rev() {
-            text.push_str(&format!("{:04}", digit(power)));
+            write!(text, "{:04}", digit(power)).expect("a String takes all text");
         }
         if self.scale > 0 {
             let groups = i32::from(self.scale.div_ceil(4));

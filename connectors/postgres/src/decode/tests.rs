@@ -55,7 +55,9 @@ fn array(dimensions: &[(i32, i32)], items: &[Option<&[u8]>]) -> Vec<u8> {
         bytes.extend(length.to_be_bytes());
         bytes.extend(first.to_be_bytes());
     }
-    items.iter().for_each(|item| bytes.extend(value(*item)));
+    for item in items {
+        bytes.extend(value(*item));
+    }
     bytes
 }
 

@@ -60,9 +60,10 @@ impl Parts {
         match self {
             Self::Text(texts) => text.push_str(texts.value(row)),
             Self::List(lists, items) => {
-                let offsets = lists.as_list::<i32>().value_offsets();
-                let items_of_row = offsets[row] as usize..offsets[row + 1] as usize;
-                let nulls = lists.as_list::<i32>().values();
+                let lists = lists.as_list::<i32>();
+                let first = offset(lists.value_offsets()[row]);
+                let items_of_row = first..first + offset(lists.value_length(row));
+                let nulls = lists.values();
                 text.push('{');
                 for (index, item) in items_of_row.enumerate() {
                     if index > 0 {
@@ -107,6 +108,11 @@ impl Parts {
     }
 }
 
+/// Offsets of lists are not negative.
+fn offset(offset: i32) -> usize {
+    usize::try_from(offset).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use arrow::array::{Int32Array, ListArray, StructArray};
@@ -114,8 +120,8 @@ mod tests {
 
     use super::*;
 
-    fn texts(column: ArrayRef) -> Vec<Option<String>> {
-        let literals = literals(&column).unwrap();
+    fn texts(column: &ArrayRef) -> Vec<Option<String>> {
+        let literals = literals(column).unwrap();
         literals.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect()
     }
 
@@ -133,14 +139,15 @@ mod tests {
     #[test]
     fn composites_tell_null_from_empty() {
         let expected = [Some(r#"("1","a \"b\", \\")"#), Some("(,\"\")"), None];
-        assert_eq!(texts(pairs()), expected.map(|text| text.map(str::to_owned)));
+        assert_eq!(texts(&pairs()), expected.map(|text| text.map(str::to_owned)));
     }
 
     #[test]
     fn arrays_quote_their_items_and_nest() {
         let field = Arc::new(Field::new_list_field(pairs().data_type().clone(), true));
         let lists = ListArray::new(field, OffsetBuffer::from_lengths([2, 1]), pairs(), None);
-        let found = texts(Arc::new(lists));
+        let lists: ArrayRef = Arc::new(lists);
+        let found = texts(&lists);
         assert_eq!(found[1].as_deref(), Some("{NULL}"));
         assert!(found[0].as_ref().unwrap().starts_with(r#"{"(\"1\",\"a "#), "{found:?}");
     }

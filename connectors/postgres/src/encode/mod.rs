@@ -36,8 +36,8 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn new(value: impl ToString, reason: &'static str) -> Self {
-        Self { value: value.to_string(), reason }
+    fn new(value: impl Into<String>, reason: &'static str) -> Self {
+        Self { value: value.into(), reason }
     }
 }
 

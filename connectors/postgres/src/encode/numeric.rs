@@ -1,5 +1,11 @@
 //! `numeric`: digits in base 10000, as `numeric_recv` of `src/backend/utils/adt/numeric.c` reads them.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "digits are less than 10000, and there are no more than twenty"
+)]
+
 use arrow::datatypes::i256;
 use bytes::{BufMut, BytesMut};
 
@@ -16,22 +22,20 @@ pub(super) fn put_i128(value: i128, scale: u16, buffer: &mut BytesMut) {
     let padding = padding(scale);
     let mut digits = Digits::default();
     let magnitude = value.unsigned_abs();
-    match u64::try_from(magnitude).ok().and_then(|small| small.checked_mul(10_u64.pow(padding))) {
-        Some(mut small) => {
-            while small > 0 {
-                digits.push((small % 10_000) as u16);
-                small /= 10_000;
-            }
+    let small = u64::try_from(magnitude).ok().and_then(|small| small.checked_mul(10_u64.pow(padding)));
+    if let Some(mut small) = small {
+        while small > 0 {
+            digits.push((small % 10_000) as u16);
+            small /= 10_000;
         }
-        None => {
-            // Below the point of the padding first, so that nothing overflows.
-            let power = 10_u128.pow(4 - padding);
-            let (mut rest, last) = (magnitude / power, magnitude % power);
-            digits.push((last * 10_u128.pow(padding)) as u16);
-            while rest > 0 {
-                digits.push((rest % BASE) as u16);
-                rest /= BASE;
-            }
+    } else {
+        // Below the point of the padding first, so that nothing overflows.
+        let power = 10_u128.pow(4 - padding);
+        let (mut rest, last) = (magnitude / power, magnitude % power);
+        digits.push((last * 10_u128.pow(padding)) as u16);
+        while rest > 0 {
+            digits.push((rest % BASE) as u16);
+            rest /= BASE;
         }
     }
     digits.put(sign, scale, buffer);

@@ -90,7 +90,7 @@ fn decimals_keep_every_digit() {
         assert_eq!(&there_and_back(&array, &Type::NUMERIC, modifier, 0), &array, "scale {scale}");
     }
     let large: ArrayRef = Arc::new(UInt64Array::from(vec![0, 10_000, u64::MAX]));
-    let back = there_and_back(&large, &Type::NUMERIC, ((20 << 16) | 0) + 4, 0);
+    let back = there_and_back(&large, &Type::NUMERIC, (20 << 16) + 4, 0);
     assert_eq!(
         back.as_ref(),
         &Decimal128Array::from(vec![0, 10_000, i128::from(u64::MAX)]).with_precision_and_scale(20, 0).unwrap()

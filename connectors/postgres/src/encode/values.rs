@@ -1,5 +1,12 @@
 //! The values of a column, ready to be put one by one.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "types were chosen so that their values fit, and offsets are not negative"
+)]
+
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, ListArray,
     PrimitiveArray, StringArray,
@@ -244,7 +251,9 @@ impl Moments<'_> {
                 return Ok(nanoseconds / 1_000);
             }
         };
-        value.checked_mul(factor).ok_or_else(|| Refusal::new(value, "Postgres holds no moment so far away"))
+        value
+            .checked_mul(factor)
+            .ok_or_else(|| Refusal::new(value.to_string(), "Postgres holds no moment so far away"))
     }
 }
 
@@ -263,7 +272,7 @@ fn timestamp(microseconds: i64) -> std::result::Result<i64, Refusal> {
         return Ok(microseconds);
     }
     let moment = microseconds.checked_sub(EPOCH_MICROSECONDS).filter(|moment| TIMESTAMPS.contains(moment));
-    moment.ok_or_else(|| Refusal::new(microseconds, "Postgres holds no moment so far away"))
+    moment.ok_or_else(|| Refusal::new(microseconds.to_string(), "Postgres holds no moment so far away"))
 }
 
 #[inline]

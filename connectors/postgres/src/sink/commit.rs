@@ -146,7 +146,7 @@ impl<'a> Commit<'a> {
                 let goal = landing.table.sql(Dialect::Postgres);
                 for table in &self.tables {
                     let inserted = insert(transaction, &goal, table, "").await?;
-                    self.all_there(table, inserted)?;
+                    all_there(table, inserted)?;
                 }
             }
             WriteDisposition::Merge => merge::land(self, transaction, landing).await?,
@@ -157,19 +157,19 @@ impl<'a> Commit<'a> {
         }
         Ok(())
     }
+}
 
-    /// A server that crashed leaves unlogged tables empty.
-    pub(super) fn all_there(&self, table: &StagedTable, found: u64) -> Result<()> {
-        if found == table.rows {
-            return Ok(());
-        }
-        let text = format!("{} staged rows should be there, and {found} are", table.rows);
-        Err(Error::new(ErrorKind::Unavailable, text)
-            .connector(crate::NAME)
-            .retry(towpath_core::Retry::Never)
-            .detail("table", &table.name)
-            .help("the server has crashed meanwhile; run again: nothing of them was committed"))
+/// A server that crashed leaves unlogged tables empty.
+pub(super) fn all_there(table: &StagedTable, found: u64) -> Result<()> {
+    if found == table.rows {
+        return Ok(());
     }
+    let text = format!("{} staged rows should be there, and {found} are", table.rows);
+    Err(Error::new(ErrorKind::Unavailable, text)
+        .connector(crate::NAME)
+        .retry(towpath_core::Retry::Never)
+        .detail("table", &table.name)
+        .help("the server has crashed meanwhile; run again: nothing of them was committed"))
 }
 
 /// Puts staged rows into a table, cast as its columns need it. `condition` is what stands behind `FROM`.

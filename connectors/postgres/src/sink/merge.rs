@@ -3,7 +3,7 @@
 use towpath_core::Result;
 use towpath_sql::{Dialect, TableName};
 
-use super::commit::{Commit, StagedTable};
+use super::commit::{Commit, StagedTable, all_there};
 use super::landing::{Landing, LandingColumn};
 use super::table::DELETED_AT;
 use super::{PostgresSink, Transaction};
@@ -22,7 +22,7 @@ pub(super) async fn land(commit: &Commit<'_>, transaction: &Transaction, landing
         let sql = format!("SELECT count(*) FROM {}", table.name);
         let row = transaction.client().query_one(&sql, &[]).await;
         let found: i64 = row.map_err(|error| failed("counting staged rows", error))?.get(0);
-        commit.all_there(table, found.unsigned_abs())?;
+        all_there(table, found.unsigned_abs())?;
     }
     let merge = Merge::new(commit, transaction, landing).await?;
     // In the order of their parts, so that the last row of a key is one of the last part.
@@ -84,7 +84,7 @@ impl<'a> Merge<'a> {
         let (staged, landing) = (&table.name, &table.landing);
         let mut values = landing.values();
         if let Some(operation) = &self.operation {
-            values.push_str(&format!(", {operation} AS _towpath_operation"));
+            values = format!("{values}, {operation} AS _towpath_operation");
         }
         let key = self.key.iter().filter_map(|key| landing.columns.iter().find(|column| column.name == *key));
         let key: Vec<_> = key.map(LandingColumn::staged_value).collect();

@@ -4,7 +4,7 @@ use towpath_core::{Error, ErrorKind, Result};
 use towpath_sql::Dialect;
 
 use super::Transaction;
-use super::commit::{Commit, insert};
+use super::commit::{Commit, all_there, insert};
 use super::landing::Landing;
 use super::table::{columns, index_statements};
 use crate::errors::failed;
@@ -26,7 +26,7 @@ pub(super) async fn land(commit: &Commit<'_>, transaction: &Transaction, landing
     let (table, new) = (landing.table.sql(Dialect::Postgres), beside.sql(Dialect::Postgres));
     for staged in &commit.tables {
         let inserted = insert(transaction, &new, staged, "").await?;
-        commit.all_there(staged, inserted)?;
+        all_there(staged, inserted)?;
     }
     if landing.direct {
         keep_what_counts(commit, transaction, &new).await?;

@@ -8,6 +8,7 @@ use tokio_postgres::types::{Kind, Type};
 use towpath_core::{Dataset, Result};
 use towpath_sql::TableName;
 
+use crate::catalog::counted;
 use crate::config::{Arrays, Numeric};
 use crate::connect::Session;
 use crate::errors::failed;
@@ -50,7 +51,7 @@ pub(super) async fn discover(session: &Session, numeric: Numeric, arrays: Arrays
         let mut dataset = Dataset::new(stream, json!({ "table": name }));
         dataset.schema = columns.remove(&oid).map(|fields| Schema::new(fields).into());
         dataset.key = row.get(5);
-        dataset.estimate.rows = (rows >= 0.0).then_some(rows as u64);
+        dataset.estimate.rows = counted(rows);
         dataset.estimate.bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
         dataset
     });

@@ -45,7 +45,7 @@ impl Table {
         Self { database, user, options }
     }
 
-    fn changed(&self, changes: Json) -> Json {
+    fn changed(&self, changes: &Json) -> Json {
         let mut options = self.options.clone();
         for (name, value) in changes.as_object().unwrap() {
             options[name] = value.clone();
@@ -75,7 +75,7 @@ impl SourceFixture for Table {
     fn broken(&self) -> Vec<ErrorCase> {
         let cx = self.context();
         let case =
-            |name: &str, kind, changes| ErrorCase::source(name, kind, CONNECTOR, self.changed(changes), &cx);
+            |name: &str, kind, changes| ErrorCase::source(name, kind, CONNECTOR, self.changed(&changes), &cx);
         let mut cases = vec![
             case("wrong password", ErrorKind::Unauthenticated, json!({ "password": "wrong" }))
                 .mentions("password"),

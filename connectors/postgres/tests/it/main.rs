@@ -4,6 +4,7 @@ mod conformance_sink;
 mod conformance_source;
 mod load;
 mod sink_constraints;
+mod sink_evolution;
 mod sink_faults;
 mod sink_options;
 mod sink_replace;
