@@ -3,12 +3,11 @@
 use arrow::array::RecordBatch;
 use serde_json::json;
 use towpath_core::WriteDisposition::{Append, Merge, Replace};
-use towpath_core::{Committed, Json, LoadSpec, SinkCapabilities};
-use towpath_testkit::proxy::Proxy;
+use towpath_core::{Json, LoadSpec, SinkCapabilities};
 use towpath_testkit::rows::batch;
 
 use crate::load::{Load, load};
-use crate::support::{Database, error_of, server};
+use crate::support::{Database, error_of};
 
 fn people(ids: std::ops::Range<i64>) -> RecordBatch {
     let rows: Vec<Json> = ids.map(|id| json!([id, format!("person {id}")])).collect();
@@ -29,10 +28,24 @@ async fn a_column_becomes_as_wide_as_its_values_and_keeps_those_that_are_there()
         ("smallint", "7", "int64", json!(4_000_000_000_i64), "bigint", "4000000000 7"),
         ("integer", "7", "float64", json!(0.5), "double precision", "0.5 7"),
         ("real", "0.5", "float64", json!(1e300), "double precision", "0.5 1e+300"),
-        ("numeric(6,2)", "1.25", "decimal(10,4)", json!("123456.7891"), "numeric(10,4)", "1.2500 123456.7891"),
+        (
+            "numeric(6,2)",
+            "1.25",
+            "decimal(10,4)",
+            json!("123456.7891"),
+            "numeric(10,4)",
+            "1.2500 123456.7891",
+        ),
         ("numeric(10,4)", "1.2500", "decimal(6,2)", json!("2.25"), "numeric(10,4)", "1.2500 2.2500"),
         ("bigint", "7", "string", json!("x"), "text", "7 x"),
-        ("date", "'2026-01-02'", "timestamp", json!("2026-01-01T10:00:00"), "timestamp without time zone", "2026-01-01 10:00:00 2026-01-02 00:00:00"),
+        (
+            "date",
+            "'2026-01-02'",
+            "timestamp",
+            json!("2026-01-01T10:00:00"),
+            "timestamp without time zone",
+            "2026-01-01 10:00:00 2026-01-02 00:00:00",
+        ),
         ("integer[]", "'{1}'", "list<int64>", json!([5_000_000_000_i64]), "bigint[]", "{1} {5000000000}"),
         ("boolean", "true", "string", json!("maybe"), "text", "maybe true"),
     ] {
@@ -137,82 +150,6 @@ async fn a_lock_of_others_is_waited_for_as_long_as_the_option_says() {
 }
 
 #[tokio::test]
-async fn a_network_that_breaks_off_again_and_again_loses_and_doubles_no_row() {
-    for disposition in [Append, Merge, Replace] {
-        let database = Database::new().await;
-        let upstream = server().socket_addrs(|| None).unwrap()[0];
-        let proxy = Proxy::start(upstream).await;
-        let port = proxy.address().port();
-        let mut run = Load::begin(&database, &json!({ "port": port }), disposition, 1).await.unwrap();
-        run.begun = run.sink.evolve(&run.cx, &run.begun, people(0..0).schema_ref()).await.unwrap();
-        let mut writer = run.sink.writer(&run.cx, &run.begun, 0).await.unwrap();
-        // Each limit lies somewhere else: in the handshake, among the rows, in the commit.
-        for (step, limit) in (0..).zip([6_000, 9_000, 12_000, 16_000, 20_000, 26_000, 33_000, 40_000]) {
-            proxy.cut();
-            proxy.cut_after(Some(limit));
-            let rows = people(step * 500..step * 500 + 500);
-            let mut tries = 0;
-            while let Err(error) = writer.write(rows.clone()).await {
-                assert!(error.is_retryable(), "{disposition:?} at {limit}: {error}");
-                tries += 1;
-                if tries == 3 {
-                    proxy.cut_after(None);
-                }
-                assert!(tries < 10, "{disposition:?} at {limit}: {error}");
-            }
-            proxy.cut_after(None);
-        }
-        let staged = writer.finish().await.unwrap();
-        let token = run.token(true);
-        proxy.cut();
-        let mut outcome = run.sink.commit(&run.cx, &run.begun, &token, vec![staged.clone()]).await;
-        for _ in 0..5 {
-            if !outcome.as_ref().is_err_and(towpath_core::Error::is_retryable) {
-                break;
-            }
-            outcome = run.sink.commit(&run.cx, &run.begun, &token, vec![staged.clone()]).await;
-        }
-        assert!(matches!(outcome.unwrap(), Committed::Applied | Committed::AlreadyApplied));
-        let ids = "SELECT count(*) || ' ' || count(DISTINCT id) FROM orders";
-        assert_eq!(database.text(ids).await, "4000 4000", "{disposition:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_commit_whose_answer_is_lost_is_made_once() {
-    for disposition in [Append, Merge, Replace] {
-        let database = Database::new().await;
-        let upstream = server().socket_addrs(|| None).unwrap()[0];
-        // Wherever the connection breaks off, the commit is there once in the end.
-        for (run_number, limit) in (1..).zip([2_000, 3_000, 4_000, 5_000, 6_000, 7_000, 9_000, 11_000]) {
-            let proxy = Proxy::start(upstream).await;
-            let options = json!({ "port": proxy.address().port() });
-            let mut run = Load::begin(&database, &options, disposition, run_number).await.unwrap();
-            let first = i64::from(run_number) * 10;
-            let staged = run.stage(&people(first..first + 10)).await.unwrap();
-            let token = run.token(true);
-            proxy.cut_after(Some(limit));
-            let mut outcome = run.sink.commit(&run.cx, &run.begun, &token, vec![staged.clone()]).await;
-            proxy.cut_after(None);
-            for _ in 0..5 {
-                if !outcome.as_ref().is_err_and(towpath_core::Error::is_retryable) {
-                    break;
-                }
-                outcome = run.sink.commit(&run.cx, &run.begun, &token, vec![staged.clone()]).await;
-            }
-            outcome.unwrap_or_else(|error| panic!("{disposition:?} at {limit}: {error}"));
-            let expected = if disposition == Replace { 10 } else { i64::from(run_number) * 10 };
-            let ids = "SELECT count(*) || ' ' || count(DISTINCT id) FROM orders";
-            assert_eq!(
-                database.text(ids).await,
-                format!("{expected} {expected}"),
-                "{disposition:?} at {limit}"
-            );
-        }
-    }
-}
-
-#[tokio::test]
 async fn merge_goes_into_tables_with_partitions_and_without_keys() {
     for make in [
         "CREATE TABLE orders (id bigint, name text)",
@@ -221,7 +158,9 @@ async fn merge_goes_into_tables_with_partitions_and_without_keys() {
     ] {
         let database = Database::with(&[make]).await;
         if make.contains("PARTITION") {
-            database.run("CREATE TABLE half PARTITION OF orders FOR VALUES WITH (MODULUS 1, REMAINDER 0)").await;
+            database
+                .run("CREATE TABLE half PARTITION OF orders FOR VALUES WITH (MODULUS 1, REMAINDER 0)")
+                .await;
         }
         for run in 1..=2 {
             assert!(load(&database, &json!({}), Merge, run, &people(1..5)).await.unwrap().is_empty());
