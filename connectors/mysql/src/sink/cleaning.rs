@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use towpath_core::{Context, LoadSpec, Result};
+use towpath_core::{Context, ErrorKind, LoadSpec, Result};
 use towpath_sql::TableName;
 
 use super::checkpoints::NO_SUCH_TABLE;
@@ -22,26 +22,55 @@ pub(super) struct Leftover {
     pub(super) parts: TableName,
 }
 
-impl Leftover {
-    /// Throws it away. What is not there any more is no error.
-    pub(super) async fn remove(&self, client: &mut Client) -> Result<()> {
-        if self.place == Place::Parts {
-            client.execute(&format!("DROP TABLE IF EXISTS {}", sql(&self.table))).await?;
-            return self.forget(client).await;
-        }
-        // This waits for a transaction of the writer that may still be under way.
-        if self.forget(client).await.is_ok() {
-            let delete = format!("DELETE FROM {} WHERE {PART} = {}", sql(&self.table), self.part);
-            ignore_missing(client.execute(&delete).await.map(drop))?;
-        }
-        Ok(())
+/// Throws away what these writers have staged. What is not there any more is no error.
+pub(super) async fn remove(client: &mut Client, leftovers: &[Leftover]) -> Result<()> {
+    let (beside, own): (Vec<_>, Vec<_>) =
+        leftovers.iter().partition(|leftover| leftover.place == Place::Beside);
+    for leftover in own {
+        client.execute(&format!("DROP TABLE IF EXISTS {}", sql(&leftover.table))).await?;
+        forget(client, &leftover.parts, &[leftover.part]).await?;
     }
+    let Some(Leftover { table, parts, .. }) = beside.first() else { return Ok(()) };
+    let numbers: Vec<u32> = beside.iter().map(|leftover| leftover.part).collect();
+    forget(client, parts, &numbers).await?;
+    if empty_if_unused(client, table, parts).await? {
+        return Ok(());
+    }
+    let delete = format!("DELETE FROM {} WHERE {PART} IN ({})", sql(table), list(&numbers));
+    ignore_missing(client.execute(&delete).await.map(drop))
+}
 
-    /// Removes the writer from the list. Its own next transaction then finds that it was.
-    async fn forget(&self, client: &mut Client) -> Result<()> {
-        let delete = format!("DELETE FROM {} WHERE part = {}", sql(&self.parts), self.part);
-        ignore_missing(client.execute(&delete).await.map(drop))
+/// Removes writers from the list. Their own next transactions find that they were; for those under way it waits.
+async fn forget(client: &mut Client, parts: &TableName, numbers: &[u32]) -> Result<()> {
+    let delete = format!("DELETE FROM {} WHERE part IN ({})", sql(parts), list(numbers));
+    ignore_missing(client.execute(&delete).await.map(drop))
+}
+
+fn list(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Empties a table that no listed writer has rows in, which is faster by far than deleting rows. Says whether it did.
+async fn empty_if_unused(client: &mut Client, table: &TableName, parts: &TableName) -> Result<bool> {
+    // Nobody is listed, and nobody writes, while the locks are held.
+    let lock = format!("LOCK TABLES {} WRITE, {} WRITE", sql(table), sql(parts));
+    match client.execute(&lock).await {
+        Ok(_) => {}
+        Err(error) if code(&error) == Some(NO_SUCH_TABLE) => return Ok(true),
+        // It takes a privilege of its own.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => return Ok(false),
+        Err(error) => return Err(error),
     }
+    let emptied = async {
+        let is_used = !client.query(&format!("SELECT 1 FROM {} LIMIT 1", sql(parts))).await?.is_empty();
+        if !is_used {
+            client.execute(&format!("TRUNCATE TABLE {}", sql(table))).await?;
+        }
+        Ok(!is_used)
+    };
+    let emptied = emptied.await;
+    client.execute("UNLOCK TABLES").await?;
+    emptied
 }
 
 fn ignore_missing(outcome: Result<()>) -> Result<()> {
@@ -71,11 +100,13 @@ impl Abandoned {
     /// Throws all of it away.
     pub(super) async fn clean(&self, cx: &Context, pool: &Arc<Pool>) -> Result<()> {
         let _alone = self.cleaning.lock().await;
-        while let Some(leftover) = { self.lock().last().cloned() } {
-            let mut client = pool.get(cx).await?;
-            leftover.remove(&mut client).await?;
-            self.lock().retain(|other| *other != leftover);
+        let leftovers = self.lock().clone();
+        if leftovers.is_empty() {
+            return Ok(());
         }
+        let mut client = pool.get(cx).await?;
+        remove(&mut client, &leftovers).await?;
+        self.lock().retain(|leftover| !leftovers.contains(leftover));
         Ok(())
     }
 }

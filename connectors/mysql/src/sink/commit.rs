@@ -8,9 +8,10 @@ use towpath_core::{
 use super::MysqlSink;
 use super::apply::{Apply, Stage, stages};
 use super::checkpoints::{Checkpoints, Record};
+use super::cleaning::remove;
 use super::names::{Names, ROW, sql};
 use super::state::Receipt;
-use super::writer::{fenced, leftover};
+use super::writer::{fenced, leftovers};
 use crate::client::Client;
 use crate::pool::Pooled;
 use crate::sql::identifier;
@@ -78,9 +79,7 @@ impl MysqlSink {
         token: &CommitToken,
         staged: &[Staged],
     ) -> Result<()> {
-        for staged in staged {
-            leftover(names, begun.checkpoint.epoch, staged)?.remove(client).await?;
-        }
+        remove(client, &leftovers(names, begun.checkpoint.epoch, staged)?).await?;
         if token.finished.is_none() {
             return Ok(());
         }

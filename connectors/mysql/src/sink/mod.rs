@@ -31,7 +31,7 @@ use towpath_core::{
 };
 
 use checkpoints::Checkpoints;
-use cleaning::{Abandoned, sweep};
+use cleaning::{Abandoned, remove, sweep};
 use names::{Names, sql};
 use state::{Place, State};
 use table::{Table, database_exists};
@@ -178,10 +178,7 @@ impl MysqlSink {
     async fn abort_load(&self, cx: &Context, begun: &Begun, staged: &[Staged]) -> Result<()> {
         let names = self.names(&begun.load)?;
         let mut client = self.pool.get(cx).await?;
-        for staged in staged {
-            writer::leftover(&names, begun.checkpoint.epoch, staged)?.remove(&mut client).await?;
-        }
-        Ok(())
+        remove(&mut client, &writer::leftovers(&names, begun.checkpoint.epoch, staged)?).await
     }
 
     /// Where an error happened.

@@ -289,12 +289,15 @@ impl std::fmt::Debug for LeftoverGuard {
     }
 }
 
-/// What a receipt stands for.
-pub(super) fn leftover(names: &Names, epoch: u64, staged: &Staged) -> Result<Leftover> {
-    let place = Receipt::of(staged)?.place;
-    let table = match place {
-        Place::Parts => names.stage(epoch, staged.part),
-        Place::Beside => names.beside(epoch),
+/// What receipts stand for.
+pub(super) fn leftovers(names: &Names, epoch: u64, staged: &[Staged]) -> Result<Vec<Leftover>> {
+    let leftover = |staged: &Staged| {
+        let place = Receipt::of(staged)?.place;
+        let table = match place {
+            Place::Parts => names.stage(epoch, staged.part),
+            Place::Beside => names.beside(epoch),
+        };
+        Ok(Leftover { place, part: staged.part, table, parts: names.parts(epoch) })
     };
-    Ok(Leftover { place, part: staged.part, table, parts: names.parts(epoch) })
+    staged.iter().map(leftover).collect()
 }

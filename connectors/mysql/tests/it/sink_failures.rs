@@ -313,3 +313,21 @@ async fn rows_of_a_writer_that_another_process_gave_up_do_not_land() {
     assert_eq!(sink.commit(&context(), &load.begun, &token, vec![kept]).await.unwrap(), Committed::Applied);
     assert_eq!(database.texts("SELECT id FROM orders").await, [["1"]]);
 }
+
+#[tokio::test]
+async fn a_replace_goes_on_when_all_that_was_staged_is_given_up() {
+    for privileges in ["ALL PRIVILEGES", "SELECT, INSERT, UPDATE, DELETE, CREATE, DROP, ALTER, INDEX"] {
+        let database = Database::new().await;
+        let user = User::new(&database, &[&format!("{privileges} ON `{}`.*", database.name)]).await;
+        let options = database.options(&json!({ "user": user.name, "password": PASSWORD }));
+        let mut load = Load::begin_with(options, spec(1, Replace)).await.unwrap();
+        let first = load.stage(&[batch(COLUMNS, &json!([[1, "a"]]))]).await.unwrap();
+        let second = load.stage(&[batch(COLUMNS, &json!([[2, "b"]]))]).await.unwrap();
+        load.sink.abort(&load.cx, &load.begun, vec![first, second]).await.unwrap();
+        let beside = left(&database).await.into_iter().find(|name| name.ends_with("_new")).unwrap();
+        assert!(database.texts(&format!("SELECT * FROM `{beside}`")).await.is_empty(), "{privileges}");
+        load.finish(&[batch(COLUMNS, &json!([[3, "c"]]))]).await.unwrap();
+        assert_eq!(database.texts("SELECT id FROM orders").await, [["3"]]);
+        assert!(left(&database).await.is_empty());
+    }
+}
