@@ -20,8 +20,8 @@ fn name_of(scale: f64) -> String {
     format!("lineitem_{scale}").replace('.', "_")
 }
 
-/// The size of the data to which peak memory is compared.
-const SMALLER: f64 = 0.1;
+/// How much smaller the data is to which peak memory is compared.
+const SMALLER: f64 = 10.0;
 
 /// The names of works, as `--only` takes them.
 const WORKS: [&str; 4] = ["read", "write", "copy", "memory"];
@@ -109,7 +109,7 @@ fn figures(bench: &Bench, peers: &Peers, database: &dyn Database) -> Result<Stri
         page.work(work, bench)?;
     }
     if wants(bench, "memory") {
-        let smaller = Lineitem::make(bench, bench.scale * SMALLER)?;
+        let smaller = Lineitem::make(bench, bench.scale / SMALLER)?;
         database.load(bench, &smaller)?;
         page.memory(bench, &database.works(bench, peers, &smaller), &works)?;
     }

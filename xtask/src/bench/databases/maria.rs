@@ -93,7 +93,7 @@ impl Database for Maria {
     }
 
     fn works<'a>(&'a self, bench: &'a Bench, peers: &'a Peers, data: &'a Lineitem) -> Vec<Work<'a>> {
-        vec![read(bench, peers, self, data), write(bench, peers, self, data)]
+        vec![read(bench, peers, self, data), write(bench, self, data)]
     }
 }
 
@@ -153,7 +153,7 @@ fn read<'a>(bench: &'a Bench, peers: &'a Peers, maria: &'a Maria, data: &'a Line
 }
 
 /// Parquet → `MySQL`.
-fn write<'a>(bench: &'a Bench, peers: &'a Peers, maria: &'a Maria, data: &'a Lineitem) -> Work<'a> {
+fn write<'a>(bench: &'a Bench, maria: &'a Maria, data: &'a Lineitem) -> Work<'a> {
     let target = |who: &str| format!("{}_{who}", data.name);
     let ours = target("towpath");
     let written = ours.clone();
@@ -169,21 +169,8 @@ fn write<'a>(bench: &'a Bench, peers: &'a Peers, maria: &'a Maria, data: &'a Lin
         maria.make(&theirs)?;
         Ok(maria.command(&load_data(&theirs, &data.csv)))
     };
-    let mut contestants =
+    let contestants =
         vec![Rival::new(TOWPATH, "under 256 MB", towpath), Rival::new("mariadb, LOAD DATA", "1.1 ×", loaded)];
-    let csv = bench.path("mysql-sling-source.csv");
-    let sling = target("sling");
-    let header = format!("file://{csv}");
-    let object = format!("{DATABASE}.{sling}");
-    let arguments = ["--src-stream", &header, "--tgt-conn", &maria.url, "--tgt-object", &object];
-    let arguments =
-        arguments.into_iter().chain(["--mode", "full-refresh", "--src-options", "{header: false}"]);
-    let arguments = arguments.map(str::to_owned).collect();
-    contestants.extend(peers.sling("Sling, from CSV", arguments, move || {
-        remove_all(&csv)?;
-        std::fs::hard_link(&data.csv, &csv)?;
-        maria.drop(&sling)
-    }));
     let verify = move || {
         let count = maria.count(&written)?;
         ensure!(count == data.rows, "{written} has {count} of {} rows", data.rows);

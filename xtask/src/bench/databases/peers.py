@@ -108,7 +108,10 @@ def dlt(work, table, source, target):
     driver = source.replace("postgres://", "postgresql+psycopg2://").replace("mysql://", "mysql+pymysql://")
     rows = sql_table(credentials=driver, table=table, backend="connectorx", reflection_level="minimal")
     pipeline = dlt.pipeline(
-        "bench", destination=dlt.destinations.filesystem(target), dataset_name="bench", pipelines_dir=target
+        "bench",
+        destination=dlt.destinations.filesystem(f"{target}/rows"),
+        dataset_name="bench",
+        pipelines_dir=f"{target}/state",
     )
     pipeline.run(rows, loader_file_format="parquet", write_disposition="replace").raise_on_failed_jobs()
 

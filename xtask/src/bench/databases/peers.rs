@@ -21,6 +21,9 @@ const PEERS: &[(&str, &[&str])] = &[
     (SLING, &["sling-linux-amd64==1.4.11"]),
 ];
 
+/// Those of which one run says enough.
+const SLOW: [&str; 3] = ["polars", "adbc", "dlt"];
+
 const DUCKDB: &str = "duckdb==1.5.5";
 const SLING: &str = "sling";
 
@@ -85,7 +88,8 @@ impl Peers {
                 command.args([&self.script, name, work, table, &from, &to]);
                 Ok(command)
             };
-            Rival::new(shown, goal, command).peer()
+            let rival = Rival::new(shown, goal, command).peer();
+            if SLOW.contains(&name) { rival.once() } else { rival }
         })
     }
 
@@ -103,7 +107,7 @@ impl Peers {
                 command.arg("run").args(&arguments);
                 Ok(command)
             };
-            Rival::new(shown, "ahead", command).peer()
+            Rival::new(shown, "ahead", command).peer().once()
         })
     }
 

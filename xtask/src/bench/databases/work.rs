@@ -24,6 +24,8 @@ pub(super) struct Rival<'a> {
     pub(super) goal: &'static str,
     /// A peer that fails is left out; what comes with the database must not.
     pub(super) may_fail: bool,
+    /// Those that take long and are far behind run once.
+    pub(super) runs_once: bool,
     /// Whether one process does it all, so that its memory says something.
     pub(super) is_one_process: bool,
     pub(super) prepare: Box<dyn Fn() -> Result<std::process::Command> + 'a>,
@@ -35,11 +37,22 @@ impl<'a> Rival<'a> {
         goal: &'static str,
         prepare: impl Fn() -> Result<std::process::Command> + 'a,
     ) -> Self {
-        Self { name, goal, may_fail: false, is_one_process: true, prepare: Box::new(prepare) }
+        Self {
+            name,
+            goal,
+            may_fail: false,
+            runs_once: false,
+            is_one_process: true,
+            prepare: Box::new(prepare),
+        }
     }
 
     pub(super) fn peer(self) -> Self {
         Self { may_fail: true, ..self }
+    }
+
+    pub(super) fn once(self) -> Self {
+        Self { runs_once: true, ..self }
     }
 
     /// Several programs, joined by a pipe.
@@ -59,8 +72,11 @@ impl Work<'_> {
     pub(super) fn measure(&self, bench: &Bench) -> Result<String> {
         eprintln!("{}", self.name);
         let mut all: Vec<Result<Vec<Measured>>> = self.contestants.iter().map(|_| Ok(Vec::new())).collect();
-        for _ in 0..bench.runs.min(RUNS) {
+        for round in 0..bench.runs.min(RUNS) {
             for (rival, runs) in self.contestants.iter().zip(&mut all) {
+                if rival.runs_once && round > 0 {
+                    continue;
+                }
                 let Ok(measured) = runs else { continue };
                 match rival.measure(bench) {
                     Ok(run) => measured.push(run),
