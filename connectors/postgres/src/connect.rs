@@ -1,6 +1,6 @@
 //! Sessions: connected, encrypted as asked, with settings that make values look the same everywhere.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -145,9 +145,9 @@ pub(crate) fn settings(options: &ConnectionOptions) -> String {
     }
     // Without a limit of ours, that of the server must not end what may take long by right.
     let statement = milliseconds(options.statement_timeout).unwrap_or(0);
-    sql.push_str(&format!("SET LOCAL statement_timeout = {statement}; "));
+    write!(sql, "SET LOCAL statement_timeout = {statement}; ").expect("a String takes all text");
     if let Some(lock) = milliseconds(options.lock_timeout) {
-        sql.push_str(&format!("SET LOCAL lock_timeout = {lock}; "));
+        write!(sql, "SET LOCAL lock_timeout = {lock}; ").expect("a String takes all text");
     }
     sql
 }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn the_network_is_asked_as_often_as_the_option_says() {
         let idle = |raw: &Raw<'_>| driver_config(&options(raw)).get_keepalives_idle();
-        assert_eq!(idle(&Raw::default()), Duration::from_secs(60));
+        assert_eq!(idle(&Raw::default()), Duration::from_mins(1));
         let five = serde_json::from_value(serde_json::json!("5s")).unwrap();
         assert_eq!(idle(&Raw { keepalive: Some(five), ..Raw::default() }), Duration::from_secs(5));
     }

@@ -95,27 +95,26 @@ fn classify(code: &SqlState) -> (ErrorKind, Retry) {
     let text = code.code();
     match text {
         // Another transaction was in the way: nothing of ours happened.
-        "40001" | "40P01" | "55P03" => (Unavailable, Retry::Transient),
+        // Replay conflicts on a standby, and servers that start or stop.
+        "40001" | "40P01" | "55P03" | "57P01" | "57P02" | "57P03" | "57P05" => {
+            (Unavailable, Retry::Transient)
+        }
         // A database, schema, table or column that is not there.
         "3D000" | "3F000" | "42P01" | "42703" => (NotFound, Retry::Never),
-        // The time limit that our own options set.
-        "57014" => (Unavailable, Retry::Never),
+        // The time limit that our own options set, and a server without room.
+        "57014" | "53100" | "53200" => (Unavailable, Retry::Never),
         "42501" => (PermissionDenied, Retry::Never),
         // A query of the source that writes, or a replica where rows are to go.
         "25006" => (Unsupported, Retry::Never),
         "42601" | "42P02" | "42883" | "42702" | "42P10" | "42804" => (Config, Retry::Never),
         "22P02" | "22P04" => (DataInvalid, Retry::Never),
-        // Replay conflicts on a standby, and servers that start or stop.
-        "57P01" | "57P02" | "57P03" | "57P05" => (Unavailable, Retry::Transient),
-        "53100" | "53200" => (Unavailable, Retry::Never),
         _ => match &text[..2] {
-            "08" | "53" => (Unavailable, Retry::Transient),
+            "08" | "53" | "58" | "XX" => (Unavailable, Retry::Transient),
             "28" => (Unauthenticated, Retry::Never),
             "22" | "23" => (DataInvalid, Retry::Never),
             "25" => (Conflict, Retry::Never),
             "42" => (SchemaMismatch, Retry::Never),
             "0A" => (Unsupported, Retry::Never),
-            "58" | "XX" => (Unavailable, Retry::Transient),
             _ => (Unexpected, Retry::Never),
         },
     }

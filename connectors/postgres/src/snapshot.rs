@@ -72,7 +72,7 @@ impl Snapshots {
             Ok(session) => {
                 Ok(Reading { session, token: Some(snapshot.token.clone()), snapshot: Some(snapshot) })
             }
-            Err(error) if snapshot.is_open() => Err(error),
+            Err(error) if snapshot.is_alive().await => Err(error),
             // The server is gone, or ended the holder: the next attempt takes another snapshot.
             Err(error) => {
                 Err(Error::unavailable("the snapshot is gone").connector(crate::NAME).source(error))

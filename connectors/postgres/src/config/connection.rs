@@ -81,7 +81,7 @@ macro_rules! with_connection_options {
             #[serde(default)]
             pub max_connections: Option<usize>,
             /// Set it where a pooler stands before the server that gives each transaction another session, such as
-            /// PgBouncer with `pool_mode = transaction`. Then no connection is kept from one transaction to the next, and
+            /// `PgBouncer` with `pool_mode = transaction`. Then no connection is kept from one transaction to the next, and
             /// each removes the statements that others left prepared.
             #[serde(default)]
             pub transaction_pooling: bool,

@@ -72,7 +72,7 @@ async fn columns(
         let dimensions: i32 = row.get(6);
         let described = Described {
             name: row.get(1),
-            data_type: data_type(type_oid, &type_kind, base, type_name),
+            data_type: data_type(type_oid, &type_kind, base, &type_name),
             modifier: row.get(3),
             type_name: row.get(4),
             nullable: row.get(5),
@@ -84,8 +84,8 @@ async fn columns(
 }
 
 /// A type as far as a list of tables needs it; a read asks the server for the rest.
-fn data_type(oid: u32, kind: &str, base: u32, name: String) -> Type {
-    let unknown = |kind| Type::new(name.clone(), oid, kind, String::new());
+fn data_type(oid: u32, kind: &str, base: u32, name: &str) -> Type {
+    let unknown = |kind| Type::new(name.to_owned(), oid, kind, String::new());
     match (Type::from_oid(oid), kind) {
         (Some(known), _) => known,
         (None, "e") => unknown(Kind::Enum(Vec::new())),

@@ -134,7 +134,7 @@ async fn splits(
         (SplitBy::Auto | SplitBy::Ctid, Some(relation)) => {
             by_blocks(source, cx, reading, common, relation, place).await
         }
-        _ => Ok(whole(source, common, shape, place)),
+        _ => Ok(whole(source, common, shape, place.as_ref())),
     }
 }
 
@@ -188,7 +188,7 @@ async fn is_found_by_index(
 }
 
 /// Everything as one split.
-fn whole(source: &PostgresSource, common: &Common, shape: &Shape, place: Option<Place>) -> PlanStream {
+fn whole(source: &PostgresSource, common: &Common, shape: &Shape, place: Option<&Place>) -> PlanStream {
     if place.is_some() {
         return stream::empty().boxed();
     }
@@ -204,7 +204,10 @@ fn whole(source: &PostgresSource, common: &Common, shape: &Shape, place: Option<
 }
 
 fn estimate(relation: &Relation, blocks: u64) -> Estimate {
-    let share = |rows: u64| (rows as f64 * blocks as f64 / relation.blocks.max(1) as f64).round() as u64;
+    let share = |rows: u64| {
+        let share = u128::from(rows) * u128::from(blocks) / u128::from(relation.blocks.max(1));
+        u64::try_from(share).unwrap_or(u64::MAX)
+    };
     Estimate { rows: relation.rows.map(share), bytes: (blocks > 0).then_some(blocks * BLOCK) }
 }
 
@@ -233,7 +236,7 @@ async fn by_blocks(
     if !can_cut {
         // Partitions may be readable only by way of the whole.
         let shape = Shape { relation: Some(relation.clone()), described: Vec::new(), columns: Vec::new() };
-        return Ok(whole(source, common, &shape, place));
+        return Ok(whole(source, common, &shape, place.as_ref()));
     }
     let (reached, done) = match place {
         Some(Place::Blocks { relation, next, total }) => {

@@ -66,7 +66,7 @@ impl Scan {
                 conditions.push(format!("ctid >= '({from},0)'::tid AND ctid < '({to},0)'::tid"));
             }
             Piece::Keys { column, from, to } => {
-                let described = self.known(shape, column)?;
+                let described = known(shape, column)?;
                 let name = Dialect::Postgres.identifier(column);
                 let bound = |sign: &str, value: &Json| format!("{name} {sign} {}", literal(value, described));
                 let is_certain = shape.has_certain_keys();
@@ -89,7 +89,7 @@ impl Scan {
             }
         }
         if let Some(range) = &self.cursor {
-            let described = self.known(shape, &range.field)?;
+            let described = known(shape, &range.field)?;
             let name = Dialect::Postgres.identifier(&range.field);
             conditions.extend(cursor_condition(
                 range,
@@ -107,28 +107,26 @@ impl Scan {
             (None, what) => what.from(),
         };
         let selects: Vec<_> = columns.iter().map(|column| column.select.as_str()).collect();
-        let mut sql = format!("SELECT {} FROM {from}", selects.join(", "));
-        if !conditions.is_empty() {
-            let conditions: Vec<_> = conditions.iter().map(|condition| format!("({condition})")).collect();
-            sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
-        }
-        sql.push_str(&order);
-        if let Some(limit) = self.limit {
-            sql.push_str(&format!(" LIMIT {}", limit.saturating_sub(skip)));
-        }
-        if skip > 0 {
-            sql.push_str(&format!(" OFFSET {skip}"));
-        }
+        let conditions: Vec<_> = conditions.iter().map(|condition| format!("({condition})")).collect();
+        let wheres = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", conditions.join(" AND "))
+        };
+        let limit =
+            self.limit.map(|limit| format!(" LIMIT {}", limit.saturating_sub(skip))).unwrap_or_default();
+        let offset = if skip > 0 { format!(" OFFSET {skip}") } else { String::new() };
+        let sql = format!("SELECT {} FROM {from}{wheres}{order}{limit}{offset}", selects.join(", "));
         Ok(Selected { sql, columns, key, key_is_extra })
     }
+}
 
-    fn known<'a>(&self, shape: &'a Shape, column: &str) -> Result<&'a Described> {
-        shape.described(column).ok_or_else(|| {
-            let names: Vec<_> = shape.described.iter().map(|described| described.name.as_str()).collect();
-            config(format!("there is no column `{column}`"))
-                .help(format!("the columns are {}", names.join(", ")))
-        })
-    }
+/// A column that is there.
+fn known<'a>(shape: &'a Shape, column: &str) -> Result<&'a Described> {
+    shape.described(column).ok_or_else(|| {
+        let names: Vec<_> = shape.described.iter().map(|described| described.name.as_str()).collect();
+        config(format!("there is no column `{column}`")).help(format!("the columns are {}", names.join(", ")))
+    })
 }
 
 /// A value of this column as SQL.
