@@ -81,6 +81,25 @@ async fn backends_that_are_killed_again_and_again_lose_and_double_no_row() {
 }
 
 #[tokio::test]
+async fn finish_outlives_a_backend_that_was_killed_while_it_was_idle() {
+    for disposition in [Append, Merge, Replace] {
+        // What kept the connection may notice its end before, or may not.
+        for _ in 0..3 {
+            let database = Database::new().await;
+            let mut run = Load::begin(&database, &json!({}), disposition, 1).await.unwrap();
+            let rows = people(0..10);
+            run.begun = run.sink.evolve(&run.cx, &run.begun, rows.schema_ref()).await.unwrap();
+            let mut writer = run.sink.writer(&run.cx, &run.begun, 0).await.unwrap();
+            writer.write(rows).await.unwrap();
+            database.kill_sessions().await;
+            // Nobody tries `finish` again, so it has to see to it itself.
+            let staged = writer.finish().await;
+            staged.unwrap_or_else(|error| panic!("{disposition:?}: {error}"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_network_that_breaks_off_again_and_again_loses_and_doubles_no_row() {
     for disposition in [Append, Merge, Replace] {
         let database = Database::new().await;
