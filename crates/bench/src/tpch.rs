@@ -19,13 +19,13 @@ use crate::loops::{BUFFER, extension, parquet_properties};
 pub(crate) fn lineitem(scale: f64, path: &Path) -> Result<()> {
     let generator = LineItemGenerator::new(scale, 1, 1);
     match extension(path)? {
-        "csv" => write_csv(generator, File::create(path)?),
+        "csv" => write_csv(&generator, File::create(path)?),
         "parquet" => write_parquet(generator, File::create(path)?),
         other => bail!("cannot write .{other}"),
     }
 }
 
-fn write_csv(generator: LineItemGenerator<'static>, file: impl Write) -> Result<()> {
+fn write_csv(generator: &LineItemGenerator<'static>, file: impl Write) -> Result<()> {
     let mut file = BufWriter::with_capacity(BUFFER, file);
     for row in generator.iter() {
         writeln!(file, "{}", LineItemCsv::new(row))?;

@@ -45,7 +45,7 @@ pub struct ConnectionSpec {
 pub struct StreamSpec {
     /// Its name, unique in the pipeline. With `datasets`, a template that holds `{dataset}`.
     pub name: String,
-    /// Patterns of data sets of the source, each of which becomes a stream; see [`expand`](crate::expand). Empty for a
+    /// Patterns of data sets of the source, each of which becomes a stream; see [`expand`](crate::expand()). Empty for a
     /// stream that is just one.
     pub datasets: Vec<String>,
     /// Where rows come from.
