@@ -43,6 +43,10 @@ pub(crate) struct Arguments {
     /// Which works of databases to measure, by name: `read`, `write`, `copy`, `memory`. docs/benchmarks.md stays as it is.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
+    /// Whom to measure Towpath against in databases, by name: `client` for that of the database, `duckdb`, `connectorx`,
+    /// `polars`, `adbc`, `dlt`, `sling`. docs/benchmarks.md stays as it is.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    against: Vec<String>,
 }
 
 const SCALE: f64 = 1.0;
@@ -97,6 +101,7 @@ struct Bench {
     runs: usize,
     scale: f64,
     only: Vec<String>,
+    against: Vec<String>,
 }
 
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
@@ -110,7 +115,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let bench = Bench::prepare(workspace, arguments)?;
     let is_standard = (arguments.rows, arguments.runs) == (ROWS, RUNS)
         && arguments.scale.to_bits() == SCALE.to_bits()
-        && arguments.only.is_empty();
+        && arguments.only.is_empty()
+        && arguments.against.is_empty();
     for benchmark in chosen {
         eprintln!("\n=== {}: {}", benchmark.name, benchmark.summary);
         let figures = (benchmark.run)(&bench)?;
@@ -131,9 +137,10 @@ impl Bench {
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let towpath = workspace.runner_binary("release");
         let baselines = towpath.with_file_name(BASELINES);
-        let Arguments { rows, runs, scale, ref only, .. } = *arguments;
-        let (workspace, only) = (workspace.clone(), only.clone());
-        Ok(Self { workspace, folder, towpath, baselines, rows, runs, scale, only })
+        let Arguments { rows, runs, scale, .. } = *arguments;
+        let (workspace, only, against) =
+            (workspace.clone(), arguments.only.clone(), arguments.against.clone());
+        Ok(Self { workspace, folder, towpath, baselines, rows, runs, scale, only, against })
     }
 
     /// A file below the folder of benchmarks, as text for pipelines and arguments.

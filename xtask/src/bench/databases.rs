@@ -26,6 +26,9 @@ const SMALLER: f64 = 10.0;
 /// The names of works, as `--only` takes them.
 const WORKS: [&str; 4] = ["read", "write", "copy", "memory"];
 
+/// The names of rivals, as `--against` takes them.
+const RIVALS: [&str; 7] = [work::CLIENT, "duckdb", "connectorx", "polars", "adbc", "dlt", "sling"];
+
 /// The files with the rows of one scale factor.
 struct Lineitem {
     name: String,
@@ -66,8 +69,13 @@ fn wants(bench: &Bench, name: &str) -> bool {
 }
 
 fn check_names(bench: &Bench) -> Result<()> {
-    let unknown = bench.only.iter().find(|name| !WORKS.contains(&name.as_str()));
-    unknown.map_or(Ok(()), |name| bail!("there is no work `{name}`; there are: {}", WORKS.join(", ")))
+    check("work", &bench.only, &WORKS)?;
+    check("rival", &bench.against, &RIVALS)
+}
+
+fn check(what: &str, names: &[String], known: &[&str]) -> Result<()> {
+    let unknown = names.iter().find(|name| !known.contains(&name.as_str()));
+    unknown.map_or(Ok(()), |name| bail!("there is no {what} `{name}`; there are: {}", known.join(", ")))
 }
 
 /// A database, and what is done with it.
@@ -165,6 +173,12 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_name_gets_the_list_of_names() {
+        let error = check("work", &["reed".to_owned()], &WORKS).unwrap_err().to_string();
+        assert_eq!(error, "there is no work `reed`; there are: read, write, copy, memory");
+    }
 
     #[test]
     fn the_name_of_data_tells_its_scale_and_needs_no_quotes() {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use super::address::Address;
 use super::peers::{Peer, Peers};
 use super::psql::{remove_all, to_file};
-use super::work::{Rival, TOWPATH, Work};
+use super::work::{CLIENT, Rival, TOWPATH, Work};
 use super::{Database, Lineitem, rows_of};
 use crate::bench::Bench;
 use crate::bench::latency::remove;
@@ -126,8 +126,8 @@ fn read<'a>(bench: &'a Bench, peers: &'a Peers, maria: &'a Maria, data: &'a Line
     };
     let drained = || Ok(maria.command(&format!("SELECT * FROM {}", data.name)));
     let mut contestants = vec![
-        Rival::new(TOWPATH, "under 256 MB", towpath),
-        Rival::new("mariadb --quick, to nowhere", "no slower", drained),
+        Rival::new("towpath", TOWPATH, "under 256 MB", towpath),
+        Rival::new(CLIENT, "mariadb --quick, to nowhere", "no slower", drained),
     ];
     let peer = |shown, name, to: String| {
         let clean = to.clone();
@@ -169,8 +169,10 @@ fn write<'a>(bench: &'a Bench, maria: &'a Maria, data: &'a Lineitem) -> Work<'a>
         maria.make(&theirs)?;
         Ok(maria.command(&load_data(&theirs, &data.csv)))
     };
-    let contestants =
-        vec![Rival::new(TOWPATH, "under 256 MB", towpath), Rival::new("mariadb, LOAD DATA", "1.1 ×", loaded)];
+    let contestants = vec![
+        Rival::new("towpath", TOWPATH, "under 256 MB", towpath),
+        Rival::new(CLIENT, "mariadb, LOAD DATA", "1.1 ×", loaded),
+    ];
     let verify = move || {
         let count = maria.count(&written)?;
         ensure!(count == data.rows, "{written} has {count} of {} rows", data.rows);

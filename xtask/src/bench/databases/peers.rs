@@ -88,7 +88,7 @@ impl Peers {
                 command.args([&self.script, name, work, table, &from, &to]);
                 Ok(command)
             };
-            let rival = Rival::new(shown, goal, command).peer();
+            let rival = Rival::new(name, shown, goal, command).peer();
             if SLOW.contains(&name) { rival.once() } else { rival }
         })
     }
@@ -107,7 +107,7 @@ impl Peers {
                 command.arg("run").args(&arguments);
                 Ok(command)
             };
-            Rival::new(shown, "ahead", command).peer().once()
+            Rival::new(SLING, shown, "ahead", command).peer().once()
         })
     }
 

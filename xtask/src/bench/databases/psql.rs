@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::peers::{Peer, Peers};
-use super::work::{Rival, TOWPATH, Work};
+use super::work::{CLIENT, Rival, TOWPATH, Work};
 use super::{Database, Lineitem, rows_of};
 use crate::bench::Bench;
 use crate::bench::latency::remove;
@@ -119,8 +119,8 @@ fn read<'a>(bench: &'a Bench, peers: &'a Peers, psql: &'a Psql, data: &'a Lineit
     };
     let drained = || Ok(psql.command(&format!("\\copy {} TO '/dev/null' (FORMAT binary)", data.name)));
     let mut contestants = vec![
-        Rival::new(TOWPATH, "under 256 MB", towpath),
-        Rival::new("psql, binary, to nowhere", "", drained),
+        Rival::new("towpath", TOWPATH, "under 256 MB", towpath),
+        Rival::new(CLIENT, "psql, binary, to nowhere", "", drained),
     ];
     let peer = |shown, goal, name, to: String| {
         let clean = to.clone();
@@ -163,8 +163,8 @@ fn write<'a>(bench: &'a Bench, peers: &'a Peers, psql: &'a Psql, data: &'a Linei
         Ok(psql.command(&format!("\\copy {theirs} FROM '{binary}' (FORMAT binary)")))
     };
     let mut contestants = vec![
-        Rival::new(TOWPATH, "under 256 MB", towpath),
-        Rival::new("psql, from a binary file", "1.2 ×", copied),
+        Rival::new("towpath", TOWPATH, "under 256 MB", towpath),
+        Rival::new(CLIENT, "psql, from a binary file", "1.2 ×", copied),
     ];
     for (shown, name) in [("DuckDB", "duckdb"), ("ADBC, floats for decimals", "adbc")] {
         let prepare = Box::new(move || psql.drop(&target(name)));
@@ -197,8 +197,8 @@ fn copy<'a>(bench: &'a Bench, peers: &'a Peers, psql: &'a Psql, data: &'a Lineit
         Ok(command)
     };
     let mut contestants = vec![
-        Rival::new(TOWPATH, "under 256 MB", towpath),
-        Rival::new("psql, binary, through a pipe", "no slower", piped).pipe(),
+        Rival::new("towpath", TOWPATH, "under 256 MB", towpath),
+        Rival::new(CLIENT, "psql, binary, through a pipe", "no slower", piped).pipe(),
     ];
     let duckdb = target("duckdb");
     contestants.extend(peers.rival(Peer {

@@ -20,6 +20,8 @@ pub(super) struct Work<'a> {
 
 /// Who does the work, and how Towpath wants to compare.
 pub(super) struct Rival<'a> {
+    /// What `--against` calls it.
+    pub(super) key: &'static str,
     pub(super) name: &'static str,
     pub(super) goal: &'static str,
     /// A peer that fails is left out; what comes with the database must not.
@@ -33,11 +35,13 @@ pub(super) struct Rival<'a> {
 
 impl<'a> Rival<'a> {
     pub(super) fn new(
+        key: &'static str,
         name: &'static str,
         goal: &'static str,
         prepare: impl Fn() -> Result<std::process::Command> + 'a,
     ) -> Self {
         Self {
+            key,
             name,
             goal,
             may_fail: false,
@@ -71,9 +75,10 @@ impl Work<'_> {
     /// Lets all do it in turn, and makes the table of their median runs.
     pub(super) fn measure(&self, bench: &Bench) -> Result<String> {
         eprintln!("{}", self.name);
-        let mut all: Vec<Result<Vec<Measured>>> = self.contestants.iter().map(|_| Ok(Vec::new())).collect();
+        let rivals: Vec<_> = self.contestants.iter().filter(|rival| rival.takes_part(bench)).collect();
+        let mut all: Vec<Result<Vec<Measured>>> = rivals.iter().map(|_| Ok(Vec::new())).collect();
         for round in 0..bench.runs.min(RUNS) {
-            for (rival, runs) in self.contestants.iter().zip(&mut all) {
+            for (rival, runs) in rivals.iter().zip(&mut all) {
                 if rival.runs_once && round > 0 {
                     continue;
                 }
@@ -92,13 +97,13 @@ impl Work<'_> {
             }
         }
         let runs: Vec<_> = all.into_iter().map(|runs| runs.ok().map(median)).collect();
-        Ok(self.table(&runs))
+        Ok(self.table(&rivals, &runs))
     }
 
-    fn table(&self, runs: &[Option<Measured>]) -> String {
+    fn table(&self, rivals: &[&Rival<'_>], runs: &[Option<Measured>]) -> String {
         let mut table = Table::new(&[self.name, "time", "Towpath's share", "goal", "CPU", "peak memory"]);
         let towpath = runs.first().and_then(Option::as_ref);
-        for (rival, run) in self.contestants.iter().zip(runs) {
+        for (rival, run) in rivals.iter().zip(runs) {
             let Some(run) = run else {
                 let failed = ["failed", "", rival.goal, "", ""].map(str::to_owned);
                 table.row(&[&[rival.name.to_owned()], &failed[..]].concat());
@@ -130,6 +135,10 @@ impl Work<'_> {
 }
 
 impl Rival<'_> {
+    fn takes_part(&self, bench: &Bench) -> bool {
+        self.name == TOWPATH || bench.against.is_empty() || bench.against.iter().any(|key| key == self.key)
+    }
+
     fn measure(&self, bench: &Bench) -> Result<Measured> {
         let run = measure(&mut (self.prepare)()?, &bench.folder)?;
         eprintln!("{:>24}  {}", self.name, Shown(&run));
@@ -141,6 +150,8 @@ impl Rival<'_> {
 const RUNS: usize = 3;
 
 pub(super) const TOWPATH: &str = "Towpath";
+/// The key of the database's own client.
+pub(super) const CLIENT: &str = "client";
 
 struct Shown<'a>(&'a Measured);
 
@@ -159,18 +170,19 @@ mod tests {
     use super::*;
 
     fn rival(name: &'static str) -> Rival<'static> {
-        Rival::new(name, "1.2 ×", || Ok(Command::new("true")))
+        Rival::new("key", name, "1.2 ×", || Ok(Command::new("true")))
     }
 
     #[test]
     fn a_table_tells_who_failed_and_how_towpath_compares() {
-        let contestants = vec![rival(TOWPATH), rival("pipe").pipe(), rival("peer").peer()];
-        let work = Work { key: "read", name: "work", contestants, verify: Box::new(|| Ok(())) };
+        let rivals = [rival(TOWPATH), rival("pipe").pipe(), rival("peer").peer()];
+        let verify = Box::new(|| Ok(()));
+        let work = Work { key: "read", name: "work", contestants: Vec::new(), verify };
         let run = |seconds| {
             let (wall, said) = (Duration::from_secs(seconds), String::new());
             Some(Measured { wall, cpu: wall, peak: 9_000_000, said })
         };
-        let table = work.table(&[run(2), run(4), None]);
+        let table = work.table(&rivals.iter().collect::<Vec<_>>(), &[run(2), run(4), None]);
         assert!(table.contains("| pipe | 4.00 s | 0.50 × | 1.2 × | - | - |"), "{table}");
         assert!(table.contains("| peer | failed |"), "{table}");
     }
