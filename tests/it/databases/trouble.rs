@@ -81,6 +81,7 @@ impl Target<'_> {
 async fn run_while_killing(leg: &Leg, project: &Arc<Project>, target: Target<'_>, total: u64) {
     project.write("pipeline.yaml", leg.pipeline());
     let mut random = Rng::with_seed(SEED);
+    let mut kills = 0;
     for time in 0..TIMES {
         let mut child = project.start();
         let goal = total * time / TIMES;
@@ -92,9 +93,11 @@ async fn run_while_killing(leg: &Leg, project: &Arc<Project>, target: Target<'_>
         pause(&mut random).await;
         if child.try_wait().expect("it can be asked").is_none() {
             signal(&child, "KILL");
+            kills += 1;
         }
         blocking(move || child.wait()).await.expect("it ended");
     }
+    println!("{} was killed {kills} times", leg.disposition);
     finish(project).await;
 }
 
