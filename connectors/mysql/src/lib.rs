@@ -1,6 +1,6 @@
 //! MySQL and MariaDB, read and written.
 //!
-//! Source and sink stand on one [client](client) of the protocol, which hands on rows as they came and loads from memory.
+//! Source and sink stand on one client of the protocol, which hands on rows as they came and loads from memory.
 
 mod catalog;
 mod client;

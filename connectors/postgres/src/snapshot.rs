@@ -72,7 +72,13 @@ impl Snapshots {
             Ok(session) => {
                 Ok(Reading { session, token: Some(snapshot.token.clone()), snapshot: Some(snapshot) })
             }
-            Err(error) if snapshot.is_alive().await => Err(error),
+            Err(error) if snapshot.is_alive().await => Err(match error.kind() {
+                // The server knows no snapshot of this name, although it is there.
+                ErrorKind::DataInvalid => error.help(
+                    "set `snapshot: false` where a pooler or balancer sends connections to more than one server",
+                ),
+                _ => error,
+            }),
             // The server is gone, or ended the holder: the next attempt takes another snapshot.
             Err(error) => {
                 Err(Error::unavailable("the snapshot is gone").connector(crate::NAME).source(error))

@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn both_formats_hold_the_same_number_of_rows() {
         let mut text = Vec::new();
-        write_csv(LineItemGenerator::new(0.001, 1, 1), &mut text).unwrap();
+        write_csv(&LineItemGenerator::new(0.001, 1, 1), &mut text).unwrap();
         let lines = String::from_utf8(text).unwrap().lines().count();
         let folder = std::env::temp_dir().join(format!("towpath-bench-{}.parquet", std::process::id()));
         write_parquet(LineItemGenerator::new(0.001, 1, 1), File::create(&folder).unwrap()).unwrap();

@@ -29,8 +29,8 @@ with_connection_options! {
         /// How many bytes of rows one batch holds at the least, as they come over the wire.
         #[serde(default = "default_batch_size")]
         pub batch_size: ByteSize,
-        /// Whether all splits, and all streams of the connection, are read as of one moment. It needs one connection more,
-        /// and keeps the server from cleaning up old rows meanwhile.
+        /// Whether all splits, and all streams of the connection, are read as of one moment. One of the `max_connections`
+        /// holds it, which keeps the server from cleaning up old rows meanwhile.
         #[serde(default = "yes")]
         pub snapshot: bool,
         /// What becomes of `numeric`: `exact` (a decimal where precision and scale are declared, else text), `text`, or
