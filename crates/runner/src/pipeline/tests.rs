@@ -13,7 +13,15 @@ fn problems(text: &str) -> String {
 
 /// The variables that the examples use.
 fn environment() -> Fixed {
-    Fixed([("SHOP_TOKEN", "token"), ("TOKEN", "token"), ("URL", "http://localhost")].into())
+    Fixed(
+        [
+            ("SHOP_TOKEN", "token"),
+            ("SHOP_PASSWORD", "password"),
+            ("TOKEN", "token"),
+            ("URL", "http://localhost"),
+        ]
+        .into(),
+    )
 }
 
 #[test]
@@ -61,8 +69,7 @@ error: there is no connector `fiel`
   |
 3 |   a: { source: { connector: fiel, path: x.csv }, sink: {} }
   |                             ^^^^ did you mean `file`?
-  = help: there are file, http
-";
+  = help: there are file, http";
     assert!(text.starts_with(expected), "{text}");
     assert!(text.contains("a sink needs a `connection` or a `connector`"), "{text}");
 }

@@ -43,18 +43,27 @@ fn stream(dataset: &Dataset) -> String {
     format!("  {name}:\n    source: {}\n{key}", literal(&source.into()))
 }
 
-/// Whether an option must not be shown.
+/// How deep types may refer to others; one that refers to itself is looked at so often.
+const DEPTH: usize = 16;
+
+/// Whether an option, or a part of it, must not be shown.
 fn is_secret(schema: &Value, option: &str) -> bool {
-    fn holds_secret(schema: &Value) -> bool {
-        match schema {
-            Value::Object(map) => {
-                map.get("writeOnly") == Some(&Value::Bool(true)) || map.values().any(holds_secret)
-            }
-            Value::Array(items) => items.iter().any(holds_secret),
-            _ => false,
+    holds_secret(&schema["properties"][option], schema, DEPTH)
+}
+
+fn holds_secret(part: &Value, root: &Value, depth: usize) -> bool {
+    match part {
+        _ if depth == 0 => false,
+        Value::Object(map) => {
+            let referred = map.get("$ref").and_then(Value::as_str);
+            let referred = referred.and_then(|target| root.pointer(target.trim_start_matches('#')));
+            map.get("writeOnly") == Some(&Value::Bool(true))
+                || referred.is_some_and(|target| holds_secret(target, root, depth - 1))
+                || map.values().any(|value| holds_secret(value, root, depth))
         }
+        Value::Array(items) => items.iter().any(|item| holds_secret(item, root, depth)),
+        _ => false,
     }
-    holds_secret(&schema["properties"][option])
 }
 
 #[cfg(all(test, feature = "http"))]
