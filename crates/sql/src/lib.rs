@@ -12,6 +12,6 @@ mod table_name;
 pub use condition::{ColumnKind, condition};
 pub use cursor::{CursorOptions, Lookback, cursor_condition};
 pub use dialect::Dialect;
-pub use names::{CHECKPOINTS, StagingNames};
+pub use names::{CHECKPOINTS, StagingNames, is_ours};
 pub use ranges::{between_integers, between_uuids, blocks, format_uuid, parse_uuid};
 pub use table_name::TableName;

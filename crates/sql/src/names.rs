@@ -5,6 +5,18 @@ use sha2::{Digest, Sha256};
 /// The table that holds the checkpoints of all pipelines that write into its schema.
 pub const CHECKPOINTS: &str = "_towpath_checkpoints";
 
+/// Whether a table of this name is one that a sink keeps beside its tables.
+///
+/// ```
+/// assert!(towpath_sql::is_ours(towpath_sql::CHECKPOINTS) && !towpath_sql::is_ours("orders"));
+/// ```
+pub fn is_ours(table: &str) -> bool {
+    table.starts_with(PREFIX)
+}
+
+/// What all our names begin with.
+const PREFIX: &str = "_towpath_";
+
 /// The names of what one stream of one pipeline stages. All of them begin with the same prefix, which no other stream
 /// has, so that a later run finds what a crashed one left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +30,7 @@ impl StagingNames {
         // The length keeps ("a", "bc") and ("ab", "c") apart.
         let hash = Sha256::digest(format!("{}:{pipeline}{stream}", pipeline.len()));
         let hash = hash.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte));
-        Self { prefix: format!("_towpath_{hash:016x}_") }
+        Self { prefix: format!("{PREFIX}{hash:016x}_") }
     }
 
     /// What all names of the stream begin with.

@@ -6,6 +6,7 @@ use arrow_schema::Schema;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Map, json};
 use towpath_core::{Context, Dataset, Estimate, Json, Result};
+use towpath_sql::is_ours;
 
 use super::Shared;
 use super::relation::{Relation, Subject};
@@ -18,7 +19,8 @@ const AT_ONCE: usize = 2;
 
 pub(crate) async fn discover(shared: &Arc<Shared>, cx: &Context) -> Result<Vec<Dataset>> {
     let database = shared.options.database.as_deref();
-    let listed = tables(&mut *shared.readers.control().get(cx).await?, database).await?;
+    let mut listed = tables(&mut *shared.readers.control().get(cx).await?, database).await?;
+    listed.retain(|table| !is_ours(&table.name.name));
     stream::iter(listed)
         .map(|table| dataset(shared, cx, table, database))
         .buffered(AT_ONCE)
