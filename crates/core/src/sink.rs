@@ -127,6 +127,9 @@ pub struct SinkCapabilities {
     pub types: Vec<TypeFamily>,
     /// Whether the target can gain columns and wider types once rows are committed.
     pub evolves: bool,
+    /// About how many bytes a writer holds for each column beside the rows that it is given, such as the pages of an
+    /// unfinished row group. Where each split has a writer of its own, so many are read at once as fit the run's memory.
+    pub column_bytes: usize,
 }
 
 impl SinkCapabilities {
@@ -138,12 +141,19 @@ impl SinkCapabilities {
             max_writers: usize::MAX,
             types: TypeFamily::ALL.to_vec(),
             evolves: true,
+            column_bytes: 0,
         }
     }
 
     /// Sets how many writers may work at once.
     pub fn max_writers(mut self, max_writers: usize) -> Self {
         self.max_writers = max_writers;
+        self
+    }
+
+    /// Sets how many bytes a writer holds for each column.
+    pub fn column_bytes(mut self, column_bytes: usize) -> Self {
+        self.column_bytes = column_bytes;
         self
     }
 

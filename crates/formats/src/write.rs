@@ -1,5 +1,7 @@
 //! Batches to bytes, whatever the format.
 
+use std::sync::Arc;
+
 use arrow::record_batch::RecordBatch;
 use arrow_schema::SchemaRef;
 use async_trait::async_trait;
@@ -7,7 +9,7 @@ use bytes::Bytes;
 use towpath_core::{Context, Result, conform};
 
 use crate::encode::{Stage, Target};
-use crate::{Output, WriteOptions};
+use crate::{Input, Output, WriteOptions};
 
 /// Writes batches of one schema into one output. Encoding runs on the CPU pool, several blocks at once, in order.
 pub struct Encoder<O> {
@@ -50,6 +52,12 @@ impl<O: Output> Encoder<O> {
         Target::new(options, name)?.check(schema)
     }
 
+    /// About how many bytes are held for each column until they go out: pages and dictionaries of Parquet, for the end of
+    /// their row group. None where rows go out as they come.
+    pub fn column_bytes(options: &WriteOptions, name: &str) -> usize {
+        Target::new(options, name).map_or(0, |target| target.column_bytes())
+    }
+
     /// Adds rows. They may be encoded and go out later.
     ///
     /// # Errors
@@ -58,6 +66,18 @@ impl<O: Output> Encoder<O> {
         let rows = conform(&rows, &self.schema)?;
         self.rows += rows.num_rows() as u64;
         if rows.num_rows() == 0 { Ok(()) } else { self.stage.write(rows, &mut self.output).await }
+    }
+
+    /// Adds all rows of a file that another encoder wrote with the same options and columns, without decoding them: whole row
+    /// groups of Parquet, lines of NDJSON and CSV. They do not count in [`progress`](Self::progress).
+    ///
+    /// `false` where that cannot be done, because the format has no parts that stand for themselves, or because the parts
+    /// are so small that a reader would suffer. Then nothing was taken, and the rows have to be read and written.
+    ///
+    /// # Errors
+    /// Of the input and the output; `DataInvalid` when the file is broken.
+    pub async fn append(&mut self, input: Arc<dyn Input>) -> Result<bool> {
+        self.stage.append(input, &mut self.output).await
     }
 
     /// For rotation: the rows that were given, and the bytes that went out. Of Parquet, whole row groups go out.

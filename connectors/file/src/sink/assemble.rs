@@ -1,5 +1,6 @@
 //! One file out of several segments: the columns changed while a run was under way, or splits had writers of their own.
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ pub(crate) async fn one_file(
     if let [(only, Some(written))] = segments.as_slice()
         && *written == schema
     {
+        make_durable(home.path(&only.staged)?).await?;
         return Ok(Some((*only).clone()));
     }
     let form = Form::of(target, &path);
@@ -54,11 +56,23 @@ pub(crate) async fn one_file(
         let written = written.as_ref().ok_or_else(|| {
             Error::unexpected("a receipt does not tell the columns of its file").connector(CONNECTOR)
         })?;
-        copy(target, cx, home, file, &form.schema(written), &schema, &mut encoder).await?;
+        let written = form.schema(written);
+        if written == schema && encoder.append(open(home.path(&file.staged)?, cx).await?.0).await? {
+            continue;
+        }
+        copy(target, cx, home, file, &written, &schema, &mut encoder).await?;
     }
     let (_, output) = encoder.finish().await?;
     output.finish().await?.keep();
     Ok(Some(step))
+}
+
+async fn make_durable(path: PathBuf) -> Result<()> {
+    let synchronize = move || {
+        let synchronized = File::open(&path).and_then(|file| file.sync_all());
+        synchronized.map_err(|error| io_error(error, "commit", path.display()))
+    };
+    blocking(synchronize).await
 }
 
 /// The columns of the file that is there: rows that are replaced by none leave their columns.

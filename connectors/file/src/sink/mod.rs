@@ -75,6 +75,11 @@ impl Target {
         Home::new(self.template.base(), load)
     }
 
+    /// What an encoder holds for each column.
+    fn column_bytes(&self) -> usize {
+        Encoder::<FileOutput>::column_bytes(&self.options, &self.sample_name())
+    }
+
     /// A name like those that will be written, which tells the format.
     fn sample_name(&self) -> String {
         self.template.render(FileName { stream: "stream", run: "run", part: 0, sequence: 0 }, "")
@@ -121,7 +126,7 @@ impl Sink for FileSink {
             let dispositions = [WriteDisposition::Append, WriteDisposition::Replace];
             SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions)
         };
-        capabilities.types(self.types.clone())
+        capabilities.types(self.types.clone()).column_bytes(self.target.column_bytes())
     }
 
     async fn check(&self, cx: &Context) -> Result<()> {

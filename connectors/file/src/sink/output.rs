@@ -63,15 +63,24 @@ impl FileOutput {
     }
 
     /// Writes what is left and makes it durable.
-    pub(crate) async fn finish(mut self) -> Result<Arc<StagingFile>> {
-        self.flush(true).await?;
+    pub(crate) async fn finish(self) -> Result<Arc<StagingFile>> {
+        self.end(true).await
+    }
+
+    /// Writes what is left. Whoever makes it the file that counts has to make it durable.
+    pub(crate) async fn close(self) -> Result<Arc<StagingFile>> {
+        self.end(false).await
+    }
+
+    async fn end(mut self, durable: bool) -> Result<Arc<StagingFile>> {
+        self.flush(durable).await?;
         if let Some(pending) = self.pending.take() {
             joined(pending).await?;
         }
         Ok(self.file.clone())
     }
 
-    async fn flush(&mut self, last: bool) -> Result<()> {
+    async fn flush(&mut self, durable: bool) -> Result<()> {
         let open = match self.pending.take() {
             None => None,
             Some(pending) => Some(joined(pending).await?),
@@ -84,7 +93,7 @@ impl FileOutput {
         self.waiting_bytes = 0;
         let staging = self.file.clone();
         self.pending = Some(spawn_blocking(move || {
-            let written = write(open, &staging.path, &chunks, last);
+            let written = write(open, &staging.path, &chunks, durable);
             // Some of a batch may be in the file, so its rows must not be given once more.
             written.map_err(|error| io_error(error, "write", staging.path.display()).retry(Retry::Never))
         }));
@@ -101,7 +110,7 @@ impl Output for FileOutput {
     }
 }
 
-fn write(open: Option<File>, path: &Path, chunks: &[Bytes], last: bool) -> io::Result<File> {
+fn write(open: Option<File>, path: &Path, chunks: &[Bytes], durable: bool) -> io::Result<File> {
     let mut file = match open {
         Some(file) => file,
         None => create(path)?,
@@ -109,7 +118,7 @@ fn write(open: Option<File>, path: &Path, chunks: &[Bytes], last: bool) -> io::R
     for chunk in chunks {
         file.write_all(chunk)?;
     }
-    if last {
+    if durable {
         file.sync_all()?;
     }
     Ok(file)

@@ -241,3 +241,44 @@ async fn the_columns_of_a_commit_are_told_to_the_next_run_until_they_are_forgott
     target.sink.forget(&target.cx, &begun.load).await.unwrap();
     assert_eq!(target.begin("run4", WriteDisposition::Append).await.schema, None);
 }
+
+#[tokio::test]
+async fn writers_of_one_file_are_joined_whatever_the_format() {
+    // CSV and NDJSON are joined by the line, JSON and Avro are read and written again.
+    for name in ["all.csv", "all.ndjson", "all.ndjson.gz", "all.csv.gz", "all.json", "all.avro"] {
+        let target = Target::new(&format!("out/{name}")).await;
+        let begun = target.begin("run1", WriteDisposition::Replace).await;
+        let staged = target.stage(&begun, &[1, 2, 3]).await;
+        let columns = rows::batch("id: int64", &json!([[1]])).schema();
+        let begun = target.sink.evolve(&target.cx, &begun, &columns).await.unwrap();
+        target.sink.commit(&target.cx, &begun, &token(&begun), staged).await.unwrap();
+        assert_eq!(target.files(), [name]);
+
+        let input = crate::input::FileInput::new(
+            {
+                let path = target.folder.path().join("out").join(name);
+                crate::list::FileEntry::new(path.display().to_string(), &path.metadata().unwrap())
+            },
+            &target.cx,
+        );
+        assert_eq!(read_ids(&target.cx, name, Arc::new(input)).await, [1, 2, 3], "{name}");
+    }
+}
+
+async fn read_ids(cx: &Context, name: &str, input: Arc<dyn towpath_formats::Input>) -> Vec<i64> {
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+    use futures::TryStreamExt;
+
+    let options = towpath_formats::ReadOptions::default();
+    let reader = towpath_formats::Reader::new(options, name, None, None).unwrap();
+    let mut pieces = reader.pieces(cx, input.clone(), 1 << 20);
+    let mut ids = Vec::new();
+    while let Some(piece) = pieces.try_next().await.unwrap() {
+        let batches = reader.read(cx, input.clone(), &piece, Position::Start, None);
+        for batch in batches.try_collect::<Vec<_>>().await.unwrap() {
+            ids.extend(batch.rows.column(0).as_primitive::<Int64Type>().values());
+        }
+    }
+    ids
+}

@@ -89,8 +89,8 @@ impl Writer for FileWriter {
     }
 
     async fn finish(mut self) -> Result<Staged> {
-        let open = std::mem::take(&mut self.open);
-        let finished: Vec<Finished> = stream::iter(open.into_values().map(OpenFile::finish))
+        let (open, is_last) = (std::mem::take(&mut self.open), self.is_last());
+        let finished: Vec<Finished> = stream::iter(open.into_values().map(|open| open.finish(is_last)))
             .buffer_unordered(FINISHED_AT_ONCE)
             .try_collect()
             .await?;
@@ -129,6 +129,11 @@ impl FileWriter {
             sequence: 0,
             uses: 0,
         })
+    }
+
+    /// Whether files stay as they are. Those for a plain path may still be joined.
+    fn is_last(&self) -> bool {
+        !self.target.template.is_plain()
     }
 
     /// Adds rows to the file of a folder, and begins new ones as files get full.
@@ -187,7 +192,8 @@ impl FileWriter {
     async fn close(&mut self, folder: &str) -> Result<()> {
         if let Some(open) = self.open.remove(folder) {
             let memory = open.memory;
-            let finished = open.finish().await?;
+            let is_last = self.is_last();
+            let finished = open.finish(is_last).await?;
             self.target.density.learn(memory, finished.encoded.bytes);
             self.finished.push(finished);
         }
@@ -196,9 +202,10 @@ impl FileWriter {
 }
 
 impl OpenFile {
-    async fn finish(self) -> Result<Finished> {
+    async fn finish(self, is_last: bool) -> Result<Finished> {
         let (encoded, output) = self.encoder.finish().await?;
-        Ok(Finished { file: output.finish().await?, step: self.step, encoded })
+        let file = if is_last { output.finish().await? } else { output.close().await? };
+        Ok(Finished { file, step: self.step, encoded })
     }
 }
 

@@ -143,7 +143,7 @@ fn default_split_size() -> ByteSize {
 }
 
 fn default_batch_size() -> ByteSize {
-    ByteSize::mib(2)
+    ByteSize::mib(1)
 }
 
 const fn yes() -> bool {

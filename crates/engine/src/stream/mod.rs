@@ -14,6 +14,7 @@ mod committer;
 mod outcome;
 mod planner;
 mod prepare;
+mod queue;
 mod reader;
 mod target;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use towpath_core::{
 use towpath_transform::Transform;
 
 use crate::dead_letter::{DeadLetter, Rejects};
-use crate::memory::{Lease, MemoryBudget};
+use crate::memory::MemoryBudget;
 use crate::request::scan_request;
 use crate::{CommitPolicy, OnError, SchemaContract, Shutdown, StreamProgress};
 use committer::Committer;
@@ -59,7 +60,7 @@ pub(crate) struct Opened {
     pub(crate) progress: Arc<StreamProgress>,
     /// The budget for batches.
     pub(crate) batches: MemoryBudget,
-    /// The budget for what readers hold while they decode.
+    /// The budget for what readers, and writers of one split, hold beside batches.
     pub(crate) readers: MemoryBudget,
     /// How many splits are read at once.
     pub(crate) max_readers: usize,
@@ -96,7 +97,7 @@ struct Assignment {
 struct Item {
     ordinal: u64,
     /// `None` where the split got further without rows.
-    rows: Option<(target::Conformed, Lease)>,
+    rows: Option<(target::Conformed, queue::Held)>,
     resume: Position,
     seen: Option<Json>,
 }

@@ -9,9 +9,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Resume, Retry, Split};
 
+use super::queue::Sender;
 use super::writer::{self, Part, Route};
 use super::{Assignment, Event, Item, Stream};
 use crate::OnError;
+use crate::memory::Lease;
 
 /// The lease of a reader that has not seen a batch yet.
 const FIRST_LEASE: usize = 64 << 10;
@@ -100,6 +102,7 @@ async fn connection_slot(stream: &Stream) -> Option<OwnedSemaphorePermit> {
 async fn read_shared(stream: &Arc<Stream>, assignment: &Assignment, routes: &[Route]) -> Result<()> {
     let route = stream.pick(routes).ok_or_else(|| Error::unexpected("there is no writer"))?;
     let _assigned = route.assign();
+    let _held = hold(stream, &assignment.split, 0).await;
     feed(stream, assignment, assignment.from.clone(), route.sender()).await
 }
 
@@ -132,6 +135,7 @@ async fn read_alone(
 
 /// Reads a split from its start into a new writer. When that breaks off, nothing of it is left.
 async fn read_once(stream: &Arc<Stream>, assignment: &Assignment) -> Result<Part> {
+    let _held = hold(stream, &assignment.split, stream.target.writer_bytes()).await;
     let (sender, own) = writer::own(stream.clone(), assignment.ordinal);
     let reading = async move {
         let sender = sender;
@@ -167,20 +171,13 @@ fn may_start_again(error: &Error, resume: Resume) -> bool {
 }
 
 /// Reads a split from a position and sends its rows to a writer.
-async fn feed(
-    stream: &Arc<Stream>,
-    assignment: &Assignment,
-    from: Position,
-    writer: &mpsc::Sender<Item>,
-) -> Result<()> {
+async fn feed(stream: &Arc<Stream>, assignment: &Assignment, from: Position, writer: &Sender) -> Result<()> {
     let (split, ordinal) = (&assignment.split, assignment.ordinal);
     if from != Position::End {
-        let _overhead =
-            stream.opened.readers.lease(overhead(split), stream.opened.between_cx.metrics()).await;
         let mut batches = stream.opened.source.read(&stream.opened.source_cx, split, from)?;
         feed_batches(stream, &mut batches, split, ordinal, writer).await?;
     }
-    send(writer, Item { ordinal, rows: None, resume: Position::End, seen: None }).await
+    writer.send(Item { ordinal, rows: None, resume: Position::End, seen: None }).await
 }
 
 async fn feed_batches(
@@ -188,7 +185,7 @@ async fn feed_batches(
     batches: &mut BatchStream,
     split: &Split,
     ordinal: u64,
-    writer: &mpsc::Sender<Item>,
+    writer: &Sender,
 ) -> Result<()> {
     let metrics = stream.opened.between_cx.metrics();
     let mut expected = FIRST_LEASE;
@@ -201,7 +198,8 @@ async fn feed_batches(
         let lease = lease.resize(size, metrics).await;
         let prepared = stream.prepare(batch, size, &split.id.0).await?;
         let super::prepare::Prepared { rows, resume, seen } = prepared;
-        send(writer, Item { ordinal, rows: Some((rows, lease)), resume, seen }).await?;
+        let held = writer.hold(lease, size).await?;
+        writer.send(Item { ordinal, rows: Some((rows, held)), resume, seen }).await?;
     }
 }
 
@@ -213,9 +211,10 @@ async fn next(stream: &Stream, batches: &mut BatchStream) -> Result<Option<Batch
     }
 }
 
-/// A writer is gone only when the stream is ending with an error of its own.
-async fn send(writer: &mpsc::Sender<Item>, item: Item) -> Result<()> {
-    writer.send(item).await.map_err(|_| Error::cancelled())
+/// Waits until the memory is free that reading this split, and a writer of its own, hold beside batches.
+async fn hold(stream: &Stream, split: &Split, writer: usize) -> Lease {
+    let bytes = overhead(split).saturating_add(writer);
+    stream.opened.readers.lease(bytes, stream.opened.between_cx.metrics()).await
 }
 
 /// What reading this split holds in memory beside its batches.

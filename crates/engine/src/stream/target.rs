@@ -7,6 +7,9 @@ use arrow_schema::SchemaRef;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, watch};
 use towpath_core::{Begun, Context, DynSink, DynWriter, Error, Result, conform};
 
+/// How many columns are expected where none are known yet.
+const UNKNOWN_COLUMNS: usize = 16;
+
 /// The target of a stream. Each change of its columns begins a new generation.
 pub(super) struct Target {
     sink: Arc<dyn DynSink>,
@@ -68,6 +71,12 @@ impl Target {
     /// The columns that the target had before this run, if it was there.
     pub(super) fn held(&self) -> Option<&SchemaRef> {
         self.held.as_ref()
+    }
+
+    /// What a writer holds beside the rows that it is given, as far as its columns are known.
+    pub(super) fn writer_bytes(&self) -> usize {
+        let columns = self.schema().1.map_or(UNKNOWN_COLUMNS, |schema| schema.fields().len());
+        self.sink.capabilities().column_bytes.saturating_mul(columns)
     }
 
     /// The load as it stands now.

@@ -12,21 +12,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use towpath_core::{Json, Position, Result, Staged};
 
+use super::queue::{Held, Sender, queue};
 use super::target::{Conformed, OpenWriter};
 use super::{Event, Item, Stream};
 use crate::cursor::greater;
-use crate::memory::Lease;
 
 /// Batches are joined until they hold so many rows or bytes, or nothing more has come for a moment.
 const JOINED_ROWS: usize = 64 << 10;
 const JOINED_BYTES: usize = 512 << 10;
 const LINGER: Duration = Duration::from_millis(20);
-/// Batches that wait in a writer's queue; the memory budget bounds their bytes.
-const QUEUE: usize = 32;
 
 /// The way to a writer that many splits share.
 pub(super) struct Route {
-    sender: mpsc::Sender<Item>,
+    sender: Sender,
     splits: Arc<AtomicUsize>,
 }
 
@@ -34,7 +32,7 @@ pub(super) struct Route {
 pub(super) struct Assigned(Arc<AtomicUsize>);
 
 impl Route {
-    pub(super) fn sender(&self) -> &mpsc::Sender<Item> {
+    pub(super) fn sender(&self) -> &Sender {
         &self.sender
     }
 
@@ -85,7 +83,7 @@ pub(super) fn shared(
     stream: Arc<Stream>,
     commits: mpsc::Sender<Event>,
 ) -> (Route, impl Future<Output = Result<()>> + Send) {
-    let (sender, queue) = mpsc::channel(QUEUE);
+    let (sender, queue) = queue();
     let route = Route { sender, splits: Arc::default() };
     let task = async move {
         let mut writing = Writing::new(stream, queue, Some(commits));
@@ -96,8 +94,8 @@ pub(super) fn shared(
 }
 
 /// A writer for one split. What it stages is handed out at the end.
-pub(super) fn own(stream: Arc<Stream>, ordinal: u64) -> (mpsc::Sender<Item>, Own) {
-    let (sender, queue) = mpsc::channel(QUEUE);
+pub(super) fn own(stream: Arc<Stream>, ordinal: u64) -> (Sender, Own) {
+    let (sender, queue) = queue();
     (sender, Own { writing: Writing::new(stream, queue, None), ordinal })
 }
 
@@ -139,21 +137,21 @@ struct Writing {
 #[derive(Default)]
 struct Joined {
     batches: Vec<RecordBatch>,
-    leases: Vec<Lease>,
+    held: Vec<Held>,
     generation: u64,
     rows: usize,
     bytes: usize,
 }
 
 impl Joined {
-    /// One batch of all. The leases of the parts are given back once it is written.
-    fn into_rows(mut self) -> Result<(RecordBatch, Vec<Lease>)> {
-        let leases = std::mem::take(&mut self.leases);
+    /// One batch of all. What the parts hold is given back once it is written.
+    fn into_rows(mut self) -> Result<(RecordBatch, Vec<Held>)> {
+        let held = std::mem::take(&mut self.held);
         let rows = match <[RecordBatch; 1]>::try_from(self.batches) {
             Ok([rows]) => rows,
             Err(batches) => concat_batches(&batches[0].schema(), &batches)?,
         };
-        Ok((rows, leases))
+        Ok((rows, held))
     }
 
     fn is_full(&self) -> bool {
@@ -200,8 +198,8 @@ impl Writing {
     async fn take(&mut self, item: Item) -> Result<()> {
         self.since.get_or_insert_with(Instant::now);
         let Item { ordinal, rows, resume, seen } = item;
-        if let Some((rows, lease)) = rows {
-            self.join(rows, lease).await?;
+        if let Some((rows, held)) = rows {
+            self.join(rows, held).await?;
         }
         self.part.covered.insert(ordinal, resume);
         self.part.seen = greater(self.part.seen.take(), seen);
@@ -211,7 +209,7 @@ impl Writing {
         Ok(())
     }
 
-    async fn join(&mut self, rows: Conformed, lease: Lease) -> Result<()> {
+    async fn join(&mut self, rows: Conformed, held: Held) -> Result<()> {
         let Conformed { rows: Some(rows), generation } = rows else { return Ok(()) };
         if rows.num_rows() == 0 {
             return Ok(());
@@ -226,7 +224,7 @@ impl Writing {
         self.joined.rows += count;
         self.joined.bytes += bytes;
         self.joined.batches.push(rows);
-        self.joined.leases.push(lease);
+        self.joined.held.push(held);
         Ok(())
     }
 
@@ -247,7 +245,7 @@ impl Writing {
                 closed.insert(self.stream.target.open(self.stream.next_part()).await?)
             }
         };
-        let (rows, _leases) = joined.into_rows()?;
+        let (rows, _held) = joined.into_rows()?;
         open.write(rows).await
     }
 
@@ -272,7 +270,7 @@ impl Writing {
         }
         let joined = std::mem::take(&mut self.joined);
         self.joined.generation = joined.generation;
-        let (rows, _leases) = joined.into_rows()?;
+        let (rows, _held) = joined.into_rows()?;
         open.write(rows).await
     }
 

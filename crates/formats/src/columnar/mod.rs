@@ -10,7 +10,7 @@ mod avro;
 #[cfg(feature = "arrow")]
 mod ipc;
 #[cfg(feature = "parquet")]
-mod parquet;
+pub(crate) mod parquet;
 #[cfg(all(test, feature = "full"))]
 mod reading;
 #[cfg(any(feature = "parquet", feature = "arrow", feature = "avro"))]

@@ -1,6 +1,6 @@
 //! Parquet: the columns of a row group are fetched at once, only those that are wanted.
 
-mod chunks;
+pub(crate) mod chunks;
 mod footer;
 #[cfg(all(test, feature = "full"))]
 mod tests;

@@ -8,13 +8,14 @@ use std::thread::available_parallelism;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use towpath_core::{Context, Result};
 
 use super::compress::{Compressor, member, sequential};
 use super::pipeline::Pipeline;
 use super::{Stage, slice_bytes};
 use crate::plain::{plain_rows, plain_schema};
-use crate::{Compression, Output};
+use crate::{Compression, Input, Output};
 
 /// Rows are joined or cut to blocks of about this many bytes of Arrow memory: enough for a codec to find repetitions,
 /// little enough for several to be under way at once.
@@ -27,6 +28,11 @@ pub(super) trait BlockFormat: Send + Sync + 'static {
 
     /// Appends rows; `first` when no rows were before them.
     fn rows(&self, rows: &RecordBatch, first: bool, out: &mut Vec<u8>) -> Result<()>;
+
+    /// Whether the rows of several files can stand one behind the other, once the head is gone.
+    fn joins(&self) -> bool {
+        false
+    }
 
     /// What stands behind the last row.
     fn tail(&self, out: &mut Vec<u8>) {
@@ -132,6 +138,26 @@ impl Stage for Blocks {
             }
         }
         Ok(())
+    }
+
+    async fn append(&mut self, input: Arc<dyn Input>, output: &mut dyn Output) -> Result<bool> {
+        let mut head = Vec::new();
+        self.format.head(&mut head);
+        // A head that was compressed together with rows cannot be taken off.
+        let is_plain = self.compression == Compression::None || head.is_empty();
+        if !self.format.joins() || self.compressor.is_some() || !is_plain {
+            return Ok(false);
+        }
+        self.flush_pending(output).await?;
+        while !self.pipeline.is_empty() {
+            self.advance(output).await?;
+        }
+        let skip = if std::mem::replace(&mut self.begun, true) { head.len() as u64 } else { 0 };
+        let mut bytes = input.stream(skip).await?;
+        while let Some(bytes) = bytes.try_next().await? {
+            output.write(bytes).await?;
+        }
+        Ok(true)
     }
 
     async fn finish(&mut self, output: &mut dyn Output) -> Result<()> {

@@ -72,6 +72,10 @@ impl BlockFormat for Csv {
         out.push(b'\n');
     }
 
+    fn joins(&self) -> bool {
+        true
+    }
+
     fn rows(&self, rows: &RecordBatch, _first: bool, out: &mut Vec<u8>) -> Result<()> {
         let schema = rows.schema_ref();
         let columns = rows.columns().iter().zip(schema.fields());

@@ -31,6 +31,10 @@ impl BlockFormat for Json {
         }
     }
 
+    fn joins(&self) -> bool {
+        *self == Self::Lines
+    }
+
     fn rows(&self, rows: &RecordBatch, first: bool, out: &mut Vec<u8>) -> Result<()> {
         let object = Object::new(rows.schema_ref().fields(), rows.columns())?;
         for row in 0..rows.num_rows() {

@@ -32,6 +32,8 @@ mod compress_tests;
 #[cfg(all(test, feature = "full"))]
 mod text_tests;
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow_schema::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
@@ -41,13 +43,20 @@ pub(crate) use target::Target;
 
 #[cfg(feature = "avro")]
 use crate::Compression;
-use crate::{Output, WriteFormat};
+use crate::{Input, Output, WriteFormat};
 
 /// Turns rows of one schema into the bytes of a format.
 #[async_trait]
 pub(crate) trait Stage: Send {
     /// Takes rows in; their bytes may go out later.
     async fn write(&mut self, rows: RecordBatch, output: &mut dyn Output) -> Result<()>;
+
+    /// Takes in a whole file of the same format, options and columns, without decoding it. `false` where that cannot be
+    /// done; then nothing of it was taken.
+    async fn append(&mut self, input: Arc<dyn Input>, output: &mut dyn Output) -> Result<bool> {
+        let _ = (input, output);
+        Ok(false)
+    }
 
     /// Writes what is left and the end of the format.
     async fn finish(&mut self, output: &mut dyn Output) -> Result<()>;
@@ -105,6 +114,15 @@ impl Target {
             None => Ok(()),
             Some(help) => Err(self.refusal(field, help)),
         })
+    }
+
+    /// About how many bytes a stage holds for each column.
+    pub(crate) fn column_bytes(&self) -> usize {
+        match &self.format {
+            #[cfg(feature = "parquet")]
+            WriteFormat::Parquet(_) => parquet::COLUMN_BYTES,
+            _ => 0,
+        }
     }
 
     /// What to do about a type that the format cannot hold.

@@ -10,7 +10,7 @@ use towpath_core::ErrorKind;
 use towpath_testkit::context;
 
 use crate::samples::{batch, columns, encode, encode_counted, orders};
-use crate::{Compression, CsvWrite, Encoder, WriteFormat, WriteOptions};
+use crate::{Compression, CsvWrite, Encoder, MemoryInput, MemoryOutput, WriteFormat, WriteOptions};
 
 fn format(format: WriteFormat) -> WriteOptions {
     WriteOptions { format: Some(format), compression: None }
@@ -237,4 +237,33 @@ async fn rows_and_bytes_are_counted() {
         encode_counted(&context(), &options, "x", &rows.schema(), &[rows.clone(), rows]).await.unwrap();
     assert_eq!(encoded.rows, 20_000);
     assert_eq!(encoded.bytes, bytes.len() as u64);
+}
+
+#[tokio::test]
+async fn lines_of_another_file_are_appended_without_its_head() {
+    let rows = orders(3);
+    for (name, joins) in [
+        ("x.csv", true),
+        ("x.ndjson", true),
+        ("x.ndjson.gz", true),
+        ("x.csv.gz", false),
+        ("x.json", false),
+        ("x.ndjson.zz", false),
+        ("x.avro", false),
+    ] {
+        let options = WriteOptions::default();
+        let segment = encode(&options, name, std::slice::from_ref(&rows)).await.unwrap();
+        let segment = Arc::new(MemoryInput::new("segment", segment));
+        let mut encoder =
+            Encoder::new(&options, name, &rows.schema(), &context(), MemoryOutput::default()).unwrap();
+        for _ in 0..2 {
+            assert_eq!(encoder.append(segment.clone()).await.unwrap(), joins, "{name}");
+            encoder.write(rows.clone()).await.unwrap();
+        }
+        if joins && !name.ends_with("gz") {
+            let joined = encoder.finish().await.unwrap().1.into_bytes();
+            let at_once = encode(&options, name, &vec![rows.clone(); 4]).await.unwrap();
+            assert_eq!(joined, at_once, "{name}");
+        }
+    }
 }

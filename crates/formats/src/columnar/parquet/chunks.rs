@@ -19,7 +19,7 @@ const GAP_BYTES: u64 = 256 << 10;
 const RANGE_BYTES: u64 = 32 << 20;
 
 /// Parts of a file by their offsets.
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     size: u64,
     parts: Vec<(u64, Bytes)>,
 }
@@ -28,7 +28,7 @@ pub(super) struct Chunks {
 ///
 /// # Errors
 /// `DataInvalid` when a column lies outside of the file; of the input.
-pub(super) async fn fetch(
+pub(crate) async fn fetch(
     input: &dyn Input,
     size: u64,
     row_group: &RowGroupMetaData,

@@ -15,7 +15,9 @@ use towpath_testkit::{context, paused_context};
 use super::refuse;
 use super::storage::stored_type;
 use crate::samples::{batch, columns, encode, encode_counted, orders};
-use crate::{Encoder, MemoryOutput, ParquetCompression, ParquetWrite, WriteFormat, WriteOptions};
+use crate::{
+    Encoder, MemoryInput, MemoryOutput, ParquetCompression, ParquetWrite, WriteFormat, WriteOptions,
+};
 
 fn options(parquet: ParquetWrite) -> WriteOptions {
     WriteOptions { format: Some(WriteFormat::Parquet(parquet)), compression: None }
@@ -176,4 +178,50 @@ fn a_file_needs_a_column() {
     assert_eq!(error.to_string(), "Parquet cannot hold rows without columns");
     let nullable = Arc::new(Schema::new(vec![Field::new("a", arrow_schema::DataType::Int8, true)]));
     assert!(Encoder::<MemoryOutput>::check(&WriteOptions::default(), "x.parquet", &nullable).is_ok());
+}
+
+#[tokio::test]
+async fn row_groups_are_appended_as_they_are() {
+    let cx = context();
+    let fits: Vec<_> =
+        columns().into_iter().filter(|(_, column)| refuse(column.data_type()).is_none()).collect();
+    let rows = fits.iter().map(|(_, column)| column.len()).min().unwrap();
+    let columns = fits.iter().map(|(name, column)| (*name, column.slice(0, rows), true));
+    let all = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+    let small = options(ParquetWrite { row_group_rows: 2, ..ParquetWrite::default() });
+    let written = encode(&small, "x.parquet", std::slice::from_ref(&all)).await.unwrap();
+    let mut encoder = Encoder::new(&small, "x.parquet", &all.schema(), &cx, MemoryOutput::default()).unwrap();
+    encoder.write(all.clone()).await.unwrap();
+    let segment = Arc::new(MemoryInput::new("segment", written.clone()));
+    assert!(encoder.append(segment.clone()).await.unwrap());
+    encoder.write(all.clone()).await.unwrap();
+    assert!(encoder.append(segment).await.unwrap());
+    let joined = encoder.finish().await.unwrap().1.into_bytes();
+    let (schema, read_back) = read(&joined);
+    let (_, once) = read(&written);
+    assert_eq!(read_back, concat_batches(&schema, [&once, &once, &once, &once]).unwrap());
+    let (segment, joined) = (metadata(&written), metadata(&joined));
+    assert_eq!(joined.num_row_groups(), 4 * segment.num_row_groups());
+    let statistics = |metadata: &ParquetMetaData, row_group: usize| {
+        let columns = metadata.row_group(row_group).columns().iter();
+        columns.map(|column| (column.statistics().cloned(), column.column_index_length())).collect::<Vec<_>>()
+    };
+    assert_eq!(statistics(&joined, segment.num_row_groups()), statistics(&segment, 0));
+}
+
+#[tokio::test]
+async fn small_row_groups_and_other_columns_are_not_appended() {
+    let cx = context();
+    let rows = orders(100);
+    let small = options(ParquetWrite { row_group_rows: 10, ..ParquetWrite::default() });
+    let segment = encode(&small, "x.parquet", std::slice::from_ref(&rows)).await.unwrap();
+    let segment = Arc::new(MemoryInput::new("segment", segment));
+    let encoder = |options: &WriteOptions, schema: &SchemaRef| {
+        Encoder::new(options, "x.parquet", schema, &cx, MemoryOutput::default()).unwrap()
+    };
+    let mut large = encoder(&WriteOptions::default(), &rows.schema());
+    assert!(!large.append(segment.clone()).await.unwrap(), "they are encoded anew, into larger ones");
+    let narrower = Arc::new(rows.schema().project(&[0]).unwrap());
+    let mut narrower = encoder(&small, &narrower);
+    assert!(!narrower.append(segment).await.unwrap());
 }
