@@ -130,6 +130,9 @@ pub struct SinkCapabilities {
     /// About how many bytes a writer holds for each column beside the rows that it is given, such as the pages of an
     /// unfinished row group. Where each split has a writer of its own, so many are read at once as fit the run's memory.
     pub column_bytes: usize,
+    /// Small batches are joined until they have so many bytes, or nothing more has come for a moment: enough for what a
+    /// write costs by itself, such as the round trips of a transaction, to be small beside its rows.
+    pub batch_bytes: usize,
 }
 
 impl SinkCapabilities {
@@ -142,12 +145,19 @@ impl SinkCapabilities {
             types: TypeFamily::ALL.to_vec(),
             evolves: true,
             column_bytes: 0,
+            batch_bytes: 512 << 10,
         }
     }
 
     /// Sets how many writers may work at once.
     pub fn max_writers(mut self, max_writers: usize) -> Self {
         self.max_writers = max_writers;
+        self
+    }
+
+    /// Sets how many bytes a batch should have.
+    pub fn batch_bytes(mut self, batch_bytes: usize) -> Self {
+        self.batch_bytes = batch_bytes;
         self
     }
 

@@ -45,6 +45,9 @@ use crate::sql::identifier;
 
 pub use writer::MysqlWriter;
 
+/// A batch is a transaction: large enough for its round trips not to count.
+const BATCH_BYTES: usize = 2 << 20;
+
 /// The writing side. The traits of `towpath_core` say what each method must promise.
 #[derive(Debug)]
 pub struct MysqlSink {
@@ -211,6 +214,7 @@ impl Sink for MysqlSink {
         let dispositions = [WriteDisposition::Append, WriteDisposition::Replace, WriteDisposition::Merge];
         SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions)
             .max_writers(self.pool.options().max_connections)
+            .batch_bytes(BATCH_BYTES)
     }
 
     async fn check(&self, cx: &Context) -> Result<()> {

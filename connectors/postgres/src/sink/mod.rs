@@ -36,6 +36,9 @@ use crate::errors::config;
 use crate::pool::{Pool, Pooled};
 use landing::Landing;
 
+/// A batch is a transaction: large enough for its round trips not to count.
+const BATCH_BYTES: usize = 2 << 20;
+
 /// Writes into a table.
 #[derive(Clone)]
 pub struct PostgresSink {
@@ -78,9 +81,14 @@ impl Transaction {
 
 impl PostgresSink {
     async fn begin_transaction(&self, cx: &Context) -> Result<Transaction> {
+        self.begin_transaction_with(cx, "").await
+    }
+
+    /// Begins a transaction with more settings of its own, such as `; SET LOCAL a = b`.
+    async fn begin_transaction_with(&self, cx: &Context, more: &str) -> Result<Transaction> {
         let settings = settings(self.inner.pool.options());
         // Violations are told by the statement that causes them.
-        let sql = format!("BEGIN; {settings}SET CONSTRAINTS ALL IMMEDIATE");
+        let sql = format!("BEGIN; {settings}SET CONSTRAINTS ALL IMMEDIATE{more}");
         let session = self.inner.pool.begin(cx, "beginning a transaction", &sql).await?;
         Ok(Transaction { session })
     }
@@ -139,7 +147,9 @@ impl Sink for PostgresSink {
         let dispositions = [WriteDisposition::Append, WriteDisposition::Merge, WriteDisposition::Replace];
         // One connection is left for commits.
         let writers = self.inner.pool.options().max_connections - 1;
-        SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions).max_writers(writers)
+        SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions)
+            .max_writers(writers)
+            .batch_bytes(BATCH_BYTES)
     }
 
     async fn check(&self, cx: &Context) -> Result<()> {

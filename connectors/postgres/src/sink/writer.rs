@@ -8,6 +8,7 @@ use std::fmt;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::SinkExt;
+use tokio_postgres::SimpleQueryMessage;
 use towpath_core::{
     Begun, Context, Error, ErrorKind, Rejected, Result, Retry, Staged, WriteDisposition, Writer, json_row,
 };
@@ -79,9 +80,9 @@ impl PostgresWriter {
 
     /// Begins a transaction, makes the staging table if it is the first, and tells the transaction's number.
     async fn begin(&mut self) -> Result<(Transaction, String)> {
-        let transaction = self.sink.begin_transaction(&self.cx).await?;
         // What is staged need not survive a crash of the server, and `finish` waits for the rest.
-        transaction.execute("beginning to write", "SET LOCAL synchronous_commit = off").await?;
+        let more = "; SET LOCAL synchronous_commit = off";
+        let transaction = self.sink.begin_transaction_with(&self.cx, more).await?;
         if !self.is_made {
             let columns: Vec<_> = self
                 .landing
@@ -98,12 +99,7 @@ impl PostgresWriter {
             let sql = format!("CREATE UNLOGGED TABLE IF NOT EXISTS {name} ({}{order})", columns.join(", "));
             transaction.execute("making a staging table", &sql).await?;
         }
-        let row = transaction
-            .client()
-            .query_one("SELECT txid_current()::text, pg_postmaster_start_time()::text", &[])
-            .await
-            .map_err(|error| failed("beginning to write", error))?;
-        let (number, start): (String, String) = (row.get(0), row.get(1));
+        let (number, start) = transaction_and_start(&transaction).await?;
         if self.server_start.as_ref().is_some_and(|known| *known != start) {
             return Err(Error::new(
                 ErrorKind::Unavailable,
@@ -255,6 +251,19 @@ impl PostgresWriter {
     fn rejection(&self, row: &RecordBatch, reason: &Error) -> Result<Rejected> {
         Ok(Rejected::new(self.place(), reason.message()).row(json_row(row, 0)?))
     }
+}
+
+/// The number of a transaction, and when the server was started, in one round trip.
+async fn transaction_and_start(transaction: &Transaction) -> Result<(String, String)> {
+    let sql = "SELECT txid_current(), pg_postmaster_start_time()";
+    let messages = transaction.client().simple_query(sql).await;
+    let messages = messages.map_err(|error| failed("beginning to write", error))?;
+    let row = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0).zip(row.get(1)),
+        _ => None,
+    });
+    let (number, start) = row.ok_or_else(|| Error::unexpected("the server told no transaction"))?;
+    Ok((number.to_owned(), start.to_owned()))
 }
 
 /// Rows in the form of `COPY`, without header and trailer.

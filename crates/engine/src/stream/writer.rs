@@ -17,10 +17,10 @@ use super::target::{Conformed, OpenWriter};
 use super::{Event, Item, Stream};
 use crate::cursor::greater;
 
-/// Batches are joined until they hold so many rows or bytes, or nothing more has come for a moment.
+/// Batches are joined until they hold so many rows, or as many bytes as the sink likes, or nothing more has come for a
+/// moment.
 const JOINED_ROWS: usize = 64 << 10;
-const JOINED_BYTES: usize = 512 << 10;
-const LINGER: Duration = Duration::from_millis(20);
+const LINGER: Duration = Duration::from_millis(100);
 
 /// The way to a writer that many splits share.
 pub(super) struct Route {
@@ -126,6 +126,7 @@ struct Writing {
     changing: watch::Receiver<u64>,
     open: Option<OpenWriter>,
     joined: Joined,
+    batch_bytes: usize,
     part: Part,
     /// Rows and bytes since the last part, and when its first item came.
     rows: u64,
@@ -153,15 +154,12 @@ impl Joined {
         };
         Ok((rows, held))
     }
-
-    fn is_full(&self) -> bool {
-        self.rows >= JOINED_ROWS || self.bytes >= JOINED_BYTES
-    }
 }
 
 impl Writing {
     fn new(stream: Arc<Stream>, queue: mpsc::Receiver<Item>, commits: Option<mpsc::Sender<Event>>) -> Self {
         let changing = stream.target.changing();
+        let batch_bytes = stream.opened.sink.capabilities().batch_bytes;
         Self {
             stream,
             queue,
@@ -169,6 +167,7 @@ impl Writing {
             changing,
             open: None,
             joined: Joined::default(),
+            batch_bytes,
             part: Part::default(),
             rows: 0,
             bytes: 0,
@@ -203,7 +202,7 @@ impl Writing {
         }
         self.part.covered.insert(ordinal, resume);
         self.part.seen = greater(self.part.seen.take(), seen);
-        if self.joined.is_full() {
+        if self.joined.rows >= JOINED_ROWS || self.joined.bytes >= self.batch_bytes {
             self.flush().await?;
         }
         Ok(())
