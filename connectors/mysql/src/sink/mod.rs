@@ -213,8 +213,8 @@ impl Sink for MysqlSink {
             .max_writers(self.pool.options().max_connections)
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
-        self.check_target(cx).await.operation("check")
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        self.check_target(cx, load).await.operation("check")
     }
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {

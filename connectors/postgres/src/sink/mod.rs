@@ -142,8 +142,8 @@ impl Sink for PostgresSink {
         SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions).max_writers(writers)
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
-        check::check(self, cx).await
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        check::check(self, cx, load).await
     }
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {
