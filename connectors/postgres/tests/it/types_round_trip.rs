@@ -147,6 +147,10 @@ impl Trip {
              CREATE TYPE pair AS (number integer, word text); \
              CREATE TYPE nested AS (first pair, numbers integer[])"])
         .await;
+        Self::within(database).await
+    }
+
+    async fn within(database: Database) -> Self {
         Self { client: database.client().await, database, cx: context() }
     }
 
@@ -244,7 +248,7 @@ async fn every_type_survives_the_way_through_parquet_by_replace() {
 async fn types_of_extensions_survive_the_way_through_parquet() {
     for (extension, types) in OF_EXTENSIONS {
         for disposition in [Append, Merge, Replace] {
-            let trip = Trip::new().await;
+            let trip = Trip::within(Database::new().await).await;
             let available = "SELECT count(*) FROM pg_available_extensions WHERE name = ";
             if trip.database.text(&format!("{available}'{extension}'")).await == "0" {
                 println!("the server does not have the extension {extension}, so its types are left out");
