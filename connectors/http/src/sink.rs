@@ -74,7 +74,7 @@ impl Sink for HttpSink {
     }
 
     /// Asks what the server allows. A server that does not know this question is as good as one that answers.
-    async fn check(&self, cx: &Context) -> Result<()> {
+    async fn check(&self, cx: &Context, _: &LoadSpec) -> Result<()> {
         let call = self.target.call(Method::OPTIONS, HeaderMap::new(), None);
         match self.target.client.send(cx, call).await {
             Err(error)

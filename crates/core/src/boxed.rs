@@ -53,7 +53,7 @@ pub trait DynSink: Send + Sync {
     /// See [`Sink::capabilities`].
     fn capabilities(&self) -> SinkCapabilities;
     /// See [`Sink::check`].
-    async fn check(&self, cx: &Context) -> Result<()>;
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()>;
     /// See [`Sink::begin`].
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun>;
     /// See [`Sink::evolve`].
@@ -82,8 +82,8 @@ impl<S: Sink> DynSink for S {
         Sink::capabilities(self)
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
-        Sink::check(self, cx).await
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        Sink::check(self, cx, load).await
     }
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {

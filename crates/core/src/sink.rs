@@ -27,8 +27,8 @@ pub trait Sink: Sized + Send + Sync + 'static {
     /// What it can do. A constant of this sink and its options; the conformance suite holds it against behaviour.
     fn capabilities(&self) -> SinkCapabilities;
 
-    /// Called by `towpath check`: do the credentials work, may we write? Leaves nothing behind.
-    fn check(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send;
+    /// Called by `towpath check`: do the credentials work, may we write as this load does? Leaves nothing behind.
+    fn check(&self, cx: &Context, load: &LoadSpec) -> impl Future<Output = Result<()>> + Send;
 
     /// Called once for a run, before the source is planned. Finds the checkpoint of this pipeline's stream, takes it
     /// over with [`Checkpoint::begin`], and stores that durably: from now on the commits of older runs fail with

@@ -82,8 +82,8 @@ impl Engine {
             };
             let sink = async {
                 let (sink, cx) = self.open_sink(&spec.sink, &spec.name, &Arc::default(), shutdown).await?;
-                load_spec(&self.pipeline.name, spec, "check", &*sink)?;
-                sink.check(&cx).await
+                let load = load_spec(&self.pipeline.name, spec, "check", &*sink)?;
+                sink.check(&cx, &load).await
             };
             let (source, sink) = futures::future::join(source, sink).await;
             let failure = |result: Result<()>| result.err().map(|error| Failure::new(&error, None));

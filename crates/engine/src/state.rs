@@ -108,8 +108,8 @@ impl DynSink for StateFileSink {
         self.inner.capabilities()
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
-        self.inner.check(cx).await
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        self.inner.check(cx, load).await
     }
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {

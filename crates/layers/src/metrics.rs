@@ -79,8 +79,8 @@ impl DynSink for MeterSink {
         self.inner.capabilities()
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
-        self.inner.check(cx).await
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        self.inner.check(cx, load).await
     }
 
     async fn checkpoint(&self, cx: &Context, load: &LoadSpec) -> Result<Option<Checkpoint>> {

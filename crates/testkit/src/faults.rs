@@ -310,9 +310,9 @@ impl DynSink for FaultySink {
         self.inner.capabilities()
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
         self.faults.pass(Point::Check, None).await?;
-        self.inner.check(cx).await
+        self.inner.check(cx, load).await
     }
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {

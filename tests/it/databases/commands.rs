@@ -65,6 +65,15 @@ async fn one_line_copies_a_table_to_the_other_database_over_verified_tls() {
 }
 
 #[tokio::test]
+async fn a_copy_lands_in_a_table_of_the_same_name() {
+    let (postgres, mysql) = (postgres_with_orders().await, Mysql::new().await);
+    let ended =
+        towpath(&["copy", &format!("{}?table=public.orders", postgres.url()), mysql.url().as_str()]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(mysql.count("orders").await, 1000);
+}
+
+#[tokio::test]
 async fn no_output_shows_a_password() {
     let (postgres, mysql) = (postgres_with_orders().await, Mysql::new().await);
     let secrets: Vec<_> = [postgres.url(), mysql.url()]

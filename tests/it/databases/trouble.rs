@@ -13,7 +13,8 @@ use super::postgres::Postgres;
 use super::round_trip::{Leg, assert_all_the_same, finish};
 use super::tpch::{TABLES, seeded};
 
-const SCALE: f64 = 0.01;
+/// The scale factor of the tables, where `TOWPATH_TEST_SCALE` does not say another.
+const SCALE: f64 = 0.1;
 /// Where random choices begin.
 const SEED: u64 = 20;
 /// How often connections are cut, or the run is killed, on each leg.
@@ -21,7 +22,15 @@ const TIMES: u64 = 10;
 /// The longest pause before the next blow.
 const PAUSE_MS: u64 = 250;
 /// Commits so often that there is something between one and the next.
-const COMMITS: &str = "    commit: { rows: 5000 }\n";
+const COMMITS: &str = "    commit: { rows: 20000 }\n";
+
+/// The scale factor of this run.
+fn scale() -> f64 {
+    match std::env::var("TOWPATH_TEST_SCALE") {
+        Ok(scale) => scale.parse().unwrap_or_else(|_| panic!("TOWPATH_TEST_SCALE is no number: {scale}")),
+        Err(_) => SCALE,
+    }
+}
 
 async fn pause(random: &mut Rng) {
     sleep(Duration::from_millis(random.u64(..PAUSE_MS))).await;
@@ -45,7 +54,7 @@ async fn run_while_cutting(leg: &Leg, project: &Arc<Project>, proxies: &[&Proxy]
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_cut_lose_and_double_no_row() {
-    let (original, mysql, back) = (seeded(SCALE).await, Mysql::new().await, Postgres::new().await);
+    let (original, mysql, back) = (seeded(scale()).await, Mysql::new().await, Postgres::new().await);
     let (to_postgres, to_mysql) =
         (Proxy::start(Postgres::address()).await, Proxy::start(Mysql::address()).await);
     let (postgres_at, mysql_at) = (to_postgres.address(), to_mysql.address());
@@ -103,7 +112,7 @@ async fn run_while_killing(leg: &Leg, project: &Arc<Project>, target: Target<'_>
 
 /// Both ways with one write disposition, both killed all the time.
 async fn tables_survive_kills(disposition: &'static str) {
-    let (original, mysql, back) = (seeded(SCALE).await, Mysql::new().await, Postgres::new().await);
+    let (original, mysql, back) = (seeded(scale()).await, Mysql::new().await, Postgres::new().await);
     let mut total = 0;
     for table in &TABLES {
         total += original.count(table.name).await;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 
 use super::site::{Site, write_secret};
@@ -26,10 +26,28 @@ pub(super) fn authority(home: &Path) -> PathBuf {
     home.join("tls/ca.pem")
 }
 
+/// Who the certificate for clients says they are.
+pub(super) const CLIENT: &str = "towpath_client";
+
+/// Makes a certificate for clients, `client.pem` and `client.key` beside that of the authority. Tests show it to servers.
+pub(super) fn issue_for_clients(home: &Path) -> Result<()> {
+    let issuer = load_or_make(home)?;
+    let mut params = params(CLIENT);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let (certificate, key) = sign(params, &issuer).context("cannot make a certificate for clients")?;
+    let folder = home.join("tls");
+    write_secret(&folder.join("client.key"), &key)
+        .and_then(|()| fs::write(folder.join("client.pem"), certificate))
+        .with_context(|| format!("cannot write into {}", folder.display()))
+}
+
 /// Makes a certificate that only the server of this site can use.
 pub(super) fn issue(site: &Site) -> Result<Certificate> {
     let issuer = load_or_make(site.home())?;
-    let (certificate, key) = sign(&issuer).context("cannot make a certificate")?;
+    let mut params = params("Towpath test server");
+    params.subject_alt_names = names().context("cannot name a server")?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let (certificate, key) = sign(params, &issuer).context("cannot make a certificate")?;
     Ok(Certificate {
         certificate: site.write_private("server.pem", &certificate)?,
         key: site.write_private("server.key", &key)?,
@@ -75,13 +93,23 @@ fn authority_params() -> CertificateParams {
     params
 }
 
-/// A new certificate for [`NAMES`] and its key, both as PEM.
-fn sign(issuer: &Issuer<'_, KeyPair>) -> Result<(String, String), rcgen::Error> {
-    let mut params = CertificateParams::new(NAMES.map(str::to_owned))?;
-    params.distinguished_name.push(DnType::CommonName, "Towpath test server");
+/// What the authority says of somebody of this name.
+fn params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
+    params
+}
+
+/// [`NAMES`] as they stand in a certificate.
+fn names() -> Result<Vec<SanType>, rcgen::Error> {
+    Ok(CertificateParams::new(NAMES.map(str::to_owned))?.subject_alt_names)
+}
+
+/// A new certificate and its key, both as PEM.
+fn sign(params: CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, issuer)?;
     Ok((certificate.pem(), key.serialize_pem()))
@@ -104,6 +132,16 @@ mod tests {
         assert_eq!(fs::read(authority(home.path())).unwrap(), certificate);
 
         let key = fs::metadata(home.path().join("tls/ca.key")).unwrap();
+        assert_eq!(key.permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_certificate_for_clients_lies_beside_that_of_the_authority() {
+        let home = tempfile::tempdir().unwrap();
+        issue_for_clients(home.path()).unwrap();
+        let certificate = fs::read_to_string(home.path().join("tls/client.pem")).unwrap();
+        assert!(certificate.starts_with("-----BEGIN CERTIFICATE-----"));
+        let key = fs::metadata(home.path().join("tls/client.key")).unwrap();
         assert_eq!(key.permissions().mode() & 0o777, 0o600);
     }
 

@@ -24,6 +24,9 @@ pub(super) const SERVICE: Service = Service {
 
 const USER: &str = "towpath";
 
+/// The package with PostGIS for the server of the distribution.
+const POSTGIS: &str = "postgresql-postgis";
+
 /// What the server is told, beside port and files.
 ///
 /// No `synchronous_commit=off`: logical slots would lag behind commits.
@@ -44,7 +47,10 @@ fn start(site: &Site) -> Result<Server> {
     initialize(site, &installation, &data, &password)?;
 
     let certificate = certificate::issue(site)?;
-    let command = |port| Ok(serve(installation.command(site, "postgres"), &data, port, &certificate));
+    certificate::issue_for_clients(site.home())?;
+    let authority = site.copy_for_account(&certificate::authority(site.home()))?;
+    let command =
+        |port| Ok(serve(installation.command(site, "postgres"), &data, port, &certificate, &authority));
     let lock_file = data.join("postmaster.pid");
     let ready = || is_ready(&fs::read_to_string(&lock_file).unwrap_or_default());
     let Started { pid, port } = startup::start(site, command, ready)?;
@@ -67,14 +73,29 @@ fn initialize(site: &Site, installation: &Installation, data: &Path, password: &
     ]);
     process::capture(command.arg("--pgdata").arg(data).arg("--pwfile").arg(&password_file))?;
     fs::remove_file(password_file)?;
-    Ok(())
+    let rules = data.join("pg_hba.conf");
+    fs::read_to_string(&rules)
+        .and_then(|others| fs::write(&rules, format!("{}{others}", rule_for_clients())))
+        .with_context(|| format!("cannot write {}", rules.display()))
 }
 
-fn serve(mut command: Command, data: &Path, port: u16, certificate: &Certificate) -> Command {
+/// A user who shows a certificate and has no password, for tests to make.
+fn rule_for_clients() -> String {
+    format!("hostssl all {} 127.0.0.1/32 cert\n", certificate::CLIENT)
+}
+
+fn serve(
+    mut command: Command,
+    data: &Path,
+    port: u16,
+    certificate: &Certificate,
+    authority: &Path,
+) -> Command {
     let more = [
         format!("port={port}"),
         format!("ssl_cert_file={}", certificate.certificate.display()),
         format!("ssl_key_file={}", certificate.key.display()),
+        format!("ssl_ca_file={}", authority.display()),
     ];
     command.arg("-D").arg(data);
     for setting in SETTINGS.into_iter().chain(more.iter().map(String::as_str)) {
@@ -98,9 +119,12 @@ struct Installation {
 impl Installation {
     fn find_or_get(site: &Site) -> Result<Self> {
         if let Some(binaries) = find(Path::new("/")) {
+            if !has_postgis(Path::new("/")) && provision::can_install() {
+                provision::debian(site, &[POSTGIS])?;
+            }
             return Ok(Self { binaries, library_path: None });
         }
-        let root = provision::debian(site, &["postgresql"])?;
+        let root = provision::debian(site, &["postgresql", POSTGIS])?;
         let binaries =
             find(&root).context("the package holds no initdb and postgres where they are expected")?;
         let library_path = (root != Path::new("/")).then(|| provision::library_path(&root));
@@ -124,6 +148,12 @@ fn find(root: &Path) -> Option<PathBuf> {
     let on_path = || process::find("initdb")?.canonicalize().ok()?.parent().map(Path::to_owned);
     let complete = |folder: &PathBuf| folder.join("initdb").is_file() && folder.join("postgres").is_file();
     debian.filter(complete).or_else(|| on_path().filter(complete))
+}
+
+/// Whether a server can make the types of PostGIS.
+fn has_postgis(root: &Path) -> bool {
+    let versions = fs::read_dir(root.join("usr/share/postgresql")).ok().into_iter().flatten().flatten();
+    versions.into_iter().any(|version| version.path().join("extension/postgis.control").is_file())
 }
 
 #[cfg(test)]

@@ -23,6 +23,11 @@ pub(super) fn debian(site: &Site, packages: &[&str]) -> Result<PathBuf> {
     unpack(&site.downloads(), packages)
 }
 
+/// Whether packages can be put where a server that is installed finds them.
+pub(super) fn can_install() -> bool {
+    process::find("apt-get").is_some() && rustix::process::geteuid().is_root()
+}
+
 fn install(packages: &[&str]) -> Result<()> {
     eprintln!("installing {}", packages.join(" "));
     apt_get(&["update", "-qq"])?;

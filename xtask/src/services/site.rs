@@ -84,6 +84,13 @@ impl Site {
         Ok(path)
     }
 
+    /// Copies a file that is no secret to where the server's account can read it.
+    pub(super) fn copy_for_account(&self, file: &Path) -> Result<PathBuf> {
+        let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let name = file.file_name().context("a file has a name")?;
+        self.write_private(&name.to_string_lossy(), &text)
+    }
+
     /// A command that runs as the server's account, in the server's folder.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);

@@ -129,7 +129,7 @@ impl Sink for FileSink {
         capabilities.types(self.types.clone()).column_bytes(self.target.column_bytes())
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
+    async fn check(&self, cx: &Context, _: &LoadSpec) -> Result<()> {
         let target = self.target.clone();
         let stream = cx.stream().to_owned();
         blocking(move || {

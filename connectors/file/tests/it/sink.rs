@@ -326,7 +326,8 @@ async fn check_makes_nothing() {
     let folder = Folder::new();
     let sink = CONNECTOR.sink_entry().unwrap();
     let sink = sink.open(folder.options("deep/er/{part}.csv", &json!({})), &folder.cx).await.unwrap();
-    sink.check(&folder.cx).await.unwrap();
+    let load = LoadSpec::new("p", "s", "run1", Replace);
+    sink.check(&folder.cx, &load).await.unwrap();
     assert_eq!(std::fs::read_dir(folder.at("")).unwrap().count(), 0);
 }
 

@@ -78,7 +78,7 @@ async fn a_read_only_folder_is_told_before_anything_is_written() {
     let sink = CONNECTOR.sink_entry().unwrap();
     let sink = sink.open(folder.options("disk/out/{part}.csv", &json!({})), &folder.cx).await.unwrap();
     let load = LoadSpec::new("p", "s", "run1", Replace);
-    for failed in [error(sink.check(&folder.cx).await), error(sink.begin(&folder.cx, &load).await)] {
+    for failed in [error(sink.check(&folder.cx, &load).await), error(sink.begin(&folder.cx, &load).await)] {
         assert_eq!(failed.kind(), ErrorKind::PermissionDenied);
         let text = failed.to_string();
         assert!(text.contains("the file system is read-only") && text.contains("disk/out"), "{text}");

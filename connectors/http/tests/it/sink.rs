@@ -145,11 +145,12 @@ async fn check_tells_wrong_credentials_and_sends_no_rows() {
         Response::status(if request.header("authorization").is_some() { 405 } else { 401 })
     })
     .await;
+    let load = LoadSpec::new("p", "s", "run-1", WriteDisposition::Append);
     let (sink, cx) = open(with(server.url("/"), json!({}))).await.unwrap();
-    assert_eq!(sink.check(&cx).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
+    assert_eq!(sink.check(&cx, &load).await.unwrap_err().kind(), ErrorKind::Unauthenticated);
     let auth = json!({"auth": {"type": "bearer", "token": "t0ken"}});
     let (sink, cx) = open(with(server.url("/"), auth)).await.unwrap();
-    sink.check(&cx).await.unwrap();
+    sink.check(&cx, &load).await.unwrap();
     assert!(server.requests().iter().all(|r| r.request.method == "OPTIONS"));
 }
 

@@ -7,7 +7,9 @@ with_connection_options! {
     /// Where rows go: a table, which is made and altered as the columns need it.
     pub struct SinkConfig {
         /// The table: `orders`, `shop.orders`. `{stream}` stands for the name of the stream, and `{pipeline}` for that of the
-        /// pipeline. A database or a table that is not there is made.
+        /// pipeline. A database or a table that is not there is made. A timestamp with a zone becomes a `timestamp`, an
+        /// instant for every session, which lies between 1970 and 2038; rows with others are rejected. Cast such a column
+        /// to `timestamp` without a zone under `transform`, and it becomes a `datetime` in UTC, from year 1 to 9999.
         #[serde(default = "default_table")]
         pub table: String,
         /// Whether a table that is made gets a primary key of the stream's `key`. `merge` always has one.

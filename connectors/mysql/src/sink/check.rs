@@ -1,6 +1,6 @@
 //! Whether a run could write, found out by doing what it does with a table of its own that is then gone.
 
-use towpath_core::{Context, Error, ErrorKind, LoadSpec, Result, WriteDisposition};
+use towpath_core::{Context, Error, ErrorKind, LoadSpec, Result};
 use towpath_sql::TableName;
 
 use super::MysqlSink;
@@ -10,32 +10,42 @@ use crate::catalog::grantee;
 use crate::client::Client;
 use crate::sql::identifier;
 
-/// What is tried with the table `?`, and the privileges that it takes.
-const STEPS: [(&str, &str); 8] = [
-    // First, so that nothing is made that could not be removed.
-    ("DROP TABLE IF EXISTS ?", "DROP"),
-    ("CREATE TABLE ? (id int NOT NULL PRIMARY KEY) ENGINE=InnoDB", "CREATE"),
-    ("INSERT INTO ? VALUES (1)", "INSERT"),
+/// What every load does with tables of its own, and the privilege that it takes. None of it works where there is no such
+/// table, or for a table with two columns of one name; but the server looks at privileges first.
+const NEEDED: [(&str, &str); 7] = [
     ("SELECT id FROM ? FOR UPDATE", "SELECT"),
+    ("INSERT INTO ? VALUES (1)", "INSERT"),
     ("UPDATE ? SET id = 2", "UPDATE"),
     ("DELETE FROM ?", "DELETE"),
+    ("CREATE TABLE ? (id int, id int)", "CREATE"),
+    ("DROP TABLE ?", "DROP"),
     ("ALTER TABLE ? ADD COLUMN more int NULL", "ALTER"),
-    ("CREATE INDEX towpath_check ON ? (more)", "INDEX"),
+];
+
+/// What is tried with the table `?` once all privileges are there.
+const STEPS: [&str; 7] = [
+    "CREATE TABLE ? (id int NOT NULL PRIMARY KEY) ENGINE=InnoDB",
+    "INSERT INTO ? VALUES (1)",
+    "SELECT id FROM ? FOR UPDATE",
+    "UPDATE ? SET id = 2",
+    "DELETE FROM ?",
+    "ALTER TABLE ? ADD COLUMN more int NULL",
+    "DROP TABLE ?",
 ];
 
 impl MysqlSink {
-    pub(super) async fn check_target(&self, cx: &Context) -> Result<()> {
-        let load = LoadSpec::new("check", cx.stream(), "check", WriteDisposition::Append);
-        let names = self.names(&load)?;
+    pub(super) async fn check_target(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        let names = self.names(load)?;
         let mut client = self.pool.get(cx).await?;
         self.way(cx, &mut client).await?;
         if !database_exists(&mut client, names.database()).await? {
             return may_create(&mut client, names.database()).await;
         }
+        let probe = names.target().sibling(format!("{}check_{}", names.prefix(), client.id()));
+        check_privileges(&mut client, &probe, names.database()).await?;
         if let Some(table) = Table::find(&mut client, names.target()).await? {
             table.check(names.target())?;
         }
-        let probe = names.target().sibling(format!("{}check_{}", names.prefix(), client.id()));
         let tried = try_steps(&mut client, &probe).await;
         if tried.is_err() {
             // There may be nothing to remove, or no way.
@@ -45,14 +55,33 @@ impl MysqlSink {
     }
 }
 
-async fn try_steps(client: &mut Client, probe: &TableName) -> Result<()> {
-    let database = probe.schema.as_deref().unwrap_or_default();
-    for (statement, privilege) in STEPS {
-        if let Err(error) = client.execute(&statement.replace('?', &sql(probe))).await {
-            return Err(missing(client, error, privilege, &format!("{}.*", identifier(database))).await);
+/// Names all privileges that are missing at once. Nothing is made.
+async fn check_privileges(client: &mut Client, probe: &TableName, database: &str) -> Result<()> {
+    let (mut lacking, mut refusal) = (Vec::new(), None);
+    for (statement, privilege) in NEEDED {
+        match client.execute(&statement.replace('?', &sql(probe))).await {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                lacking.push(privilege);
+                refusal.get_or_insert(error);
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Err(error),
+            // That there is no such table.
+            Err(_) | Ok(_) => {}
         }
     }
-    client.execute(&format!("DROP TABLE {}", sql(probe))).await.map(drop)
+    match refusal {
+        None => Ok(()),
+        Some(error) => {
+            Err(missing(client, error, &lacking.join(", "), &format!("{}.*", identifier(database))).await)
+        }
+    }
+}
+
+async fn try_steps(client: &mut Client, probe: &TableName) -> Result<()> {
+    for statement in STEPS {
+        client.execute(&statement.replace('?', &sql(probe))).await?;
+    }
+    Ok(())
 }
 
 /// Adds to a refusal what an administrator has to run.

@@ -23,10 +23,10 @@ use crate::types::known;
 const ALREADY_THERE: [u16; 2] = [1050, 1060];
 
 /// The columns that a run begins with: those of the last run that are still there, with the one that is not written
-/// (`operation`), or all that a stream may have to fill.
+/// (`operation`), or all that a stream may fill. A run leaves those alone that it does not bring.
 pub(super) fn known_schema(table: &Table, stored: Option<&Schema>, operation: Option<&str>) -> SchemaRef {
     let is_written = |name: &str| table.column(name).is_some() || operation == Some(name);
-    let is_open = |column: &&Column| !column.is_generated && !column.has_default;
+    let is_open = |column: &&Column| !column.is_generated;
     let fields: Vec<FieldRef> = if let Some(stored) = stored {
         stored.fields().iter().filter(|field| is_written(field.name())).cloned().collect()
     } else {

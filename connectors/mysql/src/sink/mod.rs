@@ -217,8 +217,8 @@ impl Sink for MysqlSink {
             .batch_bytes(BATCH_BYTES)
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
-        self.check_target(cx).await.operation("check")
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        self.check_target(cx, load).await.operation("check")
     }
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {

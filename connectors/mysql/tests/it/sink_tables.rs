@@ -124,11 +124,23 @@ async fn counters_defaults_and_generated_columns_fill_themselves() {
     let mut load = Load::begin(&database, &json!({}), 1, Append).await.unwrap();
     let known = load.begun.schema.clone().unwrap();
     let names: Vec<_> = known.fields().iter().map(|field| field.name().as_str()).collect();
-    assert_eq!(names, ["number", "name"]);
+    assert_eq!(names, ["number", "name", "made"]);
     load.finish(&[batch("name: string", &json!([["a"], ["b"]]))]).await.unwrap();
     let found = database.texts("SELECT * FROM orders ORDER BY number").await;
     assert_eq!(found[0], ["1", "a", "2001-02-03 04:05:06", "A"]);
     assert_eq!(found[1][0], "2");
+}
+
+#[tokio::test]
+async fn columns_that_the_stream_does_not_have_get_their_defaults() {
+    for disposition in [Append, Merge] {
+        let database = Database::with(&["CREATE TABLE orders (id BIGINT PRIMARY KEY, name VARCHAR(9), \
+             state VARCHAR(9) NULL DEFAULT 'new', note VARCHAR(9) NULL, made DATE NOT NULL DEFAULT '2001-02-03')"])
+        .await;
+        run(&database, &json!({}), 1, disposition, batch(COLUMNS, &json!([[1, "a"]]))).await.unwrap();
+        let found = database.texts("SELECT state, coalesce(note, 'nothing'), made FROM orders").await;
+        assert_eq!(found, [["new", "nothing", "2001-02-03"]], "{disposition:?}");
+    }
 }
 
 #[tokio::test]

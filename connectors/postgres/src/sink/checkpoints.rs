@@ -12,20 +12,23 @@ use crate::config::{Arrays, Numeric};
 use crate::errors::{config, failed};
 use crate::types::column;
 
-/// Serializes what makes tables: two that make the same one at the same time would fail.
-const DEFINITIONS: &str = "SELECT pg_advisory_xact_lock(8246187321650113)";
-
-pub(super) async fn lock_definitions(transaction: &Transaction) -> Result<()> {
-    transaction.execute("waiting for others that make tables", DEFINITIONS).await
+/// Waits for others that make this table: two that do so at the same time would fail.
+pub(super) async fn lock_definitions(transaction: &Transaction, table: &TableName) -> Result<()> {
+    let sql = "SELECT pg_advisory_xact_lock(hashtextextended(\
+               format('%I.%I', coalesce($1, current_schema()), $2::text), 8246187321650113))";
+    let locked = transaction.client().query_one(sql, &[&table.schema, &table.name]).await;
+    locked.map(drop).map_err(|error| failed("waiting for others that make the table", error))
 }
 
 fn checkpoints(table: &TableName) -> String {
     table.sibling(CHECKPOINTS).sql(Dialect::Postgres)
 }
 
+/// Whether there is such a table. What `to_regclass` says may be older than the lock that was waited for.
 async fn exists(transaction: &Transaction, table: &TableName) -> Result<bool> {
-    let name = table.sql(Dialect::Postgres);
-    let row = transaction.client().query_one("SELECT to_regclass($1) IS NOT NULL", &[&name]).await;
+    let sql = "SELECT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relname = $2 \
+               AND (n.nspname = $1 OR $1 IS NULL AND pg_table_is_visible(c.oid)))";
+    let row = transaction.client().query_one(sql, &[&table.schema, &table.name]).await;
     row.map(|row| row.get(0)).map_err(|error| failed("looking for a table", error))
 }
 
@@ -34,9 +37,10 @@ pub(super) async fn begin(sink: &PostgresSink, cx: &Context, load: &LoadSpec) ->
         return Err(config("`merge` needs a `key`"));
     }
     let table = sink.table(load)?;
+    prepare(sink, cx, &table).await?;
     let transaction = sink.begin_transaction(cx).await?;
-    lock_definitions(&transaction).await?;
-    prepare(&transaction, &table).await?;
+    // For the time of `pre_sql` too, and so for no other table.
+    lock_definitions(&transaction, &table).await?;
     let held = locked(&transaction, &table, load).await?;
     let next = Checkpoint::begin(held.as_ref(), load)?;
     if held.as_ref().is_none_or(|held| held.run != next.run) {
@@ -54,20 +58,22 @@ pub(super) async fn begin(sink: &PostgresSink, cx: &Context, load: &LoadSpec) ->
     Ok(begun)
 }
 
-/// Makes the schema and the table of checkpoints, if they are not there.
-async fn prepare(transaction: &Transaction, table: &TableName) -> Result<()> {
-    if let Some(schema) = &table.schema {
-        let row = transaction
-            .client()
-            .query_one("SELECT to_regnamespace($1) IS NULL", &[&Dialect::Postgres.identifier(schema)])
-            .await;
-        if row.map_err(|error| failed("looking for the schema", error))?.get(0) {
-            let sql = format!("CREATE SCHEMA {}", Dialect::Postgres.identifier(schema));
-            transaction.execute("making the schema", &sql).await?;
-        }
-    }
+/// Makes the schema and the table of checkpoints, if they are not there, in a transaction of its own: all streams of the
+/// schema wait for it.
+async fn prepare(sink: &PostgresSink, cx: &Context, table: &TableName) -> Result<()> {
     let name = table.sibling(CHECKPOINTS);
-    if !exists(transaction, &name).await? {
+    let transaction = sink.begin_transaction(cx).await?;
+    if schema_exists(&transaction, table).await? && exists(&transaction, &name).await? {
+        return transaction.roll_back().await;
+    }
+    lock_definitions(&transaction, &name).await?;
+    if let Some(schema) = &table.schema
+        && !schema_exists(&transaction, table).await?
+    {
+        let sql = format!("CREATE SCHEMA {}", Dialect::Postgres.identifier(schema));
+        transaction.execute("making the schema", &sql).await?;
+    }
+    if !exists(&transaction, &name).await? {
         let sql = format!(
             "CREATE TABLE {} (pipeline text NOT NULL, stream text NOT NULL, checkpoint jsonb NOT NULL, \
              changed_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (pipeline, stream))",
@@ -75,7 +81,14 @@ async fn prepare(transaction: &Transaction, table: &TableName) -> Result<()> {
         );
         transaction.execute("making the table of checkpoints", &sql).await?;
     }
-    Ok(())
+    transaction.commit().await
+}
+
+async fn schema_exists(transaction: &Transaction, table: &TableName) -> Result<bool> {
+    let Some(schema) = &table.schema else { return Ok(true) };
+    let sql = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+    let row = transaction.client().query_one(sql, &[schema]).await;
+    row.map(|row| row.get(0)).map_err(|error| failed("looking for the schema", error))
 }
 
 /// The checkpoint, locked until the end of the transaction.

@@ -182,13 +182,22 @@ impl<'a> Merge<'a> {
 
 /// Whether the table has a unique index over exactly the key.
 async fn has_unique_key(transaction: &Transaction, table: &TableName, key: &[String]) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = to_regclass($1)::oid AND i.indisunique \
+    let name = table.sql(Dialect::Postgres);
+    let row = transaction.client().query_one("SELECT to_regclass($1)::oid", &[&name]).await;
+    match row.map_err(|error| failed("looking for the table", error))?.get(0) {
+        Some(oid) => is_unique_key(transaction, oid, key).await,
+        None => Ok(false),
+    }
+}
+
+/// The same for a table that the server knows by this number.
+pub(super) async fn is_unique_key(transaction: &Transaction, oid: u32, key: &[String]) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $1 AND i.indisunique \
                AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL \
                AND (SELECT array_agg(a.attname::text ORDER BY a.attname::text) FROM unnest(i.indkey::int2[]) \
                  WITH ORDINALITY AS k(number, position) JOIN pg_attribute a \
                  ON a.attrelid = i.indrelid AND a.attnum = k.number WHERE k.position <= i.indnkeyatts) \
                = (SELECT array_agg(name ORDER BY name) FROM unnest($2::text[]) AS name))";
-    let name = table.sql(Dialect::Postgres);
-    let row = transaction.client().query_one(sql, &[&name, &key]).await;
+    let row = transaction.client().query_one(sql, &[&oid, &key]).await;
     row.map(|row| row.get(0)).map_err(|error| failed("looking for a unique key", error))
 }

@@ -152,8 +152,8 @@ impl Sink for PostgresSink {
             .batch_bytes(BATCH_BYTES)
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
-        check::check(self, cx).await
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        check::check(self, cx, load).await
     }
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {

@@ -3,10 +3,10 @@
 use towpath_core::{Error, ErrorKind, Result};
 use towpath_sql::Dialect;
 
-use super::Transaction;
 use super::commit::{Commit, all_there, insert};
 use super::landing::Landing;
 use super::table::{columns, index_statements};
+use super::{PostgresSink, Transaction};
 use crate::errors::failed;
 
 /// A run without rows and without columns: the table is emptied, if it is there.
@@ -42,12 +42,18 @@ pub(super) async fn land(commit: &Commit<'_>, transaction: &Transaction, landing
         }
         return Ok(());
     }
-    let lock = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-    transaction.execute("waiting for others that use the table", &lock).await?;
-    match Extras::of(transaction, &table).await? {
+    // Nobody changes the table's indexes now; all others go on with it.
+    lock(transaction, &table, "SHARE UPDATE EXCLUSIVE").await?;
+    let prefix = PostgresSink::names(&commit.begun.load).prefix().to_owned();
+    match Extras::of(transaction, &table, &new, &prefix).await? {
         Some(extras) => swap(transaction, landing, &table, &new, &extras).await,
         None => in_place(transaction, landing, &table, &new).await,
     }
+}
+
+async fn lock(transaction: &Transaction, table: &str, mode: &str) -> Result<()> {
+    let sql = format!("LOCK TABLE {table} IN {mode} MODE");
+    transaction.execute("waiting for others that use the table", &sql).await
 }
 
 /// Removes rows beside that no receipt tells of: those of writers that were given up.
@@ -75,6 +81,7 @@ async fn keep_what_counts(commit: &Commit<'_>, transaction: &Transaction, new: &
 
 /// The new rows in the old table.
 async fn in_place(transaction: &Transaction, landing: &Landing, table: &str, new: &str) -> Result<()> {
+    lock(transaction, table, "ACCESS EXCLUSIVE").await?;
     let names = landing.names();
     let held = columns(transaction, &landing.table).await?.unwrap_or_default();
     let mut changes = Vec::new();
@@ -118,7 +125,8 @@ async fn foreign_keys(transaction: &Transaction, table: &str) -> Result<Vec<(Str
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// The new table under the old name, with what belonged to the old one.
+/// The new table under the old name, with what belonged to the old one. What takes long, such as indexes, is made on the
+/// table beside, while others still use the old one.
 async fn swap(
     transaction: &Transaction,
     landing: &Landing,
@@ -126,15 +134,20 @@ async fn swap(
     new: &str,
     extras: &Extras,
 ) -> Result<()> {
+    for statement in &extras.beside {
+        transaction.execute("making keys and indexes again", statement).await?;
+    }
+    lock(transaction, table, "ACCESS EXCLUSIVE").await?;
     let rename = Dialect::Postgres.identifier(&landing.table.name);
+    let grants = grants(transaction, table).await?;
     transaction
         .execute(
             "exchanging the tables",
             &format!("DROP TABLE {table}; ALTER TABLE {new} RENAME TO {rename}"),
         )
         .await?;
-    for statement in &extras.statements {
-        transaction.execute("making keys, indexes and grants again", statement).await?;
+    for statement in extras.renames.iter().chain(&grants) {
+        transaction.execute("making names and grants again", statement).await?;
     }
     Ok(())
 }
@@ -157,40 +170,65 @@ const DEPENDS: &str = "SELECT c.relkind <> 'r' OR c.relispartition OR c.relrowse
        WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid AND s.relkind = 'S') \
      FROM pg_class c WHERE c.oid = to_regclass($1)::oid";
 
-/// Keys and indexes, grants, the comment and the storage options, as statements that make them again, in this order.
-const EXTRAS: &str = "WITH t AS (SELECT c.* FROM pg_class c WHERE c.oid = to_regclass($1)::oid) \
-     SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', $1, k.conname, pg_get_constraintdef(k.oid)), 1 \
-       FROM pg_constraint k, t WHERE k.conrelid = t.oid AND k.contype IN ('p', 'u', 'x') \
-     UNION ALL SELECT pg_get_indexdef(i.indexrelid), 2 FROM pg_index i, t WHERE i.indrelid = t.oid \
-       AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid AND k.conrelid = t.oid) \
-     UNION ALL SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', $1, k.conname, pg_get_constraintdef(k.oid)), 3 \
+/// Keys and indexes of `$1` and its storage options, as statements that make them for `$2`, and those that give indexes
+/// their names back (else null): in a schema no two have the same, so they begin with `$3` as long as both tables are there.
+const EXTRAS: &str = "WITH t AS (SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+       WHERE c.oid = to_regclass($1)::oid), \
+     i AS (SELECT i.*, x.relname, $3::text || 'i' || row_number() OVER (ORDER BY x.relname) AS short, \
+         k.oid AS constraint_oid, k.conname FROM pg_index i JOIN t ON i.indrelid = t.oid \
+         JOIN pg_class x ON x.oid = i.indexrelid \
+         LEFT JOIN pg_constraint k ON k.conindid = i.indexrelid AND k.conrelid = t.oid AND k.contype IN ('p', 'u', 'x')) \
+     SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', $2::text, short, pg_get_constraintdef(constraint_oid)), \
+       format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', $1, short, conname), 1 \
+       FROM i WHERE constraint_oid IS NOT NULL \
+     UNION ALL SELECT format('CREATE %sINDEX %I ON %s', CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END, short, $2) \
+         || substr(pg_get_indexdef(indexrelid), 1 + length(format('CREATE %sINDEX %I ON %I.%I', \
+           CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END, i.relname, t.nspname, t.relname))), \
+       format('ALTER INDEX %I.%I RENAME TO %I', t.nspname, short, i.relname), 2 \
+       FROM i, t WHERE constraint_oid IS NULL \
+     UNION ALL SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', $2, k.conname, pg_get_constraintdef(k.oid)), NULL, 3 \
        FROM pg_constraint k, t WHERE k.conrelid = t.oid AND k.contype = 'f' \
-     UNION ALL SELECT format('GRANT %s ON %s TO %s%s', g.privilege_type, $1, \
-       CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END, \
-       CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END), 4 \
-       FROM t, aclexplode(t.relacl) AS g WHERE g.grantee <> t.relowner \
-     UNION ALL SELECT format('COMMENT ON TABLE %s IS %L', $1, obj_description(t.oid, 'pg_class')), 5 \
-       FROM t WHERE obj_description(t.oid, 'pg_class') IS NOT NULL \
-     UNION ALL SELECT format('ALTER TABLE %s SET (%s)', $1, array_to_string(t.reloptions, ', ')), 6 \
+     UNION ALL SELECT format('ALTER TABLE %s SET (%s)', $2, array_to_string(t.reloptions, ', ')), NULL, 4 \
        FROM t WHERE t.reloptions IS NOT NULL \
-     UNION ALL SELECT format('ALTER TABLE %s CLUSTER ON %I', $1, x.relname), 7 FROM pg_index i, pg_class x, t \
-       WHERE i.indrelid = t.oid AND i.indisclustered AND x.oid = i.indexrelid \
-     ORDER BY 2";
+     UNION ALL SELECT format('ALTER TABLE %s CLUSTER ON %I', $2, short), NULL, 5 FROM i WHERE indisclustered \
+     ORDER BY 3";
+
+/// Grants and the comment of `$1`, as statements that make them again.
+const GRANTS: &str = "WITH t AS (SELECT c.* FROM pg_class c WHERE c.oid = to_regclass($1)::oid) \
+     SELECT format('GRANT %s ON %s TO %s%s', g.privilege_type, $1, \
+       CASE WHEN g.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(g.grantee)) END, \
+       CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END) \
+       FROM t, aclexplode(t.relacl) AS g WHERE g.grantee <> t.relowner \
+     UNION ALL SELECT format('COMMENT ON TABLE %s IS %L', $1, obj_description(t.oid, 'pg_class')) \
+       FROM t WHERE obj_description(t.oid, 'pg_class') IS NOT NULL";
 
 /// What belongs to a table and follows it to a new one.
 struct Extras {
-    statements: Vec<String>,
+    /// Statements for the table beside.
+    beside: Vec<String>,
+    /// Statements for when it has taken the other's place.
+    renames: Vec<String>,
 }
 
 impl Extras {
     /// `None` when something depends on the table that would not follow.
-    async fn of(transaction: &Transaction, table: &str) -> Result<Option<Self>> {
+    async fn of(transaction: &Transaction, table: &str, beside: &str, prefix: &str) -> Result<Option<Self>> {
         let row = transaction.client().query_one(DEPENDS, &[&table]).await;
         if row.map_err(|error| failed("looking at what depends on the table", error))?.get(0) {
             return Ok(None);
         }
-        let rows = transaction.client().query(EXTRAS, &[&table]).await;
+        let rows = transaction.client().query(EXTRAS, &[&table, &beside, &prefix]).await;
         let rows = rows.map_err(|error| failed("looking at what belongs to the table", error))?;
-        Ok(Some(Self { statements: rows.iter().map(|row| row.get(0)).collect() }))
+        Ok(Some(Self {
+            beside: rows.iter().map(|row| row.get(0)).collect(),
+            renames: rows.iter().filter_map(|row| row.get(1)).collect(),
+        }))
     }
+}
+
+/// Grants are looked at last: to give one takes no lock on the table.
+async fn grants(transaction: &Transaction, table: &str) -> Result<Vec<String>> {
+    let rows = transaction.client().query(GRANTS, &[&table]).await;
+    let rows = rows.map_err(|error| failed("looking at what belongs to the table", error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }

@@ -1,7 +1,7 @@
 //! The target and the table beside it: made, and altered as the columns need it.
 
 use arrow_schema::{Field, SchemaRef};
-use towpath_core::{Context, Error, LoadSpec, Result, WriteDisposition};
+use towpath_core::{Context, Error, ErrorKind, LoadSpec, Result, WriteDisposition};
 use towpath_sql::{Dialect, TableName};
 
 use super::checkpoints::lock_definitions;
@@ -11,6 +11,9 @@ use crate::catalog;
 use crate::config::DeleteMissing;
 use crate::errors::{config, failed};
 use crate::types::{Described, TYPE_KEY, TypeName, cast_name, ddl_type, encoded_type, is_literal, wire};
+
+/// Columns can be compressed each in its own way from this version on.
+const COLUMN_COMPRESSION: i32 = 140_000;
 
 /// Where `delete_missing: soft` notes the time.
 pub(super) const DELETED_AT: &str = "deleted_at";
@@ -28,7 +31,7 @@ pub(super) async fn evolve(
     let operation = operation.filter(|_| load.disposition == WriteDisposition::Merge);
     check_columns(load, schema, operation)?;
     let transaction = sink.begin_transaction(cx).await?;
-    lock_definitions(&transaction).await?;
+    lock_definitions(&transaction, &table).await?;
     let is_replace = load.disposition == WriteDisposition::Replace;
     let beside = is_replace.then(|| table.sibling(PostgresSink::names(load).beside(epoch)));
     let goal = beside.as_ref().unwrap_or(&table);
@@ -43,15 +46,12 @@ pub(super) async fn evolve(
         }
         None => make(sink, &transaction, load, goal, &fields).await?,
     }
-    if load.disposition == WriteDisposition::Merge && sink.inner.config.delete_missing == DeleteMissing::Soft
-    {
-        let sql = format!(
-            "ALTER TABLE {} ADD COLUMN IF NOT EXISTS {DELETED_AT} timestamptz",
-            goal.sql(Dialect::Postgres)
-        );
-        transaction.execute("adding `deleted_at`", &sql).await?;
-    }
     let held = columns(&transaction, goal).await?.unwrap_or_default();
+    let marks = load.disposition == WriteDisposition::Merge
+        && sink.inner.config.delete_missing == DeleteMissing::Soft;
+    if marks && !held.iter().any(|column| column.name == DELETED_AT) {
+        change(&transaction, goal, &[format!("ADD COLUMN {DELETED_AT} timestamptz")]).await?;
+    }
     let columns = landing_columns(schema, &held, operation)?;
     transaction.commit().await?;
     let direct = is_replace && columns.iter().all(|column| column.wire.is_some());
@@ -185,9 +185,9 @@ fn definition(field: &Field) -> String {
 
 /// A table with the columns, defaults and checks of another. Its keys and indexes come when the rows are there.
 async fn make_like(transaction: &Transaction, table: &TableName, beside: &TableName) -> Result<()> {
+    let included = included(catalog::version(&transaction.session).await?);
     let sql = format!(
-        "CREATE TABLE {} (LIKE {} INCLUDING COMMENTS INCLUDING COMPRESSION INCLUDING CONSTRAINTS INCLUDING DEFAULTS \
-         INCLUDING GENERATED INCLUDING STORAGE)",
+        "CREATE TABLE {} (LIKE {}{included})",
         beside.sql(Dialect::Postgres),
         table.sql(Dialect::Postgres)
     );
@@ -201,6 +201,15 @@ async fn make_like(transaction: &Transaction, table: &TableName, beside: &TableN
         transaction.execute("making a table beside", row.get(0)).await?;
     }
     Ok(())
+}
+
+/// What a table takes over from the one that it is like, as far as this version of the server knows it.
+fn included(version: i32) -> String {
+    let mut parts = vec!["COMMENTS", "CONSTRAINTS", "DEFAULTS", "GENERATED", "STORAGE"];
+    if version >= COLUMN_COMPRESSION {
+        parts.push("COMPRESSION");
+    }
+    parts.iter().map(|part| format!(" INCLUDING {part}")).collect()
 }
 
 /// Adds the columns that are missing and widens those that are too narrow.
@@ -222,11 +231,21 @@ async fn alter(
             changes.push(format!("ALTER COLUMN {name} TYPE {wanted} USING {name}::{wanted}"));
         }
     }
-    if changes.is_empty() {
-        return Ok(());
-    }
-    let sql = format!("ALTER TABLE {} {}", table.sql(Dialect::Postgres), changes.join(", "));
-    transaction.execute("altering the table", &sql).await
+    if changes.is_empty() { Ok(()) } else { change(transaction, table, &changes).await }
+}
+
+/// Alters a table, which only its owner may.
+async fn change(transaction: &Transaction, table: &TableName, changes: &[String]) -> Result<()> {
+    let name = table.sql(Dialect::Postgres);
+    let sql = format!("ALTER TABLE {name} {}", changes.join(", "));
+    let altered = transaction.execute("altering the table", &sql).await;
+    altered.map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => error.help(format!(
+            "let an administrator make the user the owner with `ALTER TABLE {name} OWNER TO ...`, or alter it: {}",
+            changes.join(", ")
+        )),
+        _ => error,
+    })
 }
 
 /// Whether a column can hold the values of a field: it has the field's type, one that is wide enough, or one that the
@@ -299,4 +318,15 @@ fn landing_columns(
         })
     };
     schema.fields().iter().map(|field| column(field)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_knows_compression_of_columns_is_asked_to_take_it_over() {
+        assert!(!included(130_015).contains("COMPRESSION"));
+        assert!(included(140_000).ends_with(" INCLUDING STORAGE INCLUDING COMPRESSION"));
+    }
 }

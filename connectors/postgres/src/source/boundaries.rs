@@ -80,10 +80,11 @@ async fn between_numbers(reading: &Reading, name: &str, from: &str, pieces: usiz
 
 /// Types with which the server counts better than we do.
 async fn by_the_server(reading: &Reading, name: &str, from: &str, pieces: usize) -> Result<Vec<Json>> {
+    // In the order of the values, and not of their texts, which would have the same name.
     let sql = format!(
         "SELECT boundary::text FROM (SELECT DISTINCT least + (greatest - least) * piece / {pieces} AS boundary \
          FROM (SELECT min({name}) AS least, max({name}) AS greatest FROM {from}) AS range, \
-         generate_series(1, {pieces} - 1) AS piece) AS boundaries WHERE boundary IS NOT NULL ORDER BY boundary"
+         generate_series(1, {pieces} - 1) AS piece) AS boundaries WHERE boundary IS NOT NULL ORDER BY boundaries.boundary"
     );
     let rows = reading.session.client().query(&sql, &[]).await;
     let rows = rows.map_err(|error| failed("looking for the least and the greatest key", error))?;

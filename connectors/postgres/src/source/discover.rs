@@ -27,7 +27,7 @@ const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text, c.reltu
      AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%' \
      AND c.relname NOT LIKE '\\_towpath\\_%' \
      AND has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') \
-     ORDER BY n.nspname, c.relname LIMIT 5000";
+     ORDER BY n.nspname, c.relname";
 
 const COLUMNS: &str = "SELECT a.attrelid, a.attname::text, a.atttypid, \
      CASE WHEN t.typtype = 'd' AND a.atttypmod = -1 THEN t.typtypmod ELSE a.atttypmod END, \

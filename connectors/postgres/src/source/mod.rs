@@ -2,6 +2,7 @@
 
 mod boundaries;
 mod discover;
+mod keys;
 mod plan;
 mod read;
 mod scan;

@@ -3,8 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
+use arrow::array::{Array, RecordBatch};
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
@@ -17,6 +16,7 @@ use towpath_core::{
 };
 use towpath_sql::Dialect;
 
+use super::keys::{Ends, key_value};
 use super::scan::{Piece, Scan, Selected};
 use super::{PostgresSource, Shape, schema_of};
 use crate::decode::{Decoded, decode, payload};
@@ -103,7 +103,17 @@ async fn open(
             let (cx, columns, schema, place) = (cx.clone(), columns.clone(), schema.clone(), place.clone());
             async move {
                 let chunk = chunk?;
-                cx.cpu(move || decode(&columns, &schema, &chunk, &place)).await
+                cx.cpu(move || {
+                    let decoded = decode(&columns, &schema, &chunk, &place)?;
+                    let ends = match key {
+                        Some(index) if !decoded.rejected.is_empty() => {
+                            Ends::of(&chunk, &columns[index], index)?
+                        }
+                        _ => Ends::default(),
+                    };
+                    Ok((decoded, ends))
+                })
+                .await
             }
         })
         .buffered(DECODING);
@@ -164,8 +174,11 @@ fn chunks(incoming: Incoming) -> BoxStream<'static, Result<Vec<Bytes>>> {
     .boxed()
 }
 
-fn with_positions(decoded: BoxStream<'static, Result<Decoded>>, positions: Positions) -> BatchStream {
-    let empty = |decoded: &Decoded| decoded.count == 0;
+/// Decoded rows. The keys at their ends are told where rows were rejected.
+type Chunk = (Decoded, Ends);
+
+fn with_positions(decoded: BoxStream<'static, Result<Chunk>>, positions: Positions) -> BatchStream {
+    let empty = |(decoded, _): &Chunk| decoded.count == 0;
     decoded
         .try_filter(move |decoded| std::future::ready(!empty(decoded)))
         .scan(Some(positions), |positions, decoded| {
@@ -184,8 +197,8 @@ fn with_positions(decoded: BoxStream<'static, Result<Decoded>>, positions: Posit
 
 impl Positions {
     /// The batch with the position behind it.
-    fn behind(&mut self, decoded: Decoded) -> Result<Batch> {
-        let Decoded { mut rows, rejected, count } = decoded;
+    fn behind(&mut self, (decoded, ends): Chunk) -> Result<Batch> {
+        let Decoded { mut rows, mut rejected, count } = decoded;
         let resume = match self {
             Self::None => Position::Start,
             Self::Rows { token, done } => {
@@ -197,8 +210,13 @@ impl Positions {
                     0 => Ok(None),
                     _ => key_value(rows.column(*index), 0).map(Some),
                 };
-                if std::mem::take(comes_again) && first(&rows)? == *last {
-                    rows = rows.slice(1, rows.num_rows() - 1);
+                if std::mem::take(comes_again) {
+                    if first(&rows)? == *last {
+                        rows = rows.slice(1, rows.num_rows() - 1);
+                    } else if ends.first.is_some() && ends.first == *last {
+                        // It was rejected, and told before.
+                        rejected.remove(0);
+                    }
                 }
                 if rows.num_rows() > 0 {
                     let keys = rows.column(*index);
@@ -211,6 +229,10 @@ impl Positions {
                     }
                     *last = Some(key_value(keys, rows.num_rows() - 1)?);
                 }
+                // Rows behind the last good one were rejected, and must not come again.
+                if let Some(end) = ends.last {
+                    *last = Some(end);
+                }
                 if *is_extra {
                     let others: Vec<_> = (0..rows.num_columns()).filter(|column| column != index).collect();
                     rows = rows.project(&others)?;
@@ -219,21 +241,6 @@ impl Positions {
             }
         };
         Ok(Batch { rows, rejected, resume })
-    }
-}
-
-/// The value of a key as the server reads it. Infinities have no other text.
-fn key_value(keys: &ArrayRef, row: usize) -> Result<Json> {
-    let date = keys.as_primitive_opt::<Date32Type>().map(|keys| match keys.value(row) {
-        i32::MIN => i64::MIN,
-        i32::MAX => i64::MAX,
-        days => days.into(),
-    });
-    let timestamp = keys.as_primitive_opt::<TimestampMicrosecondType>().map(|keys| keys.value(row));
-    match date.or(timestamp) {
-        Some(i64::MIN) => Ok("-infinity".into()),
-        Some(i64::MAX) => Ok("infinity".into()),
-        _ => json_value(keys, row),
     }
 }
 

@@ -3,6 +3,7 @@
 mod conformance_sink;
 mod conformance_source;
 mod load;
+mod sink_check;
 mod sink_constraints;
 mod sink_evolution;
 mod sink_faults;

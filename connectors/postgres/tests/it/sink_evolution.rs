@@ -182,3 +182,19 @@ async fn a_view_in_the_place_of_the_table_is_an_error_that_says_so() {
         assert!(error.contains("orders") && error.contains("view"), "{disposition:?}: {error}");
     }
 }
+
+#[tokio::test]
+async fn columns_that_the_stream_does_not_have_get_their_defaults() {
+    for disposition in [Append, Merge] {
+        let database = Database::with(&[
+            "CREATE TABLE orders (id bigint PRIMARY KEY, name text, state text DEFAULT 'new', note text, \
+             made date NOT NULL DEFAULT '2001-02-03', number serial)",
+        ])
+        .await;
+        let mut run = Load::begin(&database, &json!({}), disposition, 1).await.unwrap();
+        let staged = run.stage(&people(1..2)).await.unwrap();
+        run.commit(vec![staged], true).await.unwrap();
+        let found = database.texts("SELECT state, note, made, number FROM orders").await;
+        assert_eq!(found, [["new", "NULL", "2001-02-03", "1"]], "{disposition:?}");
+    }
+}

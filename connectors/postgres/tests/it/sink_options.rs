@@ -4,11 +4,10 @@ use arrow::array::RecordBatch;
 use serde_json::json;
 use towpath_core::WriteDisposition::{Append, Merge, Replace};
 use towpath_core::{ErrorKind, Finished, Json, LoadSpec, Position};
-use towpath_testkit::context;
 use towpath_testkit::rows::batch;
 
 use crate::load::{Load, load};
-use crate::support::{Database, User, error_of};
+use crate::support::{Database, error_of};
 
 fn people(rows: &Json) -> RecordBatch {
     batch("id: int64, name: string", rows)
@@ -78,6 +77,31 @@ async fn pre_sql_runs_once_a_run_and_post_sql_with_its_last_commit() {
     let staged = run.stage(&people(&json!([[2, "two"]]))).await.unwrap();
     run.commit(vec![staged], true).await.unwrap();
     assert_eq!(database.text(log).await, "pre, post 2");
+}
+
+#[tokio::test]
+async fn pre_sql_that_takes_long_keeps_no_other_table_waiting() {
+    let database = Database::new().await;
+    let holder = database.client().await;
+    holder.batch_execute("SELECT pg_advisory_lock(42)").await.unwrap();
+    let options = json!({ "pre_sql": ["SELECT pg_advisory_xact_lock(42)"] });
+    let slow = Load::begin(&database, &options, Append, 1);
+    tokio::pin!(slow);
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    loop {
+        tokio::select! {
+            _ = &mut slow => panic!("`pre_sql` did not wait"),
+            waiting = database.text(waits) => if waiting == "1" { break },
+        }
+    }
+    let other = LoadSpec::new("shop", "others", "run-1", Append);
+    let mut run = Load::begin_as(&database, &json!({}), other).await.unwrap();
+    let staged = run.stage(&people(&json!([[1, "one"]]))).await.unwrap();
+    run.commit(vec![staged], true).await.unwrap();
+    assert_eq!(database.text("SELECT name FROM others").await, "one");
+    holder.batch_execute("SELECT pg_advisory_unlock(42)").await.unwrap();
+    slow.await.unwrap();
 }
 
 #[tokio::test]
@@ -168,32 +192,6 @@ async fn an_operation_column_that_does_not_come_is_an_error_that_names_it() {
     let options = json!({ "operation_column": "op" });
     let error = error_of(load(&database, &options, Merge, 1, &people(&json!([[1, "one"]]))).await);
     assert!(error.to_string().contains("`op`"), "{error}");
-}
-
-#[tokio::test]
-async fn check_names_the_grant_that_is_missing_and_leaves_nothing() {
-    let database = Database::with(&["CREATE SCHEMA kept", "CREATE TABLE kept.orders (id bigint)"]).await;
-    let user = User::new(&database).await;
-    let cx = context();
-    let check = async |table: &str| {
-        let options = user.options(&json!({ "table": table }));
-        let entry = towpath_connector_postgres::CONNECTOR;
-        let sink = entry.sink_entry().unwrap().open(options, &cx).await.unwrap();
-        sink.check(&cx).await
-    };
-    let before = database.texts("SELECT relname FROM pg_class ORDER BY 1").await;
-    let refused = async |table: &str, grant: &str| {
-        let error = error_of(check(table).await);
-        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
-        assert!(error.to_string().contains(grant), "{error}");
-    };
-    refused("new.orders", &format!("GRANT CREATE ON DATABASE \"{}\"", database.name)).await;
-    refused("kept.orders", "ON SCHEMA \"kept\"").await;
-    database.run(&format!("GRANT USAGE, CREATE ON SCHEMA kept TO {}", user.name)).await;
-    refused("kept.orders", "ON \"kept\".\"orders\"").await;
-    database.run(&format!("GRANT ALL ON kept.orders TO {}", user.name)).await;
-    check("kept.orders").await.unwrap();
-    assert_eq!(database.texts("SELECT relname FROM pg_class ORDER BY 1").await, before);
 }
 
 #[tokio::test]

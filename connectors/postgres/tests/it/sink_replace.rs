@@ -65,6 +65,42 @@ async fn own_keys_checks_indexes_defaults_and_comments_stay() {
 }
 
 #[tokio::test]
+async fn indexes_are_made_while_others_still_read_the_old_rows() {
+    let database = database(&[
+        "CREATE UNIQUE INDEX by_name ON orders (name)",
+        "ALTER TABLE orders ADD PRIMARY KEY (id)",
+    ])
+    .await;
+    // Holds what it has read, as a long report would, so that the tables cannot be exchanged yet.
+    let reader = database.client().await;
+    reader.batch_execute("BEGIN; SELECT FROM orders").await.unwrap();
+    let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
+    let staged = run.stage(&rows()).await.unwrap();
+    let committing = run.commit(vec![staged], true);
+    tokio::pin!(committing);
+    let waits = "SELECT count(*) FROM pg_locks l WHERE l.relation = 'orders'::regclass AND NOT l.granted \
+                 AND l.mode = 'AccessExclusiveLock'";
+    let holds = "SELECT string_agg(DISTINCT mode, ' ') FROM pg_locks WHERE relation = 'orders'::regclass AND granted \
+                 AND pid IN (SELECT pid FROM pg_stat_activity WHERE application_name = 'towpath')";
+    loop {
+        tokio::select! {
+            outcome = &mut committing => panic!("it did not wait: {outcome:?}"),
+            waiting = database.text(waits) => if waiting == "1" { break },
+        }
+    }
+    // All that is left to do is the exchange: the statement that waits is the lock of it, and indexes are there.
+    assert!(database.text(holds).await.contains("ShareUpdateExclusiveLock"));
+    let waiting =
+        "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    assert!(database.text(waiting).await.starts_with("LOCK TABLE"));
+    reader.batch_execute("COMMIT").await.unwrap();
+    committing.await.unwrap();
+    let names = "SELECT string_agg(indexrelid::regclass::text, ' ' ORDER BY indexrelid::regclass::text) FROM pg_index \
+                 WHERE indrelid = 'orders'::regclass";
+    assert_eq!(database.text(names).await, "by_name orders_pkey");
+}
+
+#[tokio::test]
 async fn grants_and_the_owner_stay() {
     let database = database(&[]).await;
     let role = format!("{}_reader", database.name);

@@ -202,6 +202,33 @@ async fn encryption_is_as_much_as_the_mode_asks_for() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_a_certificate_of_the_client_accepts_ours() {
+    // The server's rules know this user, who has no password.
+    const CLIENT: &str = "towpath_client";
+    let database =
+        Database::with(&[&format!("DROP ROLE IF EXISTS {CLIENT}"), &format!("CREATE ROLE {CLIENT} LOGIN")])
+            .await;
+    let authority = std::env::var("TOWPATH_TEST_POSTGRES_CA").expect("run these tests by `cargo xtask test`");
+    let beside = |name: &str| std::path::Path::new(&authority).with_file_name(name).display().to_string();
+    let mut options = json!({
+        "host": "127.0.0.1", "port": server().port(), "database": database.name, "user": CLIENT,
+        "sslmode": "verify-full", "sslrootcert": authority,
+        "query": "SELECT current_user::text AS id, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+    });
+    let entry = towpath_connector_postgres::CONNECTOR.source_entry().unwrap();
+    let cx = context();
+    let refused = entry.open(options.clone(), &cx).await.unwrap().check(&cx).await.unwrap_err();
+    options["sslcert"] = json!(beside("client.pem"));
+    options["sslkey"] = json!(beside("client.key"));
+    let source = entry.open(options, &cx).await.unwrap();
+    let rows = json_rows(&read_all(&*source, &cx, &request()).await.unwrap());
+    database.run(&format!("DROP ROLE {CLIENT}")).await;
+    assert_eq!(rows, [json!({ "id": CLIENT, "client_dn": format!("/CN={CLIENT}") })]);
+    assert_eq!(refused.kind(), ErrorKind::Unauthenticated, "{refused}");
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+}
+
+#[tokio::test]
 async fn settings_of_the_session_are_what_the_options_say() {
     let database = table().await;
     let cx = context();

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
+use futures::TryStreamExt;
 use serde_json::json;
-use towpath_core::{CursorRange, ErrorKind, Position, Predicate, Pushdown};
+use towpath_core::{Batch, Context, CursorRange, DynSource, ErrorKind, Position, Predicate, Pushdown, Split};
 use towpath_testkit::context;
 
 use crate::support::{Database, User, error_of, json_rows, plan, read, read_all, request};
@@ -98,12 +101,95 @@ async fn keys_of_every_kind_cut_a_table() {
     ])
     .await;
     let expected: Vec<i64> = (1..=3000).collect();
-    for key in ["u", "s", "at", "n"] {
-        // Before and after the server has counted.
-        let options = json!({ "table": "t", "split_by": key, "split_size": "32KiB", "batch_size": "4KiB" });
-        assert_eq!(ids(&database, options.clone()).await, expected, "{key}");
-        database.run("ANALYZE t").await;
-        assert_eq!(ids(&database, options).await, expected, "{key}");
+    // Before the server has counted, after that, and where it never counts.
+    for analyze in ["", "ANALYZE t"] {
+        database.run(analyze).await;
+        for key in ["u", "s", "at", "n"] {
+            for what in [json!({ "table": "t" }), json!({ "query": "SELECT * FROM t" })] {
+                let mut options = json!({ "split_by": key, "split_size": "32KiB", "batch_size": "4KiB" });
+                options.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+                assert_eq!(ids(&database, options).await, expected, "{key} {what} {analyze}");
+            }
+        }
+    }
+}
+
+/// Reads a split so that each batch comes from another attempt, which goes on behind the one before.
+async fn read_in_attempts(source: &dyn DynSource, cx: &Context, split: &Split) -> Vec<Batch> {
+    let (mut read, mut from) = (Vec::new(), Position::Start);
+    loop {
+        let batches = source.read(cx, split, from).unwrap();
+        // One without anything in it is the row that had to be seen again.
+        let is_empty = |batch: &Batch| batch.rows.num_rows() + batch.rejected.len() == 0;
+        let mut with_rows = batches.try_skip_while(|batch| std::future::ready(Ok(is_empty(batch))));
+        let Some(batch) = with_rows.try_next().await.unwrap() else { return read };
+        from = batch.resume.clone();
+        read.push(batch);
+    }
+}
+
+#[tokio::test]
+async fn moments_before_the_first_year_and_behind_the_last_of_four_digits_are_keys_like_others() {
+    let database = Database::with(&[
+        "CREATE TABLE t (id bigint NOT NULL, day date NOT NULL UNIQUE, at timestamp NOT NULL UNIQUE, \
+         instant timestamptz NOT NULL UNIQUE)",
+        "INSERT INTO t SELECT i, d::date, d + time '01:02:03.000004', (d + time '01:02:03.000004') AT TIME ZONE 'UTC' \
+         FROM generate_series(1, 300) i, LATERAL (SELECT '0002-06-01 BC'::timestamp + i * interval '5 days' AS d) days",
+        "INSERT INTO t VALUES (301, '12026-01-01', '12026-01-01', '12026-01-01Z'), \
+         (302, '4000-01-01 BC', '4000-01-01 BC', '4000-01-01Z BC'), (303, 'infinity', 'infinity', 'infinity'), \
+         (304, '-infinity', '-infinity', '-infinity')",
+    ])
+    .await;
+    let cx = context();
+    for (key, what) in
+        [("day", "table"), ("at", "table"), ("instant", "table"), ("day", "query"), ("instant", "query")]
+    {
+        let what =
+            if what == "table" { json!({ "table": "t" }) } else { json!({ "query": "SELECT * FROM t" }) };
+        let mut options = json!({ "split_by": key, "split_size": "8KiB", "batch_size": "1KiB" });
+        options.as_object_mut().unwrap().extend(what.as_object().unwrap().clone());
+        let source = database.source(&cx, &options).await.unwrap();
+        let (_, splits) = plan(&*source, &cx, &request()).await.unwrap();
+        let mut ids = BTreeSet::new();
+        for split in &splits {
+            for batch in read_in_attempts(&*source, &cx, split).await {
+                for id in batch.rows["id"].as_primitive::<Int64Type>().values() {
+                    assert!(ids.insert(*id), "{id} came twice by {options}");
+                }
+            }
+        }
+        assert_eq!(ids.len(), 304, "{options}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_rejected_at_the_end_of_a_batch_is_told_once_by_a_read_that_goes_on() {
+    let database = Database::with(&[
+        "CREATE TABLE t (id bigint PRIMARY KEY, price numeric(6,2))",
+        "INSERT INTO t SELECT i, CASE WHEN i % 3 = 0 THEN 'NaN' ELSE i::numeric END FROM generate_series(1, 20) i",
+        "INSERT INTO t VALUES (21, 'NaN')",
+    ])
+    .await;
+    let cx = context();
+    for (what, columns) in
+        [("table", None), ("query", None), ("table", Some("price")), ("query", Some("price"))]
+    {
+        let options = match what {
+            "table" => json!({ "table": "t", "split_by": "id", "batch_size": "1" }),
+            _ => json!({ "query": "SELECT * FROM t", "split_by": "id", "batch_size": "1" }),
+        };
+        let source = database.source(&cx, &options).await.unwrap();
+        let mut wanted = request();
+        wanted.columns = columns.map(|column: &str| vec![column.to_owned()]);
+        let (_, splits) = plan(&*source, &cx, &wanted).await.unwrap();
+        let (mut rows, mut rejected) = (0, 0);
+        for split in &splits {
+            for batch in read_in_attempts(&*source, &cx, split).await {
+                rows += batch.rows.num_rows();
+                rejected += batch.rejected.len();
+            }
+        }
+        assert_eq!((rows, rejected), (14, 7), "{options} {columns:?}");
     }
 }
 
@@ -191,6 +277,20 @@ async fn cursors_reach_back_as_the_options_say() {
     wrong.cursor = Some(CursorRange::new("x\" OR true --", None, None));
     let error = error_of(read_all(&*source, &cx, &wrong).await);
     assert!(error.kind() == ErrorKind::Config && error.to_string().contains("is no column"), "{error}");
+}
+
+#[tokio::test]
+async fn discovery_lists_every_table_of_very_many() {
+    let make =
+        "DO $$ BEGIN FOR i IN 1..5100 LOOP EXECUTE format('CREATE TABLE t%s (id int)', i); END LOOP; END $$";
+    let database = Database::with(&[make]).await;
+    let cx = context();
+    let source = database.source(&cx, &json!({})).await.unwrap();
+    let found = source.discover(&cx).await.unwrap();
+    assert_eq!(found.len(), 5100);
+    assert!(
+        found.iter().all(|dataset| dataset.schema.as_ref().is_some_and(|schema| schema.fields().len() == 1))
+    );
 }
 
 #[tokio::test]

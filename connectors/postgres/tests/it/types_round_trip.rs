@@ -125,6 +125,19 @@ fn through_parquet(rows: &RecordBatch) -> RecordBatch {
     concat_batches(&rows.schema(), &batches).unwrap()
 }
 
+/// Types of extensions that a server need not have.
+const OF_EXTENSIONS: &[(&str, &[(&str, &[&str])])] = &[
+    (
+        "postgis",
+        &[
+            ("geometry", &["'SRID=4326;POINT(1.5 -2)'", "'POINT EMPTY'", "'LINESTRING Z (0 0 1, 1 1 2)'"]),
+            ("geometry(Point,4326)", &["'SRID=4326;POINT(-71.06 42.28)'"]),
+            ("geography(Polygon,4326)", &["'POLYGON((0 0, 1 0, 1 1, 0 0))'"]),
+        ],
+    ),
+    ("vector", &[("vector", &["'[1,2.5]'", "'[-0.1]'"]), ("vector(3)", &["'[0,1e-9,3.4e38]'"])]),
+];
+
 impl Trip {
     async fn new() -> Self {
         let database = Database::with(&["CREATE EXTENSION citext; CREATE EXTENSION hstore; \
@@ -134,6 +147,10 @@ impl Trip {
              CREATE TYPE pair AS (number integer, word text); \
              CREATE TYPE nested AS (first pair, numbers integer[])"])
         .await;
+        Self::within(database).await
+    }
+
+    async fn within(database: Database) -> Self {
         Self { client: database.client().await, database, cx: context() }
     }
 
@@ -196,7 +213,10 @@ impl Trip {
 
 /// Holds each type against what comes back.
 async fn survive(disposition: WriteDisposition, types: &[(&str, &[&str])]) {
-    let trip = Trip::new().await;
+    survive_in(&Trip::new().await, disposition, types).await;
+}
+
+async fn survive_in(trip: &Trip, disposition: WriteDisposition, types: &[(&str, &[&str])]) {
     for (number, (data_type, values)) in types.iter().enumerate() {
         trip.fill(number, data_type, values).await;
     }
@@ -222,4 +242,20 @@ async fn every_type_survives_the_way_through_parquet_by_merge() {
 #[tokio::test]
 async fn every_type_survives_the_way_through_parquet_by_replace() {
     survive(Replace, TYPES).await;
+}
+
+#[tokio::test]
+async fn types_of_extensions_survive_the_way_through_parquet() {
+    for (extension, types) in OF_EXTENSIONS {
+        for disposition in [Append, Merge, Replace] {
+            let trip = Trip::within(Database::new().await).await;
+            let available = "SELECT count(*) FROM pg_available_extensions WHERE name = ";
+            if trip.database.text(&format!("{available}'{extension}'")).await == "0" {
+                println!("the server does not have the extension {extension}, so its types are left out");
+                continue;
+            }
+            trip.database.run(&format!("CREATE EXTENSION {extension}")).await;
+            survive_in(&trip, disposition, types).await;
+        }
+    }
 }

@@ -32,8 +32,8 @@ impl DynSink for RetrySink {
         self.inner.capabilities()
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
-        self.policy.call(cx, "check", || self.inner.check(cx)).await
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+        self.policy.call(cx, "check", || self.inner.check(cx, load)).await
     }
 
     async fn checkpoint(&self, cx: &Context, load: &LoadSpec) -> Result<Option<Checkpoint>> {

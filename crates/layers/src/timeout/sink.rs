@@ -36,9 +36,9 @@ impl DynSink for TimeoutSink {
         self.inner.capabilities()
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
         let watch = Watch::new(cx, "check");
-        watch.call(self.limit, self.inner.check(&watch.cx)).await
+        watch.call(self.limit, self.inner.check(&watch.cx, load)).await
     }
 
     async fn checkpoint(&self, cx: &Context, load: &LoadSpec) -> Result<Option<Checkpoint>> {

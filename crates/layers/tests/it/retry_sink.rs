@@ -15,7 +15,7 @@ async fn every_call_but_finish_is_tried_again() {
     // Every other event fails.
     let faults = Faults::new(|n| (n % 2 == 0).then_some(TRANSIENT));
     let (sink, cx, begun) = (retrying(&Memory::new(&faults), 2), context(), begun());
-    sink.check(&cx).await.unwrap();
+    sink.check(&cx, &load()).await.unwrap();
     sink.checkpoint(&cx, &load()).await.unwrap();
     sink.forget(&cx, &load()).await.unwrap();
     sink.begin(&cx, &load()).await.unwrap();

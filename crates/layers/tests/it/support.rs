@@ -226,7 +226,7 @@ impl DynSink for Memory {
         SinkCapabilities::new(Delivery::ExactlyOnce, &[WriteDisposition::Append])
     }
 
-    async fn check(&self, _cx: &Context) -> Result<()> {
+    async fn check(&self, _cx: &Context, _load: &LoadSpec) -> Result<()> {
         self.faults.pass("check").await
     }
 

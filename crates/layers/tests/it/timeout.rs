@@ -53,7 +53,7 @@ async fn every_call_of_a_sink_is_bounded() {
     let sink = TimeoutSink::new(Memory::new(&faults), &settings());
     let (cx, begun) = (context(), begun());
     let mut ended = vec![
-        sink.check(&cx).await.unwrap_err(),
+        sink.check(&cx, &load()).await.unwrap_err(),
         sink.checkpoint(&cx, &load()).await.unwrap_err(),
         sink.forget(&cx, &load()).await.unwrap_err(),
         sink.begin(&cx, &load()).await.unwrap_err(),

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     /// An option of the sink. Can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     sink: Vec<String>,
-    /// The name of the stream; by default that of the last part of the source.
+    /// The name of the stream; by default that of the table, or of the last part of the source.
     #[arg(long)]
     name: Option<String>,
     /// How rows land.
@@ -84,18 +84,19 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
 
 /// The pipeline as YAML, so that what is wrong is shown as for a file.
 fn pipeline_text(arguments: &Arguments) -> Result<String, Failed> {
-    let source = side(&arguments.source_uri, "--source", &arguments.source)?;
-    let sink = side(&arguments.sink_uri, "--sink", &arguments.sink)?;
-    let default = match uri::stem(&arguments.source_uri) {
+    let source = Side::new(&arguments.source_uri, "--source", &arguments.source)?;
+    let sink = Side::new(&arguments.sink_uri, "--sink", &arguments.sink)?;
+    let default = source.inner_name().unwrap_or_else(|| match uri::stem(&arguments.source_uri) {
         empty if empty.is_empty() => "data".to_owned(),
         stem => stem,
-    };
-    let head = format!("name: {}\n", literal(&pipeline_name(arguments).into()));
+    });
+    let head = format!("name: {}\n", literal(&pipeline_name(arguments, &source, &sink).into()));
     let top = [
         ("max_in_flight", arguments.max_in_flight.map(Json::from)),
         ("memory", arguments.memory.clone().map(Json::from)),
     ];
     let stream = literal(&arguments.name.clone().unwrap_or(default).into());
+    let (source, sink) = (source.lines(), sink.lines());
     let sides = format!("streams:\n  {stream}:\n    source:\n{source}    sink:\n{sink}");
     let own = own_lines(arguments);
     Ok([head, lines("", top), sides, own, transform(&arguments.transform)?].concat())
@@ -134,23 +135,52 @@ fn lines<const N: usize>(indent: &str, entries: [(&str, Option<Json>); N]) -> St
     given.map(|(key, value)| format!("{indent}{key}: {}\n", literal(&value))).collect::<Vec<_>>().concat()
 }
 
-/// A source or sink: what the URI stands for, and the options over it.
-fn side(address: &str, argument: &str, options: &[String]) -> Result<String, Failed> {
-    let Place { connector, options: from_uri } = uri::place(address)?;
-    let mut entries = Map::from_iter([("connector".to_owned(), Value::from(connector.name()))]);
-    entries.extend(from_uri.as_object().cloned().unwrap_or_default());
-    let mut entries: Vec<_> = entries.into_iter().map(|(key, value)| (key, literal(&value))).collect();
-    for option in options {
-        let (key, value) = option.split_once('=').ok_or_else(|| {
-            let help = format!("write `{argument} KEY=VALUE`");
-            Failed::usage(format!("`{argument} {option}` has no `=`"), Some(help))
-        })?;
-        entries.retain(|(known, _)| known != key);
-        entries.push((key.to_owned(), value_text(value)));
+/// A source or sink: what the URI stands for, and the options over it, as they stand in the pipeline.
+struct Side {
+    entries: Vec<(String, String)>,
+}
+
+impl Side {
+    fn new(address: &str, argument: &str, options: &[String]) -> Result<Self, Failed> {
+        let Place { connector, options: from_uri } = uri::place(address)?;
+        let mut entries = Map::from_iter([("connector".to_owned(), Value::from(connector.name()))]);
+        entries.extend(from_uri.as_object().cloned().unwrap_or_default());
+        let mut entries: Vec<_> = entries.into_iter().map(|(key, value)| (key, literal(&value))).collect();
+        for option in options {
+            let (key, value) = option.split_once('=').ok_or_else(|| {
+                let help = format!("write `{argument} KEY=VALUE`");
+                Failed::usage(format!("`{argument} {option}` has no `=`"), Some(help))
+            })?;
+            entries.retain(|(known, _)| known != key);
+            entries.push((key.to_owned(), value_text(value)));
+        }
+        Ok(Self { entries })
     }
-    let line =
-        |(key, value): &(String, String)| format!("      {}: {value}\n", literal(&key.as_str().into()));
-    Ok(entries.iter().map(line).collect())
+
+    fn lines(&self) -> String {
+        let line =
+            |(key, value): &(String, String)| format!("      {}: {value}\n", literal(&key.as_str().into()));
+        self.entries.iter().map(line).collect()
+    }
+
+    /// An option as it stands in the pipeline.
+    fn option(&self, name: &str) -> Option<&str> {
+        self.entries.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What is meant at the place that the URI leads to: for a database, the table, or that of the query.
+    fn inner_name(&self) -> Option<String> {
+        let text = |name| {
+            let value = self.option(name)?;
+            Some(serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_owned()))
+        };
+        let name = match (text("table"), text("query")) {
+            (Some(table), _) => uri::last_identifier(&table),
+            (None, Some(query)) => uri::queried_table(&query).unwrap_or_else(|| "query".to_owned()),
+            (None, None) => return None,
+        };
+        Some(name).filter(|name| !name.is_empty())
+    }
 }
 
 /// A value as somebody typed it: a flow map, a flow list or a quoted text as it is; else a scalar, whatever signs it holds.
@@ -169,13 +199,21 @@ pub(super) fn literal(value: &Json) -> String {
 }
 
 /// A name that is the same each time for the same two places, so that the target remembers.
-fn pipeline_name(arguments: &Arguments) -> String {
+fn pipeline_name(arguments: &Arguments, source: &Side, sink: &Side) -> String {
     const LONGEST: usize = 40;
-    let (source, sink) =
+    let without_secrets =
         (uri::without_secrets(&arguments.source_uri), uri::without_secrets(&arguments.sink_uri));
     let short = |uri: &str| uri::slug(uri).chars().take(LONGEST).collect::<String>();
-    let hash = fnv1a(&format!("{source}\n{sink}"));
-    format!("copy-{}-to-{}-{hash:016x}", short(&source), short(&sink))
+    // Tables of one database are different places.
+    let place = |uri: &str, side: &Side| {
+        ["table", "query"].into_iter().fold(uri.to_owned(), |place, name| match side.option(name) {
+            Some(value) => format!("{place}\n{name} {value}"),
+            None => place,
+        })
+    };
+    let (from, to) = (place(&without_secrets.0, source), place(&without_secrets.1, sink));
+    let hash = fnv1a(&format!("{from}\n{to}"));
+    format!("copy-{}-to-{}-{hash:016x}", short(&without_secrets.0), short(&without_secrets.1))
 }
 
 /// FNV-1a: the same in every version of this program.
@@ -250,9 +288,44 @@ streams:
 
     #[test]
     fn the_name_depends_on_both_places_and_holds_no_secret() {
-        let name = |source, sink| pipeline_name(&Command::parse_from(["copy", source, sink]).arguments);
+        let name = |source, sink| {
+            let arguments = Command::parse_from(["copy", source, sink]).arguments;
+            let side = |uri| Side::new(uri, "--source", &[]).unwrap();
+            pipeline_name(&arguments, &side(source), &side(sink))
+        };
         assert_eq!(name("a.csv", "b.csv"), name("a.csv", "b.csv"));
         assert_ne!(name("a.csv", "b.csv"), name("a.csv", "c.csv"));
         assert!(!name("https://ann:hush@a/b?key=hush", "c.csv").contains("hush"));
+    }
+
+    #[cfg(all(feature = "postgres", feature = "mysql"))]
+    #[test]
+    fn a_stream_from_a_database_is_called_like_its_table() {
+        let stream = |arguments: &[&str]| {
+            let text = text(arguments);
+            text.lines().nth(2).unwrap().trim().trim_end_matches(':').to_owned()
+        };
+        let to = "mysql://h/warehouse";
+        for (uri, expected) in [
+            ("postgres://h/shop?table=orders", "\"orders\""),
+            ("postgres://h/shop?table=sales.Orders", "\"Orders\""),
+            ("postgres://h/shop?table=sales.%22Order.Items%22", "\"Order.Items\""),
+            ("postgres://h/shop?query=SELECT%201%20FROM%20sales.orders%20o", "\"orders\""),
+            ("postgres://h/shop?query=SELECT%201", "\"query\""),
+            ("mysql://h/shop?table=%60a%60.%60b%20c%60", "\"b c\""),
+        ] {
+            assert_eq!(stream(&[uri, to]), expected, "{uri}");
+        }
+        assert_eq!(stream(&["postgres://h/shop", to, "--source", "table=orders"]), "\"orders\"");
+    }
+
+    #[cfg(all(feature = "postgres", feature = "mysql"))]
+    #[test]
+    fn copies_of_two_tables_do_not_share_what_the_target_remembers() {
+        let name = |from: &str, to: &str| text(&[from, to]).lines().next().unwrap().to_owned();
+        let (one, other) = ("postgres://h/shop?table=orders", "postgres://h/shop?table=items");
+        assert_ne!(name(one, "mysql://h/w"), name(other, "mysql://h/w"));
+        assert_ne!(name(one, "mysql://h/w?table=a"), name(one, "mysql://h/w?table=b"));
+        assert_eq!(name(one, "mysql://h/w?table=a"), name(one, "mysql://h/w?table=a"));
     }
 }

@@ -77,6 +77,34 @@ pub(super) fn stem(uri: &str) -> String {
     slug(stem)
 }
 
+/// The last part of a name such as `sales.orders` or `"Sales"."Order Items"`, without quotes.
+pub(super) fn last_identifier(name: &str) -> String {
+    let (mut last, mut open, mut closed) = (String::new(), None, false);
+    for character in name.trim().chars() {
+        match open {
+            // A quote that stands twice means itself.
+            None if closed && "\"`".contains(character) => {
+                last.push(character);
+                open = Some(character);
+            }
+            None if "\"`".contains(character) => open = Some(character),
+            None if character == '.' => last.clear(),
+            Some(quote) if quote == character => open = None,
+            _ => last.push(character),
+        }
+        closed = open.is_none() && "\"`".contains(character);
+    }
+    last
+}
+
+/// The table behind the first `FROM` of a query, if there is one.
+pub(super) fn queried_table(query: &str) -> Option<String> {
+    let words = query.split_whitespace();
+    let table = words.skip_while(|word| !word.eq_ignore_ascii_case("from")).nth(1)?;
+    let table = table.trim_end_matches([';', ',', ')']);
+    (!table.starts_with('(')).then(|| last_identifier(table)).filter(|name| !name.is_empty())
+}
+
 /// Letters, digits and underscores alone.
 pub(super) fn slug(text: &str) -> String {
     let words =
@@ -95,6 +123,25 @@ mod tests {
         assert_eq!(scheme("C:\\a.csv"), None);
         assert_eq!(scheme("landing/a:b.csv"), None);
         assert_eq!(scheme("a.csv"), None);
+    }
+
+    #[test]
+    fn the_last_part_of_a_table_s_name_is_found_behind_dots_and_quotes() {
+        for (name, expected) in [
+            ("orders", "orders"),
+            ("sales.orders", "orders"),
+            (r#""a.b"."c ""d"" e""#, r#"c "d" e"#),
+            ("`x`.`y.z`", "y.z"),
+        ] {
+            assert_eq!(last_identifier(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_query_is_called_like_the_table_that_it_reads_first() {
+        assert_eq!(queried_table("SELECT * from sales.orders;").as_deref(), Some("orders"));
+        assert_eq!(queried_table("SELECT * FROM (SELECT 1) x"), None);
+        assert_eq!(queried_table("SELECT 1"), None);
     }
 
     #[test]

@@ -92,9 +92,9 @@ async fn read_everything(connector: Connector, options: Json, cx: &Context) -> R
 async fn write_a_row(connector: Connector, options: Json, cx: &Context) -> Result<()> {
     let entry = connector.sink_entry().expect("the connector has a sink");
     let sink = entry.open(options, cx).await?;
-    sink.check(cx).await?;
     let disposition = sink.capabilities().dispositions[0];
     let load = LoadSpec::new("conformance", "broken", "run-1", disposition).key(vec!["id".to_owned()]);
+    sink.check(cx, &load).await?;
     let begun = sink.begin(cx, &load).await?;
     let rows = rows::batch("id: int64, name: string", &json!([[1, "one"]]));
     let begun = sink.evolve(cx, &begun, &rows.schema()).await?;

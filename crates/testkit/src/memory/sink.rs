@@ -151,7 +151,7 @@ impl Sink for MemorySink {
         self.capabilities.clone()
     }
 
-    async fn check(&self, _cx: &Context) -> Result<()> {
+    async fn check(&self, _cx: &Context, _load: &LoadSpec) -> Result<()> {
         Ok(())
     }
 

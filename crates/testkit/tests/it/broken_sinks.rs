@@ -199,11 +199,11 @@ impl DynSink for BrokenSink {
         }
     }
 
-    async fn check(&self, cx: &Context) -> Result<()> {
+    async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
         if self.flaw == Flaw::CheckLeavesARow {
             self.target.insert("conformance", rows::batch("id: int64", &json!([[1]])));
         }
-        self.inner.check(cx).await
+        self.inner.check(cx, load).await
     }
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {

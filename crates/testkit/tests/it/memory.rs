@@ -54,7 +54,8 @@ async fn options_find_data_and_target_by_name() {
     assert_eq!(source.discover(&cx).await.unwrap()[0].schema.as_ref().unwrap().fields().len(), 1);
     let sink: std::sync::Arc<dyn DynSink> =
         CONNECTOR.sink_entry().unwrap().open(json!({"target": "by-name"}), &cx).await.unwrap();
-    assert!(sink.check(&cx).await.is_ok());
+    let load = LoadSpec::new("p", "s", "run", WriteDisposition::Append);
+    assert!(sink.check(&cx, &load).await.is_ok());
     assert_eq!(MemoryTarget::named("by-name").rows("s"), [json!({"id": 2})]);
 }
 

@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use arrow_schema::Field;
 use async_trait::async_trait;
 use futures::future::LocalBoxFuture;
-use towpath_core::{Context, Delivery, DynSink, Json, Result, SinkCapabilities, WriteDisposition};
+use towpath_core::{Context, Delivery, DynSink, Json, LoadSpec, Result, SinkCapabilities, WriteDisposition};
 
 use super::{Broken, ErrorCase, Kept, Verdict, ensure, errors, no_secret_in, nothing_left, through_json};
 use crate::rows;
@@ -119,12 +119,15 @@ macro_rules! __sink_promises {
 pub async fn check_succeeds_and_leaves_nothing(fixture: &dyn SinkFixture) -> Verdict {
     let cx = fixture.context();
     let sink = fixture.open(&cx, STREAM).await?;
-    sink.check(&cx).await.map_err(|error| Broken::from(error).when("check"))?;
-    same_rows(&[], &fixture.rows(STREAM).await?, "after `check`")?;
-    nothing_left(async || fixture.leftovers().await).await?;
     let capabilities = sink.capabilities();
     ensure!(!capabilities.dispositions.is_empty(), "the sink knows no write disposition");
     ensure!(capabilities.max_writers > 0, "the sink allows no writer");
+    for disposition in capabilities.dispositions {
+        let load = LoadSpec::new("conformance", STREAM, "run-1", disposition).key(vec!["id".to_owned()]);
+        sink.check(&cx, &load).await.map_err(|error| Broken::from(error).when("check"))?;
+    }
+    same_rows(&[], &fixture.rows(STREAM).await?, "after `check`")?;
+    nothing_left(async || fixture.leftovers().await).await?;
     Ok(Kept::Proven)
 }
 
