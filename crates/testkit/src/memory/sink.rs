@@ -72,6 +72,18 @@ impl MemorySink {
         self
     }
 
+    /// Sets how many bytes a writer says to hold for each column.
+    pub fn column_bytes(mut self, column_bytes: usize) -> Self {
+        self.capabilities.column_bytes = column_bytes;
+        self
+    }
+
+    /// Sets how many bytes a batch should have.
+    pub fn batch_bytes(mut self, batch_bytes: usize) -> Self {
+        self.capabilities.batch_bytes = batch_bytes;
+        self
+    }
+
     /// Sets the kinds of types that it holds; columns of others are refused.
     pub fn types(mut self, types: &[TypeFamily]) -> Self {
         self.capabilities.types = types.to_vec();

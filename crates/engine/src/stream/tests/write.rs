@@ -1,5 +1,5 @@
 use serde_json::json;
-use towpath_core::{ByteSize, WriteDisposition};
+use towpath_core::{ByteSize, Resume, WriteDisposition};
 use towpath_testkit::rows;
 
 use super::harness::{Harness, grid};
@@ -64,6 +64,35 @@ async fn one_writer_is_enough_for_many_splits() {
     harness.run().await;
     harness.assert_complete();
     assert_eq!(harness.target.most_writers("s"), 1);
+}
+
+#[tokio::test]
+async fn writers_of_one_split_share_the_memory_of_the_run() {
+    for (column_bytes, at_once) in [(0, 4), (20 << 20, 1)] {
+        let mut harness = Harness::new(8, 3).resume(Resume::Split);
+        harness.sink = match column_bytes {
+            0 => |sink| sink,
+            _ => |sink| sink.column_bytes(20 << 20),
+        };
+        harness.run().await;
+        harness.assert_complete();
+        assert_eq!(harness.target.most_writers("s"), at_once, "two columns of {column_bytes} of 64 MiB");
+    }
+}
+
+#[tokio::test]
+async fn batches_are_joined_as_the_sink_likes() {
+    for (batch_bytes, batches) in [(1, 6), (1 << 20, 1)] {
+        let mut harness = Harness::new(1, 6);
+        harness.commit = CommitPolicy::default();
+        harness.sink = match batch_bytes {
+            1 => |sink| sink.batch_bytes(1),
+            _ => |sink| sink.batch_bytes(1 << 20),
+        };
+        harness.run().await;
+        harness.assert_complete();
+        assert_eq!(harness.target.batches("s").len(), batches);
+    }
 }
 
 #[tokio::test]
