@@ -34,7 +34,7 @@ pub(super) fn issue_for_clients(home: &Path) -> Result<()> {
     let issuer = load_or_make(home)?;
     let mut params = params(CLIENT);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let (certificate, key) = sign(params, &issuer).context("cannot make a certificate for clients")?;
+    let (certificate, key) = sign(&params, &issuer).context("cannot make a certificate for clients")?;
     let folder = home.join("tls");
     write_secret(&folder.join("client.key"), &key)
         .and_then(|()| fs::write(folder.join("client.pem"), certificate))
@@ -47,7 +47,7 @@ pub(super) fn issue(site: &Site) -> Result<Certificate> {
     let mut params = params("Towpath test server");
     params.subject_alt_names = names().context("cannot name a server")?;
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let (certificate, key) = sign(params, &issuer).context("cannot make a certificate")?;
+    let (certificate, key) = sign(&params, &issuer).context("cannot make a certificate")?;
     Ok(Certificate {
         certificate: site.write_private("server.pem", &certificate)?,
         key: site.write_private("server.key", &key)?,
@@ -109,7 +109,7 @@ fn names() -> Result<Vec<SanType>, rcgen::Error> {
 }
 
 /// A new certificate and its key, both as PEM.
-fn sign(params: CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<(String, String), rcgen::Error> {
+fn sign(params: &CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, issuer)?;
     Ok((certificate.pem(), key.serialize_pem()))

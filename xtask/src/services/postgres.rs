@@ -24,7 +24,7 @@ pub(super) const SERVICE: Service = Service {
 
 const USER: &str = "towpath";
 
-/// The package with PostGIS for the server of the distribution.
+/// The package with `PostGIS` for the server of the distribution.
 const POSTGIS: &str = "postgresql-postgis";
 
 /// What the server is told, beside port and files.
@@ -150,7 +150,7 @@ fn find(root: &Path) -> Option<PathBuf> {
     debian.filter(complete).or_else(|| on_path().filter(complete))
 }
 
-/// Whether a server can make the types of PostGIS.
+/// Whether a server can make the types of `PostGIS`.
 fn has_postgis(root: &Path) -> bool {
     let versions = fs::read_dir(root.join("usr/share/postgresql")).ok().into_iter().flatten().flatten();
     versions.into_iter().any(|version| version.path().join("extension/postgis.control").is_file())

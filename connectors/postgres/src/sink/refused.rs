@@ -182,9 +182,12 @@ async fn probe(
     let statements = if is_there {
         let sql = "SELECT format('ALTER TABLE %s ADD %s', $2::text, pg_get_constraintdef(k.oid)) FROM pg_constraint k \
              WHERE k.conrelid = to_regclass($1)::oid AND k.contype IN ('p', 'u', 'x', 'f') \
-             UNION ALL SELECT format('CREATE UNIQUE INDEX ON %s USING %s', $2::text, \
-               substring(pg_get_indexdef(i.indexrelid) FROM ' USING (.*)$')) \
-             FROM pg_index i WHERE i.indrelid = to_regclass($1)::oid AND i.indisunique \
+             UNION ALL SELECT format('CREATE UNIQUE INDEX ON %s', $2::text) || substr(pg_get_indexdef(i.indexrelid), \
+               1 + length(format('CREATE UNIQUE INDEX %I ON %s%I.%I', x.relname, \
+                 CASE c.relkind WHEN 'p' THEN 'ONLY ' ELSE '' END, n.nspname, c.relname))) \
+             FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_class c ON c.oid = i.indrelid \
+             JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE i.indrelid = to_regclass($1)::oid AND i.indisunique \
              AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)";
         let rows = transaction.client().query(sql, &[&table, &probe]).await;
         rows.map_err(|error| failed("looking for refused rows", error))?

@@ -44,11 +44,14 @@ pub(super) async fn land(commit: &Commit<'_>, transaction: &Transaction, landing
     }
     // Nobody changes the table's indexes now; all others go on with it.
     lock(transaction, &table, "SHARE UPDATE EXCLUSIVE").await?;
-    let prefix = PostgresSink::names(&commit.begun.load).prefix().to_owned();
-    match Extras::of(transaction, &table, &new, &prefix).await? {
-        Some(extras) => swap(transaction, landing, &table, &new, &extras).await,
-        None => in_place(transaction, landing, &table, &new).await,
+    if !depends(transaction, &table).await? {
+        let prefix = PostgresSink::names(&commit.begun.load).prefix().to_owned();
+        let extras = Extras::of(transaction, &table, &new, &prefix).await?;
+        if swap(transaction, landing, &table, &new, &extras).await? {
+            return Ok(());
+        }
     }
+    in_place(transaction, landing, &table, &new).await
 }
 
 async fn lock(transaction: &Transaction, table: &str, mode: &str) -> Result<()> {
@@ -126,18 +129,21 @@ async fn foreign_keys(transaction: &Transaction, table: &str) -> Result<Vec<(Str
 }
 
 /// The new table under the old name, with what belonged to the old one. What takes long, such as indexes, is made on the
-/// table beside, while others still use the old one.
+/// table beside, while others still use the old one. `false` when meanwhile somebody made something that depends on that.
 async fn swap(
     transaction: &Transaction,
     landing: &Landing,
     table: &str,
     new: &str,
     extras: &Extras,
-) -> Result<()> {
+) -> Result<bool> {
     for statement in &extras.beside {
         transaction.execute("making keys and indexes again", statement).await?;
     }
     lock(transaction, table, "ACCESS EXCLUSIVE").await?;
+    if depends(transaction, table).await? {
+        return Ok(false);
+    }
     let rename = Dialect::Postgres.identifier(&landing.table.name);
     let grants = grants(transaction, table).await?;
     transaction
@@ -149,7 +155,7 @@ async fn swap(
     for statement in extras.renames.iter().chain(&grants) {
         transaction.execute("making names and grants again", statement).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Whether anything depends on the table that would not follow a new one.
@@ -211,19 +217,20 @@ struct Extras {
 }
 
 impl Extras {
-    /// `None` when something depends on the table that would not follow.
-    async fn of(transaction: &Transaction, table: &str, beside: &str, prefix: &str) -> Result<Option<Self>> {
-        let row = transaction.client().query_one(DEPENDS, &[&table]).await;
-        if row.map_err(|error| failed("looking at what depends on the table", error))?.get(0) {
-            return Ok(None);
-        }
+    async fn of(transaction: &Transaction, table: &str, beside: &str, prefix: &str) -> Result<Self> {
         let rows = transaction.client().query(EXTRAS, &[&table, &beside, &prefix]).await;
         let rows = rows.map_err(|error| failed("looking at what belongs to the table", error))?;
-        Ok(Some(Self {
+        Ok(Self {
             beside: rows.iter().map(|row| row.get(0)).collect(),
             renames: rows.iter().filter_map(|row| row.get(1)).collect(),
-        }))
+        })
     }
+}
+
+/// Whether something depends on the table that would not follow.
+async fn depends(transaction: &Transaction, table: &str) -> Result<bool> {
+    let row = transaction.client().query_one(DEPENDS, &[&table]).await;
+    row.map(|row| row.get(0)).map_err(|error| failed("looking at what depends on the table", error))
 }
 
 /// Grants are looked at last: to give one takes no lock on the table.

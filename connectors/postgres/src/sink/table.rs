@@ -209,7 +209,7 @@ fn included(version: i32) -> String {
     if version >= COLUMN_COMPRESSION {
         parts.push("COMPRESSION");
     }
-    parts.iter().map(|part| format!(" INCLUDING {part}")).collect()
+    format!(" INCLUDING {}", parts.join(" INCLUDING "))
 }
 
 /// Adds the columns that are missing and widens those that are too narrow.

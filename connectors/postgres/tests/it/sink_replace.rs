@@ -101,6 +101,37 @@ async fn indexes_are_made_while_others_still_read_the_old_rows() {
 }
 
 #[tokio::test]
+async fn a_view_that_is_made_while_the_exchange_waits_goes_on_showing_the_table() {
+    let database = database(&["ALTER TABLE orders ADD PRIMARY KEY (id)"]).await;
+    let other = database.client().await;
+    other.batch_execute("BEGIN; CREATE VIEW seen AS SELECT * FROM orders").await.unwrap();
+    let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
+    let staged = run.stage(&rows()).await.unwrap();
+    let committing = run.commit(vec![staged], true);
+    tokio::pin!(committing);
+    let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'orders'::regclass AND NOT granted";
+    loop {
+        tokio::select! {
+            outcome = &mut committing => panic!("it did not wait: {outcome:?}"),
+            waiting = database.text(waits) => if waiting == "1" { break },
+        }
+    }
+    other.batch_execute("COMMIT").await.unwrap();
+    committing.await.unwrap();
+    assert_eq!(database.text("SELECT string_agg(name, ' ' ORDER BY id) FROM seen").await, "two three");
+}
+
+#[tokio::test]
+async fn rows_that_an_index_with_a_strange_name_refuses_are_told() {
+    let database = database(&["CREATE UNIQUE INDEX \"a ON b USING c\" ON orders (name)"]).await;
+    let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
+    let staged = run.stage(&batch(COLUMNS, &json!([[1, "same"], [2, "same"]]))).await.unwrap();
+    let refused = run.commit(vec![staged], true).await.unwrap();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(database.text("SELECT count(*) FROM orders").await, "1");
+}
+
+#[tokio::test]
 async fn grants_and_the_owner_stay() {
     let database = database(&[]).await;
     let role = format!("{}_reader", database.name);

@@ -14,8 +14,11 @@ use towpath_testkit::context;
 use crate::load::load_within;
 use crate::support::{Database, read_all, request};
 
-/// Types, and values as they are written in SQL. Each type gets a null as well.
-const TYPES: &[(&str, &[&str])] = &[
+/// A type, and values as they are written in SQL.
+type Type = (&'static str, &'static [&'static str]);
+
+/// Each type gets a null as well.
+const TYPES: &[Type] = &[
     ("boolean", &["true", "false"]),
     ("smallint", &["-32768", "0", "32767"]),
     ("integer", &["-2147483648", "0", "2147483647"]),
@@ -126,7 +129,7 @@ fn through_parquet(rows: &RecordBatch) -> RecordBatch {
 }
 
 /// Types of extensions that a server need not have.
-const OF_EXTENSIONS: &[(&str, &[(&str, &[&str])])] = &[
+const OF_EXTENSIONS: &[(&str, &[Type])] = &[
     (
         "postgis",
         &[
@@ -212,11 +215,11 @@ impl Trip {
 }
 
 /// Holds each type against what comes back.
-async fn survive(disposition: WriteDisposition, types: &[(&str, &[&str])]) {
+async fn survive(disposition: WriteDisposition, types: &[Type]) {
     survive_in(&Trip::new().await, disposition, types).await;
 }
 
-async fn survive_in(trip: &Trip, disposition: WriteDisposition, types: &[(&str, &[&str])]) {
+async fn survive_in(trip: &Trip, disposition: WriteDisposition, types: &[Type]) {
     for (number, (data_type, values)) in types.iter().enumerate() {
         trip.fill(number, data_type, values).await;
     }
