@@ -1,6 +1,7 @@
 //! Postgres and MySQL: from one to the other and back, over bad networks, and through killed runs.
 
 mod commands;
+mod examples;
 mod mysql;
 mod postgres;
 mod refused;
