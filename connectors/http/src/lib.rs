@@ -34,8 +34,8 @@ mod source;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, Combine, KeyPlace, OneOrMany, Pagination, SinkConfig, SourceConfig, Timeouts, Values,
-    WriteMethod,
+    Auth, BodyFormat, Combine, CredentialsPlace, KeyPlace, LoginMethod, OneOrMany, Pagination, SinkConfig,
+    SourceConfig, Timeouts, TokenPlace, TokenSource, Values, WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

@@ -1,5 +1,6 @@
 //! The options, as pipeline files write them.
 
+mod auth;
 mod connection;
 mod pagination;
 mod sink;
@@ -14,7 +15,8 @@ use towpath_core::{ByteSize, Secret};
 use towpath_formats::json::JsonPath;
 use towpath_formats::{Columns, Compression, ReadFormat};
 
-pub use connection::{Auth, KeyPlace, Timeouts};
+pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
+pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
 pub use pagination::Pagination;
 pub use sink::{BodyFormat, SinkConfig, WriteMethod};
@@ -124,6 +126,7 @@ fn default_max_body() -> ByteSize {
 impl SourceConfig {
     pub(crate) fn connection(&self) -> ConnectionOptions {
         ConnectionOptions {
+            base_url: self.base_url.clone(),
             headers: self.headers.clone(),
             auth: self.auth.clone(),
             timeout: self.timeout,

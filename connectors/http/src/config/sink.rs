@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use towpath_core::Secret;
 
-use super::connection::{Auth, ConnectionOptions, Timeouts, default_redirects};
+use super::auth::Auth;
+use super::connection::{ConnectionOptions, Timeouts, default_redirects};
 use super::values::OneOrMany;
 
 /// The options of an HTTP sink.
@@ -89,6 +90,7 @@ fn default_batch_rows() -> NonZeroUsize {
 impl SinkConfig {
     pub(crate) fn connection(&self) -> ConnectionOptions {
         ConnectionOptions {
+            base_url: self.base_url.clone(),
             headers: self.headers.clone(),
             auth: self.auth.clone(),
             timeout: self.timeout,
