@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Method, Request, Response, StatusCode};
-use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result, ResultExt};
+use reqwest::{Certificate, Identity, Method, Request, Response, StatusCode};
+use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result};
 use url::Url;
 
 use crate::auth::{Credentials, Home, Token, Tokens};
@@ -17,6 +17,7 @@ use crate::decode::ACCEPTED;
 use crate::errors::{Refusal, no_answer};
 use crate::limits::{LONGEST_PAUSE, Limits};
 use crate::redact::Redactor;
+use crate::tls;
 
 /// The largest answer of a server that gives tokens.
 const TOKEN_BYTES: ByteSize = ByteSize::mib(1);
@@ -80,30 +81,16 @@ impl Client {
         let mut redactor = Redactor::default();
         let credentials = Credentials::new(options, &mut redactor)?;
         let tokens = Tokens::shared(options, cx, &mut redactor)?;
-        let certificates = match &options.ca_certificate {
-            None => Vec::new(),
-            Some(path) => {
-                let no_certificate = || {
-                    Error::config("`ca_certificate` holds no PEM certificate").detail("path", path.display())
-                };
-                let pem = tokio::fs::read(path)
-                    .await
-                    .operation("read `ca_certificate`")
-                    .detail("path", path.display())?;
-                let found =
-                    Certificate::from_pem_bundle(&pem).map_err(|error| no_certificate().source(error))?;
-                if found.is_empty() {
-                    return Err(no_certificate());
-                }
-                found
-            }
-        };
+        let certificates = tls::trusted(options).await?;
+        let identity = tls::identity(options).await?;
         let connect = options.timeout.connect.get();
-        let key = format!("{connect:?} {:?}", options.ca_certificate);
+        let ConnectionOptions { ca_certificate, client_certificate, client_key, .. } = options;
+        let key = format!("{connect:?} {ca_certificate:?} {client_certificate:?} {client_key:?}");
         let connection = cx.clone();
         // Reading the system's certificates takes some milliseconds.
-        let http =
-            cx.cpu(move || connection.connection().shared(&key, || build(connect, certificates))).await?;
+        let http = cx
+            .cpu(move || connection.connection().shared(&key, || build(connect, certificates, identity)))
+            .await?;
         Ok(Self {
             http,
             credentials,
@@ -316,7 +303,11 @@ fn redirect(response: &Response, call: &Call) -> Result<Option<Url>> {
     }
 }
 
-fn build(connect: Duration, certificates: Vec<Certificate>) -> Result<reqwest::Client> {
+fn build(
+    connect: Duration,
+    certificates: Vec<Certificate>,
+    identity: Option<Identity>,
+) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         // Redirects, retries and cookies are decided above this.
         .redirect(Policy::none())
@@ -330,5 +321,16 @@ fn build(connect: Duration, certificates: Vec<Certificate>) -> Result<reqwest::C
     if !certificates.is_empty() {
         builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().map_err(|error| Error::unexpected("the HTTP client cannot be built").source(error))
+    let has_identity = identity.is_some();
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
+    }
+    builder.build().map_err(|error| {
+        let unexpected = Error::unexpected("the HTTP client cannot be built").source(error);
+        if has_identity {
+            unexpected.help("check that `client_key` belongs to `client_certificate`")
+        } else {
+            unexpected
+        }
+    })
 }

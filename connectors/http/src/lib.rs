@@ -30,6 +30,7 @@ mod read;
 mod redact;
 mod sink;
 mod source;
+mod tls;
 
 use towpath_core::Connector;
 

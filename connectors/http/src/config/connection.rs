@@ -20,6 +20,8 @@ pub(crate) struct ConnectionOptions {
     pub user_agent: Option<String>,
     pub redirects: u32,
     pub ca_certificate: Option<PathBuf>,
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
 }
 
 /// How long is waited for what. A request that takes longer is tried again.

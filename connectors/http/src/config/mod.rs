@@ -48,6 +48,12 @@ pub struct SourceConfig {
     /// A PEM file with certificates to trust besides those of the system.
     #[serde(default)]
     pub ca_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate by which we say who we are, for servers that ask for one in TLS. Needs `client_key`.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// A PEM file with the private key of `client_certificate`; it may be the same file.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
 
     /// The URL to read. Like every URL and path here it may hold `{name}`, filled in from `params`.
     #[serde(default)]
@@ -133,6 +139,8 @@ impl SourceConfig {
             user_agent: self.user_agent.clone(),
             redirects: self.redirects,
             ca_certificate: self.ca_certificate.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
         }
     }
 }

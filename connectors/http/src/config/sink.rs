@@ -37,6 +37,12 @@ pub struct SinkConfig {
     /// A PEM file with certificates to trust besides those of the system.
     #[serde(default)]
     pub ca_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate by which we say who we are, for servers that ask for one in TLS. Needs `client_key`.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// A PEM file with the private key of `client_certificate`; it may be the same file.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
 
     /// The URL to send to.
     #[serde(default)]
@@ -97,6 +103,8 @@ impl SinkConfig {
             user_agent: self.user_agent.clone(),
             redirects: self.redirects,
             ca_certificate: self.ca_certificate.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
         }
     }
 }
