@@ -210,6 +210,7 @@ impl Client {
         let (mut url, mut headers) = (request.url().clone(), std::mem::take(request.headers_mut()));
         headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         self.credentials.put(&mut url, &mut headers, &call.home, token);
+        self.credentials.sign(call, &url, &mut headers, cx.clock().now())?;
         (*request.url_mut(), *request.headers_mut()) = (url, headers);
         *request.body_mut() = call.body.clone().map(Into::into);
         self.execute(cx, request, deadline, permit).await

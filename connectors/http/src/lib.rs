@@ -35,8 +35,9 @@ mod tls;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, Combine, CredentialsPlace, KeyPlace, LoginMethod, OneOrMany, Pagination, SinkConfig,
-    SourceConfig, Timeouts, TokenPlace, TokenSource, Values, WriteMethod,
+    Auth, BodyFormat, Combine, CredentialsPlace, KeyPlace, LoginMethod, OneOrMany, Pagination, SecretForm,
+    SignatureForm, SinkConfig, SourceConfig, Timeouts, TimestampUnit, TokenPlace, TokenSource, Values,
+    WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

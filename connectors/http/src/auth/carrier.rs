@@ -4,7 +4,7 @@ use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue}
 use towpath_core::{Error, Result, Secret};
 use url::Url;
 
-use crate::config::KeyPlace;
+use crate::config::{KeyPlace, TokenPlace};
 use crate::query;
 
 /// A credential, ready to be put on requests.
@@ -26,6 +26,11 @@ impl Carrier {
             )),
             KeyPlace::Cookie => Ok(Self::Cookie(secret_value("Cookie", &format!("{name}={value}"))?)),
         }
+    }
+
+    /// A token where the options want it.
+    pub(super) fn placed(place: &TokenPlace, token: &str) -> Result<Self> {
+        Self::new(place.place, &place.name, &place.value.replace("{token}", token))
     }
 
     /// `Authorization: Bearer`.
@@ -57,6 +62,17 @@ impl Carrier {
     }
 }
 
+impl TokenPlace {
+    /// Checks that the token has a place in its text.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.value.contains("{token}") {
+            return Ok(());
+        }
+        Err(Error::config(format!("the value for `{}` holds no `{{token}}`", self.name))
+            .help("write `{token}` in `send.value` where the token goes"))
+    }
+}
+
 pub(super) fn header_name(name: &str) -> Result<HeaderName> {
     name.parse().map_err(|_| Error::config(format!("`{name}` is not the name of a header")))
 }
@@ -76,7 +92,7 @@ pub(super) fn basic(username: &str, password: &str) -> Result<HeaderValue> {
     secret_value("Authorization", &format!("Basic {}", base64(format!("{username}:{password}").as_bytes())))
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for group in bytes.chunks(3) {

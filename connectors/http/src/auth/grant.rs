@@ -78,7 +78,11 @@ impl Grant {
         redactor: &mut Redactor,
     ) -> Result<Option<Self>> {
         let mut grant = match auth {
-            Auth::Bearer { .. } | Auth::Basic { .. } | Auth::ApiKey { .. } => return Ok(None),
+            Auth::Bearer { .. }
+            | Auth::Basic { .. }
+            | Auth::ApiKey { .. }
+            | Auth::Jwt { .. }
+            | Auth::Hmac { .. } => return Ok(None),
             Auth::ClientCredentials {
                 token_url,
                 client_id,
@@ -116,9 +120,7 @@ impl Grant {
     /// A token in its place.
     pub(super) fn carrier(&self, token: &str) -> Result<Carrier> {
         let placed = match (&self.place, &self.answer) {
-            (Some(place), _) => {
-                Carrier::new(place.place, &place.name, &place.value.replace("{token}", token))
-            }
+            (Some(place), _) => Carrier::placed(place, token),
             (None, AnswerForm::Session { token: TokenSource::Cookie(name), .. }) => {
                 Carrier::new(KeyPlace::Cookie, name, token)
             }
@@ -302,9 +304,8 @@ fn session(auth: &Auth, options: &ConnectionOptions) -> Result<Grant> {
             return Err(Error::config("a session needs `url` or `path`, one of them, to log in at"));
         }
     };
-    if let Some(place) = send.as_ref().filter(|place| !place.value.contains("{token}")) {
-        return Err(Error::config(format!("the value for `{}` holds no `{{token}}`", place.name))
-            .help("write `{token}` in `send.value` where the token goes"));
+    if let Some(place) = send {
+        place.check()?;
     }
     let mut sent = HeaderMap::new();
     sent.insert(ACCEPT, JSON);
@@ -383,7 +384,7 @@ fn hide(auth: &Auth, redactor: &mut Redactor) {
                 hide_strings(json.expose(), redactor);
             }
         }
-        Auth::Bearer { .. } | Auth::Basic { .. } | Auth::ApiKey { .. } => {}
+        _ => {}
     }
 }
 

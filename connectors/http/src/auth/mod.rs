@@ -4,16 +4,21 @@
 
 mod carrier;
 mod grant;
+mod signature;
 mod tokens;
+
+use std::time::SystemTime;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use towpath_core::{Error, Result};
 use url::{Origin, Url};
 
+use crate::client::Call;
 use crate::config::{Auth, ConnectionOptions, KeyPlace, TokenPlace};
 use crate::query;
 use crate::redact::Redactor;
 use carrier::{Carrier, basic, header_name, secret_value};
+use signature::{Key, Signer};
 pub(crate) use tokens::{Token, Tokens};
 
 /// What requests carry.
@@ -24,6 +29,8 @@ pub(crate) struct Credentials {
     foreign: HeaderMap,
     /// What is configured as it is.
     carrier: Option<Carrier>,
+    /// What signs each request.
+    signer: Option<Signer>,
     /// The query parameter that a key or token goes into.
     parameter: Option<String>,
     /// Whether there is anything by which a server could know us.
@@ -39,7 +46,7 @@ impl Credentials {
             redactor.hide_value(value.expose());
             own.insert(header_name(name)?, secret_value(name, value.expose())?);
         }
-        let mut carrier = None;
+        let (mut carrier, mut signer) = (None, None);
         match &options.auth {
             Some(Auth::Bearer { token }) => {
                 redactor.hide_value(token.expose());
@@ -53,6 +60,21 @@ impl Credentials {
                 redactor.hide_value(value.expose());
                 carrier = Some(Carrier::new(*place, name, value.expose())?);
             }
+            Some(Auth::Hmac {
+                secret,
+                secret_in,
+                message,
+                header,
+                value,
+                signature_in,
+                timestamp_header,
+                timestamp_in,
+            }) => {
+                redactor.hide_value(secret.expose());
+                let timestamp = (timestamp_header.as_deref(), *timestamp_in);
+                let key = Key::new(secret, *secret_in)?;
+                signer = Some(Signer::new(key, message, (header, value, *signature_in), timestamp)?);
+            }
             // The others have tokens, which are fetched.
             _ => {}
         }
@@ -63,7 +85,7 @@ impl Credentials {
         let harmless = own.iter().filter(|(name, _)| **name == USER_AGENT || **name == ACCEPT);
         let foreign = harmless.map(|(name, value)| (name.clone(), value.clone())).collect();
         let present = options.auth.is_some() || !options.headers.is_empty();
-        Ok(Self { own, foreign, carrier, parameter, present })
+        Ok(Self { own, foreign, carrier, signer, parameter, present })
     }
 
     /// Puts them on a request, as far as it goes where they are meant for.
@@ -81,6 +103,23 @@ impl Credentials {
             headers.insert(AUTHORIZATION, value.clone());
         }
         without_user(url);
+    }
+
+    /// Signs a request that is ready to be sent.
+    pub(crate) fn sign(
+        &self,
+        call: &Call,
+        url: &Url,
+        headers: &mut HeaderMap,
+        now: SystemTime,
+    ) -> Result<()> {
+        match &self.signer {
+            Some(signer) if call.home.owns(url) => {
+                let body = call.body.as_deref().unwrap_or_default();
+                signer.sign((call.method.as_str(), url, body), headers, now)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes the key out of a URL that a server gave, so that it can be stored.
@@ -101,6 +140,7 @@ fn parameter(auth: Option<&Auth>) -> Option<String> {
     match auth {
         Some(
             Auth::ApiKey { place: KeyPlace::Query, name, .. }
+            | Auth::Jwt { send: Some(TokenPlace { place: KeyPlace::Query, name, .. }), .. }
             | Auth::Session { send: Some(TokenPlace { place: KeyPlace::Query, name, .. }), .. },
         ) => Some(name.clone()),
         _ => None,

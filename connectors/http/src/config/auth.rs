@@ -1,6 +1,7 @@
 //! How we say who we are, as pipeline files write it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -107,6 +108,99 @@ pub enum Auth {
         #[serde(default)]
         expires_in: Option<HumanDuration>,
     },
+    /// A JSON Web Token that we sign ourselves, with HS256.
+    Jwt {
+        /// The secret to sign with.
+        secret: Secret,
+        /// How the secret is written.
+        #[serde(default)]
+        secret_in: SecretForm,
+        /// What the token says, such as `iss`, `sub` and `aud`. `iat` and `exp` are added.
+        #[serde(default)]
+        claims: BTreeMap<String, Json>,
+        /// The `kid` of its head, by which the server finds the secret.
+        #[serde(default)]
+        key_id: Option<String>,
+        /// How long a token is good; 5m by default.
+        #[serde(default = "five_minutes")]
+        expires_in: HumanDuration,
+        /// Where the token goes; `Authorization: Bearer TOKEN` by default.
+        #[serde(default)]
+        send: Option<TokenPlace>,
+    },
+    /// A signature of each request, with HMAC-SHA256, in a header.
+    Hmac {
+        /// The secret to sign with.
+        secret: Secret,
+        /// How the secret is written.
+        #[serde(default)]
+        secret_in: SecretForm,
+        /// What is signed: text with `{timestamp}`, `{method}`, `{host}`, `{path}`, `{query}` (without `?`), `{target}`
+        /// (path and query as they are sent) and `{body}`; `{timestamp}{method}{target}{body}` by default.
+        #[serde(default = "signed_message")]
+        message: String,
+        /// The header for the signature.
+        header: String,
+        /// What stands there, with `{signature}` for the signature, which stands there alone by default.
+        #[serde(default = "signature_alone")]
+        value: String,
+        /// How the signature is written.
+        #[serde(default)]
+        signature_in: SignatureForm,
+        /// The header for the timestamp, if the server wants to know it.
+        #[serde(default)]
+        timestamp_header: Option<String>,
+        /// What the timestamp counts since 1970.
+        #[serde(default)]
+        timestamp_in: TimestampUnit,
+    },
+}
+
+fn five_minutes() -> HumanDuration {
+    Duration::from_mins(5).into()
+}
+
+fn signed_message() -> String {
+    "{timestamp}{method}{target}{body}".to_owned()
+}
+
+fn signature_alone() -> String {
+    "{signature}".to_owned()
+}
+
+/// How a secret is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretForm {
+    /// As it is.
+    #[default]
+    Text,
+    /// Its bytes in hexadecimal digits.
+    Hex,
+    /// Its bytes in Base64.
+    Base64,
+}
+
+/// How a signature is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignatureForm {
+    /// In hexadecimal digits.
+    #[default]
+    Hex,
+    /// In Base64.
+    Base64,
+}
+
+/// What a timestamp counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TimestampUnit {
+    /// Seconds.
+    #[default]
+    Seconds,
+    /// Milliseconds.
+    Milliseconds,
 }
 
 fn empty() -> Secret {

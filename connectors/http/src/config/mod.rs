@@ -15,7 +15,10 @@ use towpath_core::{ByteSize, Secret};
 use towpath_formats::json::JsonPath;
 use towpath_formats::{Columns, Compression, ReadFormat};
 
-pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
+pub use auth::{
+    Auth, CredentialsPlace, KeyPlace, LoginMethod, SecretForm, SignatureForm, TimestampUnit, TokenPlace,
+    TokenSource,
+};
 pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
 pub use pagination::Pagination;

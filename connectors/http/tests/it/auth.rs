@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use async_trait::async_trait;
 use futures::future::{BoxFuture, join_all};
 use serde_json::json;
-use towpath_core::{Clock, Context, Error, ErrorKind, Json, Retry};
+use tokio::sync::Semaphore;
+use towpath_core::{Clock, Connection, Context, Error, ErrorKind, Json, Limiter, Permit, Retry};
 use towpath_testkit::http::{Request, Response, TestServer};
 
 use crate::support::{Opened, Recorder, context, error, ids, install_tls, open, open_with, read, with};
@@ -138,6 +140,38 @@ async fn all_requests_in_flight_share_one_token() {
     let source = open_with(with(server.url("/"), json!({"auth": other})), &cx).await.unwrap();
     Opened { source, cx, recorder }.rows().await.unwrap();
     assert_eq!(to_token(&server).len(), 3);
+}
+
+/// Lets one request at a time pass.
+#[derive(Debug)]
+struct OneAtATime(Arc<Semaphore>);
+
+#[async_trait]
+impl Limiter for OneAtATime {
+    async fn acquire(&self, _origin: &str) -> Permit {
+        let held = self.0.clone().acquire_owned().await.unwrap();
+        Permit::new(Instant::now(), move |_, _| drop(held))
+    }
+
+    fn pause(&self, _origin: &str, _pause: Duration) {}
+}
+
+#[tokio::test]
+async fn a_request_for_a_token_waits_for_no_request_that_needs_it() {
+    install_tls();
+    let (server, issued) = server(json!({})).await;
+    let connection = Arc::new(Connection::new("api", Arc::new(OneAtATime(Arc::new(Semaphore::new(1))))));
+    let cx = towpath_testkit::context_with(|builder| builder.stream("items").connection(connection));
+    let mut opened = Vec::new();
+    for stream in 0..3 {
+        let options = with(server.url(&format!("/{stream}")), json!({"auth": client(&server, json!({}))}));
+        let source = open_with(options, &cx).await.unwrap();
+        opened.push(Opened { source, cx: cx.clone(), recorder: Arc::new(Recorder::default()) });
+    }
+    assert!(read_all(&opened).await.iter().all(Result::is_ok));
+    issued.revoke();
+    assert!(read_all(&opened).await.iter().all(Result::is_ok));
+    assert_eq!((to_token(&server).len(), server.peak()), (2, 1));
 }
 
 /// A clock that is turned by hand.

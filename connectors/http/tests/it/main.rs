@@ -9,6 +9,7 @@ mod pages;
 mod redirects;
 mod requests;
 mod sessions;
+mod signatures;
 mod sink;
 mod support;
 mod tls;
