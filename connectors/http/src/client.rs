@@ -6,17 +6,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Method, Request, Response, StatusCode};
-use towpath_core::{Context, Error, Outcome, Permit, Result, ResultExt};
+use reqwest::{Certificate, Identity, Method, Request, Response, StatusCode};
+use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result};
 use url::Url;
 
-use crate::auth::{Credentials, Home};
+use crate::auth::{Credentials, Home, Token, Tokens};
 use crate::body::{Body, Deadline};
 use crate::config::{ConnectionOptions, Timeouts};
 use crate::decode::ACCEPTED;
 use crate::errors::{Refusal, no_answer};
 use crate::limits::{LONGEST_PAUSE, Limits};
 use crate::redact::Redactor;
+use crate::tls;
+
+/// The largest answer of a server that gives tokens.
+const TOKEN_BYTES: ByteSize = ByteSize::mib(1);
 
 /// How much of a refusal's body is read for its message.
 const REFUSAL_BYTES: usize = 4 << 10;
@@ -28,6 +32,8 @@ const KEEPALIVE: Duration = Duration::from_mins(1);
 pub(crate) struct Client {
     http: Arc<reqwest::Client>,
     credentials: Credentials,
+    /// Of schemes that fetch theirs.
+    tokens: Option<Arc<Tokens>>,
     redactor: Redactor,
     timeouts: Timeouts,
     redirects: u32,
@@ -61,36 +67,38 @@ pub(crate) struct Answer {
     pub(crate) body: Body,
 }
 
+/// The answer to a request for a token.
+pub(crate) struct Exchanged {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) limits: Limits,
+    pub(crate) body: Bytes,
+}
+
 impl Client {
     /// The client of this connection. The pool of connections is shared by all its streams.
     pub(crate) async fn new(options: &ConnectionOptions, cx: &Context) -> Result<Self> {
         let mut redactor = Redactor::default();
         let credentials = Credentials::new(options, &mut redactor)?;
-        let certificates = match &options.ca_certificate {
-            None => Vec::new(),
-            Some(path) => {
-                let no_certificate = || {
-                    Error::config("`ca_certificate` holds no PEM certificate").detail("path", path.display())
-                };
-                let pem = tokio::fs::read(path)
-                    .await
-                    .operation("read `ca_certificate`")
-                    .detail("path", path.display())?;
-                let found =
-                    Certificate::from_pem_bundle(&pem).map_err(|error| no_certificate().source(error))?;
-                if found.is_empty() {
-                    return Err(no_certificate());
-                }
-                found
-            }
-        };
+        let tokens = Tokens::shared(options, cx, &mut redactor)?;
+        let certificates = tls::trusted(options).await?;
+        let identity = tls::identity(options).await?;
         let connect = options.timeout.connect.get();
-        let key = format!("{connect:?} {:?}", options.ca_certificate);
+        let ConnectionOptions { ca_certificate, client_certificate, client_key, .. } = options;
+        let key = format!("{connect:?} {ca_certificate:?} {client_certificate:?} {client_key:?}");
         let connection = cx.clone();
         // Reading the system's certificates takes some milliseconds.
-        let http =
-            cx.cpu(move || connection.connection().shared(&key, || build(connect, certificates))).await?;
-        Ok(Self { http, credentials, redactor, timeouts: options.timeout, redirects: options.redirects })
+        let http = cx
+            .cpu(move || connection.connection().shared(&key, || build(connect, certificates, identity)))
+            .await?;
+        Ok(Self {
+            http,
+            credentials,
+            tokens,
+            redactor,
+            timeouts: options.timeout,
+            redirects: options.redirects,
+        })
     }
 
     /// A URL as it may be shown.
@@ -114,12 +122,14 @@ impl Client {
 
     /// Follows redirects until there is an answer. `call.url` is where it stands.
     async fn follow(&self, cx: &Context, call: &mut Call) -> Result<Answer> {
-        let mut redirects = 0;
+        let (mut redirects, mut renewed) = (0, false);
         loop {
+            // Before the permit, because a request for a token needs one as well.
+            let token = self.token(cx, call).await?;
             let origin = call.url.origin().ascii_serialization();
             let permit = cx.permit(&origin).await?;
             let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
-            let (response, permit) = self.attempt(cx, call, deadline, permit).await?;
+            let (response, permit) = self.attempt(cx, call, token.as_deref(), deadline, permit).await?;
             let limits = Limits::of(response.headers(), cx.clock().now());
             if let Some(target) = redirect(&response, call)? {
                 permit.finish(Outcome::Success, cx.clock().monotonic());
@@ -144,8 +154,45 @@ impl Client {
                 }
                 return Ok(Answer { status, headers, url: call.url.clone(), body });
             }
-            return Err(self.refuse(cx, call, &origin, (status, limits), body).await);
+            if let (StatusCode::UNAUTHORIZED, false, Some(tokens), Some(token)) =
+                (status, renewed, &self.tokens, &token)
+            {
+                renewed = true;
+                body.beginning(REFUSAL_BYTES, Outcome::Success).await;
+                tokens.forget(token).await;
+                continue;
+            }
+            let error = self.refuse(cx, call, &origin, (status, limits), body, token.as_deref());
+            return Err(error.await);
         }
+    }
+
+    /// The token for a request, if it gets one.
+    async fn token(&self, cx: &Context, call: &Call) -> Result<Option<Arc<Token>>> {
+        match &self.tokens {
+            Some(tokens) if call.home.owns(&call.url) => tokens.current(self, cx).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends a request for a token. Nothing follows its redirects, and nothing shows its answer.
+    pub(crate) async fn exchange(&self, cx: &Context, request: Request) -> Result<Exchanged> {
+        let origin = request.url().origin().ascii_serialization();
+        let method = request.method().clone();
+        let permit = cx.permit(&origin).await?;
+        let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
+        let (response, permit) = self.execute(cx, request, deadline, permit).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let limits = Limits::of(&headers, cx.clock().now());
+        let body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+        if status.is_success() {
+            return Ok(Exchanged { status, headers, limits, body: body.collect(TOKEN_BYTES).await? });
+        }
+        let refusal =
+            Refusal { status, limits, body: String::new(), method: &method, with_credentials: true };
+        slow_down(cx, &origin, &refusal);
+        let body = body.beginning(REFUSAL_BYTES, refusal.outcome()).await;
+        Ok(Exchanged { status, headers, limits, body: body.into() })
     }
 
     /// Sends one request to one server.
@@ -153,6 +200,7 @@ impl Client {
         &self,
         cx: &Context,
         call: &Call,
+        token: Option<&Token>,
         deadline: Deadline,
         permit: Permit,
     ) -> Result<(Response, Permit)> {
@@ -161,9 +209,21 @@ impl Client {
         // A URL and the headers of a request cannot be borrowed at once.
         let (mut url, mut headers) = (request.url().clone(), std::mem::take(request.headers_mut()));
         headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
-        self.credentials.put(&mut url, &mut headers, &call.home);
+        self.credentials.put(&mut url, &mut headers, &call.home, token);
+        self.credentials.sign(call, &url, &mut headers, cx.clock().now())?;
         (*request.url_mut(), *request.headers_mut()) = (url, headers);
         *request.body_mut() = call.body.clone().map(Into::into);
+        self.execute(cx, request, deadline, permit).await
+    }
+
+    /// Sends a request as it is.
+    async fn execute(
+        &self,
+        cx: &Context,
+        request: Request,
+        deadline: Deadline,
+        permit: Permit,
+    ) -> Result<(Response, Permit)> {
         let limit = ("timeout.first_byte", self.timeouts.first_byte.get());
         let (error, outcome) = match deadline.wait(cx, limit, self.http.execute(request)).await {
             Ok(Ok(response)) => return Ok((response, permit)),
@@ -185,6 +245,7 @@ impl Client {
         origin: &str,
         (status, limits): (StatusCode, Limits),
         body: Body,
+        token: Option<&Token>,
     ) -> Error {
         let mut refusal = Refusal {
             status,
@@ -193,15 +254,25 @@ impl Client {
             method: &call.method,
             with_credentials: self.credentials.present,
         };
-        if refusal.is_overload() {
-            cx.metrics().add_throttled(1);
-            if let Some(pause) = limits.wait() {
-                hold_back(cx, origin, pause);
-            }
-        }
-        let text = body.beginning(REFUSAL_BYTES, refusal.outcome()).await;
-        refusal.body = self.redactor.text(&text);
+        slow_down(cx, origin, &refusal);
+        let text = self.redact(&body.beginning(REFUSAL_BYTES, refusal.outcome()).await);
+        refusal.body = token.map_or_else(|| text.clone(), |token| token.hide(&text));
         refusal.error()
+    }
+
+    /// A text without the secrets of the configuration.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.redactor.text(text)
+    }
+}
+
+/// Does what an overloaded server asks for.
+fn slow_down(cx: &Context, origin: &str, refusal: &Refusal<'_>) {
+    if refusal.is_overload() {
+        cx.metrics().add_throttled(1);
+        if let Some(pause) = refusal.limits.wait() {
+            hold_back(cx, origin, pause);
+        }
     }
 }
 
@@ -233,7 +304,11 @@ fn redirect(response: &Response, call: &Call) -> Result<Option<Url>> {
     }
 }
 
-fn build(connect: Duration, certificates: Vec<Certificate>) -> Result<reqwest::Client> {
+fn build(
+    connect: Duration,
+    certificates: Vec<Certificate>,
+    identity: Option<Identity>,
+) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         // Redirects, retries and cookies are decided above this.
         .redirect(Policy::none())
@@ -247,5 +322,16 @@ fn build(connect: Duration, certificates: Vec<Certificate>) -> Result<reqwest::C
     if !certificates.is_empty() {
         builder = builder.tls_certs_merge(certificates);
     }
-    builder.build().map_err(|error| Error::unexpected("the HTTP client cannot be built").source(error))
+    let has_identity = identity.is_some();
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
+    }
+    builder.build().map_err(|error| {
+        let unexpected = Error::unexpected("the HTTP client cannot be built").source(error);
+        if has_identity {
+            unexpected.help("check that `client_key` belongs to `client_certificate`")
+        } else {
+            unexpected
+        }
+    })
 }

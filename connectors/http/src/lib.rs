@@ -30,11 +30,13 @@ mod read;
 mod redact;
 mod sink;
 mod source;
+mod tls;
 
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, Combine, KeyPlace, OneOrMany, Pagination, SinkConfig, SourceConfig, Timeouts, Values,
+    Auth, BodyFormat, Combine, CredentialsPlace, KeyPlace, LoginMethod, OneOrMany, Pagination, SecretForm,
+    SignatureForm, SinkConfig, SourceConfig, Timeouts, TimestampUnit, TokenPlace, TokenSource, Values,
     WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};

@@ -8,59 +8,20 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use towpath_core::{HumanDuration, Secret};
 
+use super::auth::Auth;
+
 /// What source and sink have in common.
 #[derive(Debug, Clone)]
 pub(crate) struct ConnectionOptions {
+    pub base_url: Option<String>,
     pub headers: BTreeMap<String, Secret>,
     pub auth: Option<Auth>,
     pub timeout: Timeouts,
     pub user_agent: Option<String>,
     pub redirects: u32,
     pub ca_certificate: Option<PathBuf>,
-}
-
-/// How we say who we are.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Auth {
-    /// `Authorization: Bearer TOKEN`.
-    Bearer {
-        /// The token.
-        token: Secret,
-    },
-    /// `Authorization: Basic`, a name and a password.
-    Basic {
-        /// The name.
-        username: String,
-        /// The password; empty by default.
-        #[serde(default = "empty")]
-        password: Secret,
-    },
-    /// A key in a header or in the query.
-    ApiKey {
-        /// The name of the header or parameter.
-        name: String,
-        /// The key.
-        value: Secret,
-        /// Where it goes.
-        #[serde(default, rename = "in")]
-        place: KeyPlace,
-    },
-}
-
-fn empty() -> Secret {
-    Secret::new(String::new())
-}
-
-/// Where an API key goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum KeyPlace {
-    /// A header.
-    #[default]
-    Header,
-    /// A query parameter.
-    Query,
+    pub client_certificate: Option<PathBuf>,
+    pub client_key: Option<PathBuf>,
 }
 
 /// How long is waited for what. A request that takes longer is tried again.

@@ -1,5 +1,6 @@
 //! The options, as pipeline files write them.
 
+mod auth;
 mod connection;
 mod pagination;
 mod sink;
@@ -14,7 +15,11 @@ use towpath_core::{ByteSize, Secret};
 use towpath_formats::json::JsonPath;
 use towpath_formats::{Columns, Compression, ReadFormat};
 
-pub use connection::{Auth, KeyPlace, Timeouts};
+pub use auth::{
+    Auth, CredentialsPlace, KeyPlace, LoginMethod, SecretForm, SignatureForm, TimestampUnit, TokenPlace,
+    TokenSource,
+};
+pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
 pub use pagination::Pagination;
 pub use sink::{BodyFormat, SinkConfig, WriteMethod};
@@ -46,6 +51,12 @@ pub struct SourceConfig {
     /// A PEM file with certificates to trust besides those of the system.
     #[serde(default)]
     pub ca_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate by which we say who we are, for servers that ask for one in TLS. Needs `client_key`.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// A PEM file with the private key of `client_certificate`; it may be the same file.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
 
     /// The URL to read. Like every URL and path here it may hold `{name}`, filled in from `params`.
     #[serde(default)]
@@ -124,12 +135,15 @@ fn default_max_body() -> ByteSize {
 impl SourceConfig {
     pub(crate) fn connection(&self) -> ConnectionOptions {
         ConnectionOptions {
+            base_url: self.base_url.clone(),
             headers: self.headers.clone(),
             auth: self.auth.clone(),
             timeout: self.timeout,
             user_agent: self.user_agent.clone(),
             redirects: self.redirects,
             ca_certificate: self.ca_certificate.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
         }
     }
 }

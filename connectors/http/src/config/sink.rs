@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use towpath_core::Secret;
 
-use super::connection::{Auth, ConnectionOptions, Timeouts, default_redirects};
+use super::auth::Auth;
+use super::connection::{ConnectionOptions, Timeouts, default_redirects};
 use super::values::OneOrMany;
 
 /// The options of an HTTP sink.
@@ -36,6 +37,12 @@ pub struct SinkConfig {
     /// A PEM file with certificates to trust besides those of the system.
     #[serde(default)]
     pub ca_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate by which we say who we are, for servers that ask for one in TLS. Needs `client_key`.
+    #[serde(default)]
+    pub client_certificate: Option<PathBuf>,
+    /// A PEM file with the private key of `client_certificate`; it may be the same file.
+    #[serde(default)]
+    pub client_key: Option<PathBuf>,
 
     /// The URL to send to.
     #[serde(default)]
@@ -89,12 +96,15 @@ fn default_batch_rows() -> NonZeroUsize {
 impl SinkConfig {
     pub(crate) fn connection(&self) -> ConnectionOptions {
         ConnectionOptions {
+            base_url: self.base_url.clone(),
             headers: self.headers.clone(),
             auth: self.auth.clone(),
             timeout: self.timeout,
             user_agent: self.user_agent.clone(),
             redirects: self.redirects,
             ca_certificate: self.ca_certificate.clone(),
+            client_certificate: self.client_certificate.clone(),
+            client_key: self.client_key.clone(),
         }
     }
 }

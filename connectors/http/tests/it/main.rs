@@ -1,5 +1,6 @@
 //! The connector against servers in the process: each option changes what happens.
 
+mod auth;
 mod bodies;
 mod conformance;
 mod failures;
@@ -7,6 +8,8 @@ mod limits;
 mod pages;
 mod redirects;
 mod requests;
+mod sessions;
+mod signatures;
 mod sink;
 mod support;
 mod tls;

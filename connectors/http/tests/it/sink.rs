@@ -175,3 +175,29 @@ async fn where_to_send_is_said_once() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_body_is_sent_again_with_a_new_token() {
+    let server = TestServer::start(|request: Request| async move {
+        match (request.path.as_str(), request.header("authorization")) {
+            ("/token", _) => Response::json(&json!({"access_token": format!("t{}", request.attempt)})),
+            (_, Some("Bearer t1")) => Response::status(401),
+            _ => Response::status(201),
+        }
+    })
+    .await;
+    let auth = json!({
+        "type": "oauth2_client_credentials",
+        "token_url": server.url("/token"),
+        "client_id": "ann",
+        "client_secret": "hush",
+    });
+    let mut writer = writer(with(server.url("/in"), json!({ "auth": auth }))).await;
+    writer.write(batch(1)).await.unwrap();
+    let requests: Vec<_> = server.requests().into_iter().map(|recorded| recorded.request).collect();
+    let sent: Vec<_> = requests.iter().filter(|request| request.path == "/in").collect();
+    assert_eq!((requests.len(), sent.len()), (4, 2));
+    assert_eq!(sent[0].body, sent[1].body);
+    assert_eq!(serde_json::from_slice::<Json>(&sent[1].body).unwrap(), json!([{"id": 0}]));
+    assert_eq!(sent[0].header("idempotency-key"), sent[1].header("idempotency-key"));
+}

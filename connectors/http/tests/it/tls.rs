@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{WantsServerCert, WebPkiClientVerifier};
+use rustls::{ConfigBuilder, RootCertStore, ServerConfig};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use towpath_core::ErrorKind;
+use towpath_core::{ErrorKind, Json};
 
 use crate::support::{context, error, install_tls, open_with, read, with};
 
@@ -20,10 +21,22 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/certificates
 /// A server with a certificate of our own authority, that answers each connection once.
 async fn server() -> String {
     install_tls();
+    serve(ServerConfig::builder().with_no_client_auth()).await
+}
+
+/// The same, for clients with a certificate of an authority of theirs only.
+async fn server_for_known_clients() -> String {
+    install_tls();
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(format!("{FOLDER}/client-authority.pem")).unwrap()).unwrap();
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+    serve(ServerConfig::builder().with_client_cert_verifier(verifier)).await
+}
+
+async fn serve(config: ConfigBuilder<ServerConfig, WantsServerCert>) -> String {
     let certificate = CertificateDer::from_pem_file(format!("{FOLDER}/server.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_file(format!("{FOLDER}/server.key")).unwrap();
-    let config =
-        ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    let config = config.with_single_cert(vec![certificate], key).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -64,5 +77,44 @@ async fn a_file_that_holds_no_certificate_is_named() {
         let Err(error) = open_with(options, &cx).await else { panic!("{file} was taken") };
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(file), "{error}");
+    }
+}
+
+fn identity(certificate: &str, key: &str) -> Json {
+    json!({
+        "ca_certificate": format!("{FOLDER}/authority.pem"),
+        "client_certificate": format!("{FOLDER}/{certificate}"),
+        "client_key": format!("{FOLDER}/{key}"),
+    })
+}
+
+#[tokio::test]
+async fn a_client_shows_its_certificate() {
+    let url = server_for_known_clients().await;
+    let options = with(url.clone(), identity("client.pem", "client.key"));
+    assert_eq!(read(options).await.unwrap(), [json!({"id": 1})]);
+    let without = json!({"ca_certificate": format!("{FOLDER}/authority.pem")});
+    assert_eq!(error(with(url, without)).await.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_certificate_of_a_client_needs_its_key() {
+    let (cx, _) = context();
+    let mut lonely = identity("client.pem", "client.key");
+    lonely.as_object_mut().unwrap().remove("client_key");
+    let mut keyless = identity("client.pem", "client.key");
+    keyless.as_object_mut().unwrap().remove("client_certificate");
+    for (options, text) in [
+        (lonely, "`client_certificate` needs its key"),
+        (keyless, "`client_key` needs its certificate"),
+        (identity("client.pem", "client.pem"), "hold no PEM certificate with its private key"),
+        (identity("missing.pem", "client.key"), "missing.pem"),
+        (identity("client.pem", "server.key"), "check that `client_key` belongs to `client_certificate`"),
+    ] {
+        let Err(error) = open_with(with("https://a.example/", options), &cx).await else {
+            panic!("it was taken: {text}")
+        };
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(!format!("{error:?}").contains("PRIVATE"), "{error:?}");
     }
 }

@@ -1,14 +1,25 @@
 //! Credentials and headers, prepared once and put on each request to the host that they are meant for.
 //!
-//! Schemes that need requests of their own (`OAuth2`, sessions, rotating tokens) get their place here.
+//! Schemes that need requests of their own have [`Tokens`]: `grant` knows what to ask for and what the answer means.
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use towpath_core::{Error, Result, Secret};
+mod carrier;
+mod grant;
+mod signature;
+mod tokens;
+
+use std::time::SystemTime;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
+use towpath_core::{Error, Result};
 use url::{Origin, Url};
 
-use crate::config::{Auth, ConnectionOptions, KeyPlace};
+use crate::client::Call;
+use crate::config::{Auth, ConnectionOptions, KeyPlace, TokenPlace};
 use crate::query;
 use crate::redact::Redactor;
+use carrier::{Carrier, basic, header_name, secret_value};
+use signature::{Key, Signer};
+pub(crate) use tokens::{Token, Tokens};
 
 /// What requests carry.
 pub(crate) struct Credentials {
@@ -16,8 +27,12 @@ pub(crate) struct Credentials {
     own: HeaderMap,
     /// The headers for every other host.
     foreign: HeaderMap,
-    /// A key that goes into the query.
-    parameter: Option<(String, Secret)>,
+    /// What is configured as it is.
+    carrier: Option<Carrier>,
+    /// What signs each request.
+    signer: Option<Signer>,
+    /// The query parameter that a key or token goes into.
+    parameter: Option<String>,
     /// Whether there is anything by which a server could know us.
     pub(crate) present: bool,
 }
@@ -26,68 +41,109 @@ impl Credentials {
     /// Prepares them, and tells the redactor what to hide.
     pub(crate) fn new(options: &ConnectionOptions, redactor: &mut Redactor) -> Result<Self> {
         let mut own = HeaderMap::new();
-        let user_agent =
-            options.user_agent.as_deref().unwrap_or(concat!("towpath/", env!("CARGO_PKG_VERSION")));
-        let user_agent = HeaderValue::from_str(user_agent)
-            .map_err(|_| Error::config("`user_agent` holds characters that no header can"))?;
-        own.insert(USER_AGENT, user_agent);
+        own.insert(USER_AGENT, user_agent(options)?);
         for (name, value) in &options.headers {
             redactor.hide_value(value.expose());
             own.insert(header_name(name)?, secret_value(name, value.expose())?);
         }
-        let mut parameter = None;
+        let (mut carrier, mut signer) = (None, None);
         match &options.auth {
-            None => {}
             Some(Auth::Bearer { token }) => {
                 redactor.hide_value(token.expose());
-                own.insert(
-                    AUTHORIZATION,
-                    secret_value("Authorization", &format!("Bearer {}", token.expose()))?,
-                );
+                carrier = Some(Carrier::bearer(token.expose())?);
             }
             Some(Auth::Basic { username, password }) => {
                 redactor.hide_value(password.expose());
-                own.insert(AUTHORIZATION, basic(username, password.expose())?);
+                carrier = Some(Carrier::basic(username, password.expose())?);
             }
             Some(Auth::ApiKey { name, value, place }) => {
                 redactor.hide_value(value.expose());
-                match place {
-                    KeyPlace::Header => {
-                        own.insert(header_name(name)?, secret_value(name, value.expose())?);
-                    }
-                    KeyPlace::Query => {
-                        redactor.hide_parameter(name);
-                        parameter = Some((name.clone(), value.clone()));
-                    }
-                }
+                carrier = Some(Carrier::new(*place, name, value.expose())?);
             }
+            Some(Auth::Hmac {
+                secret,
+                secret_in,
+                message,
+                header,
+                value,
+                signature_in,
+                timestamp_header,
+                timestamp_in,
+            }) => {
+                redactor.hide_value(secret.expose());
+                let timestamp = (timestamp_header.as_deref(), *timestamp_in);
+                let key = Key::new(secret, *secret_in)?;
+                signer = Some(Signer::new(key, message, (header, value, *signature_in), timestamp)?);
+            }
+            // The others have tokens, which are fetched.
+            _ => {}
+        }
+        let parameter = parameter(options.auth.as_ref());
+        if let Some(name) = &parameter {
+            redactor.hide_parameter(name);
         }
         let harmless = own.iter().filter(|(name, _)| **name == USER_AGENT || **name == ACCEPT);
         let foreign = harmless.map(|(name, value)| (name.clone(), value.clone())).collect();
         let present = options.auth.is_some() || !options.headers.is_empty();
-        Ok(Self { own, foreign, parameter, present })
+        Ok(Self { own, foreign, carrier, signer, parameter, present })
     }
 
     /// Puts them on a request, as far as it goes where they are meant for.
-    pub(crate) fn put(&self, url: &mut Url, headers: &mut HeaderMap, home: &Home) {
-        let own = is_own(&home.connection, url);
+    pub(crate) fn put(&self, url: &mut Url, headers: &mut HeaderMap, home: &Home, token: Option<&Token>) {
+        let own = home.owns(url);
         for (name, value) in if own { &self.own } else { &self.foreign } {
             headers.insert(name, value.clone());
+        }
+        if own {
+            for carrier in self.carrier.iter().chain(token.map(|token| &token.carrier)) {
+                carrier.put(url, headers);
+            }
         }
         if let Some((_, value)) = home.user.as_ref().filter(|(place, _)| is_own(place, url)) {
             headers.insert(AUTHORIZATION, value.clone());
         }
         without_user(url);
-        if let (true, Some((name, value))) = (own, &self.parameter) {
-            query::set(url, name, value.expose());
+    }
+
+    /// Signs a request that is ready to be sent.
+    pub(crate) fn sign(
+        &self,
+        call: &Call,
+        url: &Url,
+        headers: &mut HeaderMap,
+        now: SystemTime,
+    ) -> Result<()> {
+        match &self.signer {
+            Some(signer) if call.home.owns(url) => {
+                let body = call.body.as_deref().unwrap_or_default();
+                signer.sign((call.method.as_str(), url, body), headers, now)
+            }
+            _ => Ok(()),
         }
     }
 
     /// Takes the key out of a URL that a server gave, so that it can be stored.
     pub(crate) fn take_out(&self, url: &mut Url) {
-        if let Some((name, _)) = &self.parameter {
+        if let Some(name) = &self.parameter {
             query::remove(url, name);
         }
+    }
+}
+
+fn user_agent(options: &ConnectionOptions) -> Result<HeaderValue> {
+    let text = options.user_agent.as_deref().unwrap_or(concat!("towpath/", env!("CARGO_PKG_VERSION")));
+    HeaderValue::from_str(text).map_err(|_| Error::config("`user_agent` holds characters that no header can"))
+}
+
+/// The query parameter that a key or token goes into.
+fn parameter(auth: Option<&Auth>) -> Option<String> {
+    match auth {
+        Some(
+            Auth::ApiKey { place: KeyPlace::Query, name, .. }
+            | Auth::Jwt { send: Some(TokenPlace { place: KeyPlace::Query, name, .. }), .. }
+            | Auth::Session { send: Some(TokenPlace { place: KeyPlace::Query, name, .. }), .. },
+        ) => Some(name.clone()),
+        _ => None,
     }
 }
 
@@ -106,6 +162,11 @@ impl Home {
         let user = (!url.username().is_empty() || url.password().is_some()).then(|| user(url)).transpose()?;
         without_user(url);
         Ok(Self { connection: base.unwrap_or(url).clone(), user: user.map(|user| (url.clone(), user)) })
+    }
+
+    /// Whether a URL gets the credentials of the connection.
+    pub(crate) fn owns(&self, url: &Url) -> bool {
+        is_own(&self.connection, url)
     }
 }
 
@@ -140,39 +201,6 @@ fn is_own(home: &Url, url: &Url) -> bool {
     }
 }
 
-fn header_name(name: &str) -> Result<HeaderName> {
-    name.parse().map_err(|_| Error::config(format!("`{name}` is not the name of a header")))
-}
-
-fn secret_value(name: &str, value: &str) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-        Error::config(format!("the value of the header `{name}` holds characters that no header can"))
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-fn basic(username: &str, password: &str) -> Result<HeaderValue> {
-    if username.contains(':') {
-        return Err(Error::config("the user name of basic authentication cannot hold a `:`"));
-    }
-    secret_value("Authorization", &format!("Basic {}", base64(format!("{username}:{password}").as_bytes())))
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let number = group.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
-            << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            let shown = digit <= group.len();
-            text.push(if shown { char::from(DIGITS[number >> (18 - 6 * digit) & 63]) } else { '=' });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +213,7 @@ mod tests {
         let (mut url, mut headers) = (Url::parse(url).unwrap(), HeaderMap::new());
         let base = Url::parse(if own { "http://a/v2" } else { "http://b/" }).unwrap();
         let home = Home::new(Some(&base), &mut url).unwrap();
-        credentials.put(&mut url, &mut headers, &home);
+        credentials.put(&mut url, &mut headers, &home, None);
         let headers =
             headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
         (url.into(), headers.filter(|(name, _)| name != "user-agent").collect())
@@ -208,6 +236,11 @@ mod tests {
         assert_eq!(put(key, "http://a/", true).1, header("x-key", "k"));
         let key = json!({"auth": {"type": "api_key", "name": "k", "value": "1 2", "in": "query"}});
         assert_eq!(put(key, "http://a/?x=1&k=old&y", true), ("http://a/?x=1&y&k=1+2".to_owned(), vec![]));
+        let key = json!({
+            "headers": {"cookie": "lang=en"},
+            "auth": {"type": "api_key", "name": "sid", "value": "k", "in": "cookie"},
+        });
+        assert_eq!(put(key, "http://a/", true).1, header("cookie", "lang=en; sid=k"));
     }
 
     #[test]
@@ -216,6 +249,7 @@ mod tests {
             json!({"type": "bearer", "token": "t"}),
             json!({"type": "api_key", "name": "X-Key", "value": "k"}),
             json!({"type": "api_key", "name": "k", "value": "v", "in": "query"}),
+            json!({"type": "api_key", "name": "k", "value": "v", "in": "cookie"}),
         ] {
             let options =
                 json!({"auth": auth, "headers": {"cookie": "a=b", "x-more": "c", "accept": "text/csv"}});
@@ -247,13 +281,5 @@ mod tests {
             assert!(!own("https://a.example/", other), "{other}");
         }
         assert!(!own("http://a.example:8080/", "https://a.example/"));
-    }
-
-    #[test]
-    fn base64_is_padded() {
-        assert_eq!(
-            [base64(b""), base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"foob")],
-            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
-        );
     }
 }

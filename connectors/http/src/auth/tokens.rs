@@ -1,0 +1,166 @@
+//! Tokens that are fetched: once for all requests of a connection, and again before they expire.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use towpath_core::{Context, Json, Result, Secret};
+
+use super::carrier::Carrier;
+use super::grant::{Grant, Granted};
+use super::signature::{Key, jwt};
+use crate::client::Client;
+use crate::config::{Auth, ConnectionOptions, TokenPlace};
+use crate::redact::Redactor;
+
+/// How long before its end a token is not used any more; for short-lived ones, a tenth of their life.
+const LONGEST_MARGIN: Duration = Duration::from_secs(30);
+
+/// A token, ready to be put on requests.
+pub(crate) struct Token {
+    pub(super) carrier: Carrier,
+    value: Secret,
+    /// When it is to be renewed.
+    until: Option<Instant>,
+}
+
+impl Token {
+    /// A text without this token.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let mut redactor = Redactor::default();
+        redactor.hide_value(self.value.expose());
+        redactor.text(text)
+    }
+}
+
+/// The tokens of one configuration of a connection.
+pub(crate) struct Tokens {
+    way: Way,
+    /// Held while a token is fetched, so that all others wait for that one.
+    state: tokio::sync::Mutex<State>,
+}
+
+/// How tokens come about.
+enum Way {
+    /// A server is asked for them.
+    Asked(Grant),
+    /// We sign them.
+    Signed {
+        key: Key,
+        key_id: Option<String>,
+        claims: BTreeMap<String, Json>,
+        lifetime: Duration,
+        place: Option<TokenPlace>,
+    },
+}
+
+impl Way {
+    fn new(auth: &Auth, options: &ConnectionOptions, redactor: &mut Redactor) -> Result<Option<Self>> {
+        let Auth::Jwt { secret, secret_in, claims, key_id, expires_in, send } = auth else {
+            return Ok(Grant::new(auth, options, redactor)?.map(Self::Asked));
+        };
+        redactor.hide_value(secret.expose());
+        if let Some(place) = send {
+            place.check()?;
+        }
+        Ok(Some(Self::Signed {
+            key: Key::new(secret, *secret_in)?,
+            key_id: key_id.clone(),
+            claims: claims.clone(),
+            lifetime: expires_in.get(),
+            place: send.clone(),
+        }))
+    }
+
+    async fn token(&self, client: &Client, cx: &Context, refresh: Option<&Secret>) -> Result<Granted> {
+        match self {
+            Self::Asked(grant) => grant.fetch(client, cx, refresh).await,
+            Self::Signed { key, key_id, claims, lifetime, .. } => {
+                let token = jwt(key, key_id.as_deref(), claims, cx.clock().now(), *lifetime);
+                Ok(Granted { value: Secret::new(token), lifetime: Some(*lifetime), refresh: None })
+            }
+        }
+    }
+
+    /// A token in its place.
+    fn carrier(&self, token: &str) -> Result<Carrier> {
+        match self {
+            Self::Asked(grant) => grant.carrier(token),
+            Self::Signed { place: Some(place), .. } => Carrier::placed(place, token),
+            Self::Signed { place: None, .. } => Carrier::bearer(token),
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    token: Option<Arc<Token>>,
+    /// The refresh token that came last.
+    refresh: Option<Secret>,
+}
+
+/// What the streams of a connection share.
+#[derive(Default)]
+struct Known(Mutex<Vec<Kept>>);
+
+/// Tokens, and what they are for: the scheme, and the base URL of its path.
+type Kept = (Auth, Option<String>, Arc<Tokens>);
+
+impl Tokens {
+    /// The tokens for these options, if their scheme has any. Streams with the same options share them.
+    ///
+    /// # Errors
+    /// `Config`.
+    pub(crate) fn shared(
+        options: &ConnectionOptions,
+        cx: &Context,
+        redactor: &mut Redactor,
+    ) -> Result<Option<Arc<Self>>> {
+        let Some(auth) = &options.auth else { return Ok(None) };
+        let Some(way) = Way::new(auth, options, redactor)? else { return Ok(None) };
+        let known = cx.connection().shared("", || Ok(Known::default()))?;
+        let mut known = known.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = known.iter().find(|(other, base, _)| other == auth && *base == options.base_url);
+        if let Some((.., tokens)) = same {
+            return Ok(Some(tokens.clone()));
+        }
+        let tokens = Arc::new(Self { way, state: tokio::sync::Mutex::default() });
+        known.push((auth.clone(), options.base_url.clone(), tokens.clone()));
+        Ok(Some(tokens))
+    }
+
+    /// A token that is good for a while.
+    ///
+    /// # Errors
+    /// When none can be had.
+    pub(crate) async fn current(&self, client: &Client, cx: &Context) -> Result<Arc<Token>> {
+        let mut state = self.state.lock().await;
+        let now = cx.clock().monotonic();
+        let is_good = |token: &&Arc<Token>| token.until.is_none_or(|until| now < until);
+        if let Some(token) = state.token.as_ref().filter(is_good) {
+            return Ok(token.clone());
+        }
+        state.token = None;
+        let granted = self.way.token(client, cx, state.refresh.as_ref()).await?;
+        if granted.refresh.is_some() {
+            state.refresh = granted.refresh;
+        }
+        let good_for = |lifetime: Duration| lifetime.saturating_sub(LONGEST_MARGIN.min(lifetime / 10));
+        let token = Arc::new(Token {
+            carrier: self.way.carrier(granted.value.expose())?,
+            value: granted.value,
+            until: granted.lifetime.and_then(|lifetime| now.checked_add(good_for(lifetime))),
+        });
+        state.token = Some(token.clone());
+        tracing::debug!(connection = cx.connection().name(), "fetched a token");
+        Ok(token)
+    }
+
+    /// Does not use a token any more, which the server has refused. Whoever comes next fetches another, unless somebody has.
+    pub(crate) async fn forget(&self, refused: &Arc<Token>) {
+        let mut state = self.state.lock().await;
+        if state.token.as_ref().is_some_and(|token| Arc::ptr_eq(token, refused)) {
+            state.token = None;
+        }
+    }
+}
