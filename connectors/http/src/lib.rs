@@ -28,14 +28,16 @@ mod pagination;
 mod query;
 mod read;
 mod redact;
+mod request;
 mod sink;
 mod source;
+mod template;
 
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, Combine, KeyPlace, OneOrMany, Pagination, SinkConfig, SourceConfig, Timeouts, Values,
-    WriteMethod,
+    Auth, BodyFormat, Combine, Graphql, KeyPlace, OneOrMany, Pagination, ReadMethod, RequestBody, Scalar,
+    SinkConfig, SourceConfig, Timeouts, Values, WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

@@ -20,8 +20,8 @@ use crate::client::Client;
 use crate::config::SourceConfig;
 use crate::expand::Targets;
 use crate::formats::Formats;
-use crate::query;
 use crate::read::{Reading, Shared, Spot};
+use crate::request::Wanted;
 
 /// Reads HTTP APIs and downloads.
 pub struct HttpSource {
@@ -41,6 +41,9 @@ struct Payload {
     /// Which of the pipeline's URLs it is, where some of it may not be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index: Option<u64>,
+    /// The parameters that the URL does not show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    with: Option<String>,
     /// The cursor's last value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<String>,
@@ -65,19 +68,19 @@ impl Source for HttpSource {
 
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
-            let reading = self.reading(cx, self.targets.url(0)?)?;
+            let reading = self.reading(cx, self.targets.request(0)?)?;
             let first = self.shared.pagination.first();
-            let url = self.shared.pagination.url(&reading.url, &first.page);
             // Many servers refuse HEAD. The body is left where it is.
-            let answer = reading.get(url, |_| {}).await?;
+            let answer = reading.page(&first.page).await?;
             reading.is_json(&answer).map(drop)
         };
         checked.await.map_err(|error: Error| error.connector(CONNECTOR.name()).operation("check"))
     }
 
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
-        let url = self.targets.url(0).operation("discover")?;
-        let mut batches = self.reading(cx, url.clone()).operation("discover")?.batches(None);
+        let request = self.targets.request(0).operation("discover")?;
+        let url = request.url.clone();
+        let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
         let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
         let mut dataset = Dataset::new(name, self.named.clone());
         dataset.schema = batches.try_next().await?.map(|batch| batch.rows.schema());
@@ -93,7 +96,8 @@ impl Source for HttpSource {
         if from == Position::End {
             return Ok(stream::empty().boxed());
         }
-        let begun = self.split_url(split).and_then(|url| Ok((self.reading(cx, url)?, Spot::of(from)?)));
+        let begun =
+            self.split_request(split).and_then(|request| Ok((self.reading(cx, request)?, Spot::of(from)?)));
         let (reading, from) = begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
         Ok(reading.batches(from))
     }
@@ -107,16 +111,19 @@ impl HttpSource {
         if config.pages_in_flight == 0 {
             return Err(Error::config("`pages_in_flight` must be above zero"));
         }
-        let client = Client::new(&config.connection(), cx).await?;
+        let mut client = Client::new(&config.connection(), cx).await?;
+        targets.secrets().for_each(|text| client.hide(text));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
         let shared = Shared { client, formats, pagination, pages_in_flight, max_body };
         Ok(Self { shared: Arc::new(shared), targets: Arc::new(targets), base, cursor_param, named })
     }
 
-    fn reading(&self, cx: &Context, mut url: Url) -> Result<Reading> {
-        let home = Arc::new(Home::new(self.base.as_ref(), &mut url)?);
-        Ok(Reading { shared: self.shared.clone(), cx: cx.clone(), url, home })
+    fn reading(&self, cx: &Context, mut request: Wanted) -> Result<Reading> {
+        let home = Arc::new(Home::new(self.base.as_ref(), &mut request.url)?);
+        let base = self.base.as_ref().unwrap_or(&request.url).clone();
+        let (shared, request) = (self.shared.clone(), Arc::new(request));
+        Ok(Reading { shared, cx: cx.clone(), request, home, base })
     }
 
     fn splits(&self, request: &ScanRequest) -> Result<ScanPlan> {
@@ -145,22 +152,23 @@ impl HttpSource {
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
         let splits = (0..self.targets.len()).filter_map(move |index| {
-            let url = match targets.url(index) {
-                Ok(url) => url,
+            let (url, with) = match targets.url(index).and_then(|url| Ok((url, targets.label(index)?))) {
+                Ok(found) => found,
                 Err(error) => return Some(Err(error)),
             };
             let shown = shared.client.show(&url);
-            let id = names.name(&url, &shown)?;
-            let secret = shown != url.as_str();
-            let payload = Payload { url: shown, index: secret.then_some(index), after: after.clone() };
+            let id = names.name(&url, &shown, with.as_deref())?;
+            let by_index = shown != url.as_str() || targets.fills_requests();
+            let payload =
+                Payload { url: shown, index: by_index.then_some(index), with, after: after.clone() };
             (index >= next).then(|| planned(id, &payload, index + 1))
         });
         let cursor = if self.cursor_param.is_some() { Pushdown::Inexact } else { Pushdown::Unsupported };
         Ok(ScanPlan { cursor, ..ScanPlan::new(None, stream::iter(splits).boxed()) })
     }
 
-    /// The URL that a split is read from.
-    fn split_url(&self, split: &Split) -> Result<Url> {
+    /// The request that a split is read by.
+    fn split_request(&self, split: &Split) -> Result<Wanted> {
         let payload = Payload::deserialize(&split.payload);
         let payload = match payload {
             Ok(payload) if split.version == 1 => payload,
@@ -169,20 +177,23 @@ impl HttpSource {
                     .detail("split", &split.id));
             }
         };
-        let mut url = match payload.index {
-            None => Url::parse(&payload.url)
-                .map_err(|error| Error::data("this split holds no URL").source(error))?,
-            Some(index) => self.targets.url(index)?,
+        let (mut request, with) = match payload.index {
+            None => {
+                let url = Url::parse(&payload.url);
+                let url = url.map_err(|error| Error::data("this split holds no URL").source(error))?;
+                (self.targets.request_of(url)?, None)
+            }
+            Some(index) => (self.targets.request(index)?, self.targets.label(index)?),
         };
-        if self.shared.client.show(&url) != payload.url {
+        if self.shared.client.show(&request.url) != payload.url || with != payload.with {
             return Err(Error::config("the URLs of the pipeline have changed while a run was under way")
                 .detail("planned", payload.url)
                 .help("finish the run with the old options, or `towpath state reset`"));
         }
         if let (Some(param), Some(after)) = (&self.cursor_param, &payload.after) {
-            query::set(&mut url, param, after);
+            request.set_query(param, after);
         }
-        Ok(url)
+        Ok(request)
     }
 }
 
@@ -202,18 +213,19 @@ struct Names {
 
 impl Names {
     /// The name of a URL; `None` when it has one already, because each is read once.
-    fn name(&mut self, url: &Url, shown: &str) -> Option<String> {
+    fn name(&mut self, url: &Url, shown: &str, with: Option<&str>) -> Option<String> {
         let mut hasher = DefaultHasher::new();
-        url.as_str().hash(&mut hasher);
+        (url.as_str(), with).hash(&mut hasher);
         if !self.seen.insert(hasher.finish()) {
             return None;
         }
+        let name = with.map_or_else(|| shown.to_owned(), |with| format!("{shown} [{with}]"));
         if shown == url.as_str() {
-            return Some(shown.to_owned());
+            return Some(name);
         }
-        let count = self.shown.entry(shown.to_owned()).or_default();
+        let count = self.shown.entry(name.clone()).or_default();
         *count += 1;
-        Some(if *count == 1 { shown.to_owned() } else { format!("{shown} #{count}") })
+        Some(if *count == 1 { name } else { format!("{name} #{count}") })
     }
 }
 
@@ -256,7 +268,7 @@ mod tests {
         let mut names = Names::default();
         let mut name = |url: &str| {
             let url = Url::parse(url).unwrap();
-            names.name(&url, &crate::redact::Redactor::default().url(&url))
+            names.name(&url, &crate::redact::Redactor::default().url(&url), None)
         };
         assert_eq!(name("http://a/?token=1").as_deref(), Some("http://a/?token=***"));
         assert_eq!(name("http://a/?token=2").as_deref(), Some("http://a/?token=*** #2"));

@@ -2,6 +2,7 @@
 
 mod connection;
 mod pagination;
+mod request;
 mod sink;
 mod values;
 
@@ -17,8 +18,9 @@ use towpath_formats::{Columns, Compression, ReadFormat};
 pub use connection::{Auth, KeyPlace, Timeouts};
 pub(crate) use connection::{ConnectionOptions, default_redirects};
 pub use pagination::Pagination;
+pub use request::{Graphql, ReadMethod, RequestBody};
 pub use sink::{BodyFormat, SinkConfig, WriteMethod};
-pub use values::{OneOrMany, Values};
+pub use values::{OneOrMany, Scalar, Values};
 
 /// The options of an HTTP source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -28,7 +30,8 @@ pub struct SourceConfig {
     /// only, also when a stream names another one by `url`.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// Headers of every request. They count as secrets and never follow to another host.
+    /// Headers of every request. They count as secrets and never follow to another host. They may hold `{name}`, filled in
+    /// from `params`.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
     /// How we say who we are.
@@ -59,7 +62,13 @@ pub struct SourceConfig {
     /// Several paths to read, behind `base_url`.
     #[serde(default)]
     pub paths: Vec<String>,
-    /// The values of `{name}` in URLs, paths and query: a value, a list, or a range `{ from: 1, to: 10, step: 1 }`.
+    /// The method; by default GET, or POST with a `body`.
+    #[serde(default)]
+    pub method: Option<ReadMethod>,
+    /// The body of each request: `json: ...`, `form: { name: value }` or `graphql: { query, variables }`.
+    #[serde(default)]
+    pub body: Option<RequestBody>,
+    /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, or a range `{ from: 1, to: 10, step: 1 }`.
     #[serde(default)]
     pub params: BTreeMap<String, Values>,
     /// How several `params` go together.
@@ -122,9 +131,16 @@ fn default_max_body() -> ByteSize {
 }
 
 impl SourceConfig {
+    /// The headers that are the same for each request.
+    fn fixed_headers(&self) -> BTreeMap<String, Secret> {
+        let mut headers = self.headers.clone();
+        headers.retain(|name, _| !crate::request::is_filled_in(self, name));
+        headers
+    }
+
     pub(crate) fn connection(&self) -> ConnectionOptions {
         ConnectionOptions {
-            headers: self.headers.clone(),
+            headers: self.fixed_headers(),
             auth: self.auth.clone(),
             timeout: self.timeout,
             user_agent: self.user_agent.clone(),

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Values {
     /// These.
-    List(Vec<String>),
+    List(Vec<Scalar>),
     /// Whole numbers from the first to the last.
     Range {
         /// The first.
@@ -27,6 +27,15 @@ pub enum Values {
 /// One value or several.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OneOrMany(pub Vec<String>);
+
+/// A value, as the text that a URL shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scalar {
+    /// The text.
+    pub text: String,
+    /// Whether it was written as a number or boolean, which JSON bodies keep.
+    pub bare: bool,
+}
 
 impl Values {
     /// How many there are.
@@ -50,11 +59,31 @@ impl Values {
     /// One of them.
     pub fn get(&self, index: u64) -> Cow<'_, str> {
         match self {
-            Self::List(values) => usize::try_from(index).map_or("", |index| &values[index]).into(),
+            Self::List(values) => usize::try_from(index).map_or("", |index| &values[index].text).into(),
             Self::Range { from, step, .. } => {
                 (i128::from(*from) + i128::from(index) * i128::from(*step)).to_string().into()
             }
         }
+    }
+}
+
+impl Values {
+    /// Whether one of them is a number or a boolean.
+    pub(crate) fn is_bare(&self, index: u64) -> bool {
+        match self {
+            Self::List(values) => usize::try_from(index).is_ok_and(|index| values[index].bare),
+            Self::Range { .. } => true,
+        }
+    }
+}
+
+impl Scalar {
+    fn text(text: &str) -> Self {
+        Self { text: text.to_owned(), bare: false }
+    }
+
+    fn bare(value: impl fmt::Display) -> Self {
+        Self { text: value.to_string(), bare: true }
     }
 }
 
@@ -78,9 +107,6 @@ impl RangeForm {
     }
 }
 
-/// A scalar as text.
-struct Scalar(String);
-
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ScalarVisitor;
@@ -91,19 +117,19 @@ impl<'de> Deserialize<'de> for Scalar {
                 f.write_str("a text, a number or a boolean")
             }
             fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_owned()))
+                Ok(Scalar::text(value))
             }
             fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
+                Ok(Scalar::bare(value))
             }
             fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
+                Ok(Scalar::bare(value))
             }
             fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
+                Ok(Scalar::bare(value))
             }
             fn visit_f64<E: Error>(self, value: f64) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
+                Ok(Scalar::bare(value))
             }
         }
         deserializer.deserialize_any(ScalarVisitor)
@@ -127,24 +153,24 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_owned()]))
+        Ok(Values::List(vec![Scalar::text(value)]))
     }
     fn visit_bool<E: Error>(self, value: bool) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_string()]))
+        Ok(Values::List(vec![Scalar::bare(value)]))
     }
     fn visit_i64<E: Error>(self, value: i64) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_string()]))
+        Ok(Values::List(vec![Scalar::bare(value)]))
     }
     fn visit_u64<E: Error>(self, value: u64) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_string()]))
+        Ok(Values::List(vec![Scalar::bare(value)]))
     }
     fn visit_f64<E: Error>(self, value: f64) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_string()]))
+        Ok(Values::List(vec![Scalar::bare(value)]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Values, A::Error> {
         let mut values = Vec::new();
-        while let Some(Scalar(value)) = seq.next_element()? {
+        while let Some(value) = seq.next_element()? {
             values.push(value);
         }
         Ok(Values::List(values))
@@ -167,7 +193,7 @@ impl<'de> Deserialize<'de> for Values {
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_any(ValuesVisitor { ranges: false })? {
-            Values::List(values) => Ok(Self(values)),
+            Values::List(values) => Ok(Self(values.into_iter().map(|value| value.text).collect())),
             Values::Range { .. } => Err(D::Error::custom("a range is not possible here")),
         }
     }

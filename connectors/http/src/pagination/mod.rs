@@ -9,6 +9,7 @@ use url::Url;
 
 use crate::config::Pagination;
 use crate::query;
+use crate::request::Wanted;
 
 /// Which page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -102,6 +103,14 @@ impl Pagination {
             _ => {}
         }
         url
+    }
+
+    /// The request for a page of this split.
+    ///
+    /// # Errors
+    /// When the page's place has no place in the request.
+    pub(crate) fn request(&self, split: &Wanted, page: &Key) -> Result<Wanted> {
+        Ok(Wanted { url: self.url(&split.url, page), ..split.clone() })
     }
 
     /// Whether the body has to be JSON, because it tells where to go on.

@@ -148,7 +148,7 @@ impl Pages {
             return Ok(());
         }
         let client = &self.reading.shared.client;
-        let url = client.show(&self.reading.shared.pagination.url(&self.reading.url, &next.page));
+        let url = client.show(&self.reading.shared.pagination.url(&self.reading.request.url, &next.page));
         Err(Error::data(format!(
             "the pages go in a circle: page {} leads back to one that has been read",
             place.index + 1

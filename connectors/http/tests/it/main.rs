@@ -1,5 +1,6 @@
 //! The connector against servers in the process: each option changes what happens.
 
+mod asking;
 mod bodies;
 mod conformance;
 mod failures;
