@@ -36,8 +36,8 @@ mod template;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, Combine, Graphql, KeyPlace, OneOrMany, Pagination, ReadMethod, RequestBody, Scalar,
-    SinkConfig, SourceConfig, Timeouts, Values, WriteMethod,
+    Auth, BodyFormat, Combine, Graphql, KeyPlace, OneOrMany, Pagination, ParamPlace, ReadMethod, RequestBody,
+    Scalar, SinkConfig, SourceConfig, Timeouts, Values, WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

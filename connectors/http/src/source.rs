@@ -107,6 +107,7 @@ impl HttpSource {
     async fn new(config: SourceConfig, cx: &Context) -> Result<Self> {
         let targets = Targets::new(&config)?;
         let base = config.base_url.as_deref().map(base).transpose()?;
+        config.pagination.validate(&config)?;
         let formats = Formats::new(&config)?;
         if config.pages_in_flight == 0 {
             return Err(Error::config("`pages_in_flight` must be above zero"));

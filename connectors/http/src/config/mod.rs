@@ -17,7 +17,7 @@ use towpath_formats::{Columns, Compression, ReadFormat};
 
 pub use connection::{Auth, KeyPlace, Timeouts};
 pub(crate) use connection::{ConnectionOptions, default_redirects};
-pub use pagination::Pagination;
+pub use pagination::{Pagination, ParamPlace};
 pub use request::{Graphql, ReadMethod, RequestBody};
 pub use sink::{BodyFormat, SinkConfig, WriteMethod};
 pub use values::{OneOrMany, Scalar, Values};

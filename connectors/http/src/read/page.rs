@@ -117,8 +117,10 @@ impl Opened {
         &'a self,
         records: Option<u64>,
         value: &'a (dyn Fn(&JsonPath) -> Option<Json> + Sync),
+        last: &'a (dyn Fn() -> Option<Json> + Sync),
     ) -> Seen<'a> {
-        Seen { records, link: link::next(&self.headers), url: &self.url, value }
+        let headers = &self.headers;
+        Seen { records, headers, link: link::next(headers), url: &self.url, value, last }
     }
 
     /// A value of the body.
@@ -137,8 +139,9 @@ impl Opened {
         records: Option<u64>,
     ) -> Result<Option<Place>> {
         let value = |path: &JsonPath| self.value(path);
+        let last = || self.value(&reading.shared.formats.last_record);
         let client = &reading.shared.client;
-        let next = reading.shared.pagination.after(place, &self.seen(records, &value));
+        let next = reading.shared.pagination.after(place, &self.seen(records, &value, &last));
         let mut next = next.map_err(|error| error.detail("url", client.show(&self.url)))?;
         // A place may be stored, and the key is put on every request anyway.
         if let Some(Place { page: Key::Url(url), .. }) = &mut next {

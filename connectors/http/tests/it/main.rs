@@ -11,3 +11,4 @@ mod requests;
 mod sink;
 mod support;
 mod tls;
+mod turns;
