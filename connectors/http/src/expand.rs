@@ -1,6 +1,7 @@
 //! From templates and parameters to the URLs of a stream, each at its index, none of them held in memory.
 
-use towpath_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+use towpath_core::{Error, Json, Result};
 use url::Url;
 
 use crate::config::{Combine, SourceConfig, Values};
@@ -8,7 +9,7 @@ use crate::request::{Outline, Wanted};
 use crate::template::{Template, Value};
 
 /// All URLs of a stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Targets {
     params: Vec<(String, Values)>,
     combine: Combine,
@@ -18,8 +19,18 @@ pub(crate) struct Targets {
     total: u64,
 }
 
+/// What the windows of a run depend on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// When it began, in microseconds.
+    pub(crate) now: i64,
+    /// The cursor's last value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<Json>,
+}
+
 /// A template, and how many URLs it makes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Target {
     url: Template,
     /// The parameters that it, the query, headers or body use.
@@ -67,10 +78,7 @@ impl Targets {
                 "write {{{name}}} into the URL, path, query, a header or the body, or remove it"
             )));
         }
-        let total = targets
-            .iter()
-            .try_fold(0_u64, |total, target| total.checked_add(target.count))
-            .ok_or_else(too_many)?;
+        let total = total(&targets)?;
         let expanded = Self { params, combine: config.combine, templates: targets, query, outline, total };
         // The first of each template shows whether they are URLs at all.
         let mut first = 0;
@@ -79,6 +87,26 @@ impl Targets {
             first += target.count;
         }
         Ok(expanded)
+    }
+
+    /// Those of a run, whose windows end where it begins.
+    pub(crate) fn at(&self, moment: &Moment) -> Result<Self> {
+        let mut found = self.clone();
+        for (_, values) in &mut found.params {
+            if let Values::Windows(windows) = values {
+                windows.resolve(moment.now, moment.after.as_ref());
+            }
+        }
+        for target in &mut found.templates {
+            target.count = count(&found.params, &target.used, found.combine)?;
+        }
+        found.total = total(&found.templates)?;
+        Ok(found)
+    }
+
+    /// Whether the moment of a run makes a difference.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.params.iter().any(|(_, values)| matches!(values, Values::Windows(_)))
     }
 
     /// How many URLs there are.
@@ -167,7 +195,11 @@ impl Targets {
                     at
                 }
             };
-            values[*param] = Value { text: all.get(at).into_owned(), bare: all.is_bare(at) };
+            values[*param] = Value {
+                text: all.get(at).into_owned(),
+                bare: all.is_bare(at),
+                end: all.end(at).unwrap_or_default(),
+            };
         }
         values
     }
@@ -211,6 +243,11 @@ pub(crate) fn join(base_url: Option<&str>, path: &str) -> Result<String> {
     } else {
         format!("{base}/{path}")
     })
+}
+
+fn total(targets: &[Target]) -> Result<u64> {
+    let total = targets.iter().try_fold(0_u64, |total, target| total.checked_add(target.count));
+    total.ok_or_else(too_many)
 }
 
 fn count(params: &[(String, Values)], used: &[usize], combine: Combine) -> Result<u64> {

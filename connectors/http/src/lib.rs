@@ -37,7 +37,7 @@ use towpath_core::Connector;
 
 pub use config::{
     Auth, BodyFormat, Combine, Graphql, KeyPlace, OneOrMany, Pagination, ParamPlace, ReadMethod, RequestBody,
-    Scalar, SinkConfig, SourceConfig, Timeouts, Values, WriteMethod,
+    Scalar, SinkConfig, SourceConfig, Timeouts, Values, Windows, WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

@@ -15,14 +15,14 @@ use crate::template::{Template, Value};
 const SHORTEST_SECRET: usize = 8;
 
 /// The requests of a stream, before parameters are filled in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Outline {
     method: Method,
     headers: Vec<(HeaderName, Template)>,
     body: Option<BodyOutline>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum BodyOutline {
     Json(Tree),
     Form(Vec<(String, Template)>),
@@ -30,7 +30,7 @@ enum BodyOutline {
 }
 
 /// A JSON value whose texts are templates.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Tree {
     Plain(Json),
     Text(Template),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
@@ -18,7 +19,7 @@ use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::Client;
 use crate::config::SourceConfig;
-use crate::expand::Targets;
+use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
 use crate::read::{Reading, Shared, Spot};
 use crate::request::Wanted;
@@ -47,12 +48,17 @@ struct Payload {
     /// The cursor's last value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<String>,
+    /// What the run's windows depend on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moment: Option<Moment>,
 }
 
 /// Where planning goes on.
 #[derive(Debug, Serialize, Deserialize)]
 struct NextUrl {
     next: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moment: Option<Moment>,
 }
 
 impl Source for HttpSource {
@@ -68,7 +74,7 @@ impl Source for HttpSource {
 
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
-            let reading = self.reading(cx, self.targets.request(0)?)?;
+            let reading = self.reading(cx, self.some_targets(cx)?.request(0)?)?;
             let first = self.shared.pagination.first();
             // Many servers refuse HEAD. The body is left where it is.
             let answer = reading.page(&first.page).await?;
@@ -78,7 +84,7 @@ impl Source for HttpSource {
     }
 
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
-        let request = self.targets.request(0).operation("discover")?;
+        let request = self.some_targets(cx).and_then(|targets| targets.request(0)).operation("discover")?;
         let url = request.url.clone();
         let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
         let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
@@ -87,8 +93,8 @@ impl Source for HttpSource {
         Ok(vec![dataset])
     }
 
-    async fn plan(&self, _cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
-        let planned = self.splits(request);
+    async fn plan(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
+        let planned = self.splits(cx, request);
         planned.map_err(|error| error.connector(CONNECTOR.name()).operation("plan"))
     }
 
@@ -127,21 +133,33 @@ impl HttpSource {
         Ok(Reading { shared, cx: cx.clone(), request, home, base })
     }
 
-    fn splits(&self, request: &ScanRequest) -> Result<ScanPlan> {
+    fn splits(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
         if let (Some(param), None) = (&self.cursor_param, &request.cursor) {
             return Err(Error::config(format!("`cursor_param: {param}` has no cursor to send"))
                 .help("set the stream's `cursor`, or remove `cursor_param`"));
         }
         let next = match &request.planned {
-            Position::Start => 0,
-            Position::End => self.targets.len(),
+            Position::Start => NextUrl { next: 0, moment: None },
+            Position::End => NextUrl { next: u64::MAX, moment: None },
             Position::At(at) => {
                 let at = NextUrl::deserialize(at);
                 at.map_err(|error| {
                     Error::unsupported("this plan was stored by another version").source(error)
                 })?
-                .next
             }
+        };
+        let NextUrl { next, moment } = next;
+        let has_windows = self.targets.has_windows();
+        // A plan that goes on is of the moment at which it began.
+        let moment = has_windows.then(|| {
+            moment.unwrap_or_else(|| Moment {
+                now: now(cx),
+                after: request.cursor.as_ref().and_then(|cursor| cursor.after.clone()),
+            })
+        });
+        let targets = match &moment {
+            Some(moment) => Arc::new(self.targets.at(moment)?),
+            None => self.targets.clone(),
         };
         let after = request
             .cursor
@@ -149,10 +167,10 @@ impl HttpSource {
             .filter(|_| self.cursor_param.is_some())
             .and_then(|cursor| cursor.after.as_ref());
         let after = after.map(|after| after.as_str().map_or_else(|| after.to_string(), str::to_owned));
-        let (targets, shared) = (self.targets.clone(), self.shared.clone());
+        let shared = self.shared.clone();
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
-        let splits = (0..self.targets.len()).filter_map(move |index| {
+        let splits = (0..targets.len()).filter_map(move |index| {
             let (url, with) = match targets.url(index).and_then(|url| Ok((url, targets.label(index)?))) {
                 Ok(found) => found,
                 Err(error) => return Some(Err(error)),
@@ -160,12 +178,28 @@ impl HttpSource {
             let shown = shared.client.show(&url);
             let id = names.name(&url, &shown, with.as_deref())?;
             let by_index = shown != url.as_str() || targets.fills_requests();
-            let payload =
-                Payload { url: shown, index: by_index.then_some(index), with, after: after.clone() };
-            (index >= next).then(|| planned(id, &payload, index + 1))
+            let payload = Payload {
+                url: shown,
+                index: by_index.then_some(index),
+                with,
+                after: after.clone(),
+                moment: moment.clone().filter(|_| by_index),
+            };
+            (index >= next)
+                .then(|| planned(id, &payload, &NextUrl { next: index + 1, moment: moment.clone() }))
         });
-        let cursor = if self.cursor_param.is_some() { Pushdown::Inexact } else { Pushdown::Unsupported };
+        let cursor = if self.cursor_param.is_some() || (has_windows && request.cursor.is_some()) {
+            Pushdown::Inexact
+        } else {
+            Pushdown::Unsupported
+        };
         Ok(ScanPlan { cursor, ..ScanPlan::new(None, stream::iter(splits).boxed()) })
+    }
+
+    /// The targets of a run that would begin now, and the first possible ones when it had none.
+    fn some_targets(&self, cx: &Context) -> Result<Arc<Targets>> {
+        let targets = self.targets.at(&Moment { now: now(cx), after: None })?;
+        Ok(if targets.len() > 0 { Arc::new(targets) } else { self.targets.clone() })
     }
 
     /// The request that a split is read by.
@@ -184,7 +218,13 @@ impl HttpSource {
                 let url = url.map_err(|error| Error::data("this split holds no URL").source(error))?;
                 (self.targets.request_of(url)?, None)
             }
-            Some(index) => (self.targets.request(index)?, self.targets.label(index)?),
+            Some(index) => {
+                let targets = match &payload.moment {
+                    Some(moment) => Arc::new(self.targets.at(moment)?),
+                    None => self.targets.clone(),
+                };
+                (targets.request(index)?, targets.label(index)?)
+            }
         };
         if self.shared.client.show(&request.url) != payload.url || with != payload.with {
             return Err(Error::config("the URLs of the pipeline have changed while a run was under way")
@@ -198,10 +238,16 @@ impl HttpSource {
     }
 }
 
-fn planned(id: String, payload: &Payload, next: u64) -> Result<Planned> {
+/// The time of day in microseconds, in whole seconds.
+fn now(cx: &Context) -> i64 {
+    let since = cx.clock().now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+}
+
+fn planned(id: String, payload: &Payload, next: &NextUrl) -> Result<Planned> {
     let unexpected = |error| Error::unexpected("a split cannot be stored").source(error);
     let payload = serde_json::to_value(payload).map_err(unexpected)?;
-    Ok(Planned::Split { split: Split::new(id, payload), resume: Position::At(json!(NextUrl { next })) })
+    Ok(Planned::Split { split: Split::new(id, payload), resume: Position::At(json!(next)) })
 }
 
 /// Gives each URL a name of its own.

@@ -12,6 +12,8 @@ pub(crate) struct Value {
     pub(crate) text: String,
     /// Whether it is a number or a boolean.
     pub(crate) bare: bool,
+    /// What is behind it: the end of a window.
+    pub(crate) end: String,
 }
 
 /// A text with places for parameters.
@@ -22,6 +24,8 @@ pub(crate) struct Template(Vec<Part>);
 enum Part {
     Text(String),
     Param(usize),
+    /// The end of a window.
+    End(usize),
 }
 
 impl Template {
@@ -42,13 +46,13 @@ impl Template {
                 return Err(Error::config(format!("`{text}` has a single `{brace}`"))
                     .help("write {name} for a parameter, and {{ or }} for a brace"));
             };
-            let Some(param) = params.iter().position(|(known, _)| known == name) else {
+            let Some(part) = part(name, params) else {
                 return Err(unknown_param(text, name, params));
             };
             if !literal.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut literal)));
             }
-            parts.push(Part::Param(param));
+            parts.push(part);
             rest = behind;
         }
         literal.push_str(rest);
@@ -68,14 +72,13 @@ impl Template {
             let escaped = behind.starts_with("{{");
             let name = behind.trim_start_matches('{').split_once('}').map_or("", |(name, _)| name);
             let whole = if escaped { format!("{{{{{name}}}}}") } else { format!("{{{name}}}") };
-            let param = params.iter().position(|(known, _)| known == name);
-            match param.filter(|_| behind.starts_with(&whole)) {
+            match part(name, params).filter(|_| behind.starts_with(&whole)) {
                 Some(_) if escaped => literal.push_str(&whole[1..whole.len() - 1]),
-                Some(param) => {
+                Some(part) => {
                     if !literal.is_empty() {
                         parts.push(Part::Text(std::mem::take(&mut literal)));
                     }
-                    parts.push(Part::Param(param));
+                    parts.push(part);
                 }
                 None => {
                     literal.push('{');
@@ -96,7 +99,7 @@ impl Template {
     pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
-            Part::Param(_) => None,
+            Part::Param(_) | Part::End(_) => None,
         })
     }
 
@@ -104,7 +107,7 @@ impl Template {
     pub(crate) fn fill_json(&self, values: &[Value]) -> Json {
         let text = self.fill(values, false);
         match self.0.as_slice() {
-            [Part::Param(index)] if values[*index].bare => {
+            [Part::Param(index) | Part::End(index)] if values[*index].bare => {
                 serde_json::from_str(&text).unwrap_or(Json::String(text))
             }
             _ => Json::String(text),
@@ -114,7 +117,7 @@ impl Template {
     pub(crate) fn params(&self) -> impl Iterator<Item = usize> {
         self.0.iter().filter_map(|part| match part {
             Part::Text(_) => None,
-            Part::Param(index) => Some(*index),
+            Part::Param(index) | Part::End(index) => Some(*index),
         })
     }
 
@@ -124,10 +127,27 @@ impl Template {
             match part {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Param(index) if encoded => percent_encode(&values[*index].text, &mut text),
+                Part::End(index) if encoded => percent_encode(&values[*index].end, &mut text),
+                Part::End(index) => text.push_str(&values[*index].end),
                 Part::Param(index) => text.push_str(&values[*index].text),
             }
         }
         text
+    }
+}
+
+/// What `{name}` stands for; `{name.start}` and `{name.end}` where the values are windows.
+fn part(name: &str, params: &[(String, Values)]) -> Option<Part> {
+    let find = |name: &str| params.iter().position(|(known, _)| known == name);
+    if let Some(param) = find(name) {
+        return Some(Part::Param(param));
+    }
+    let (name, edge) = name.rsplit_once('.')?;
+    let param = find(name).filter(|param| matches!(params[*param].1, Values::Windows(_)))?;
+    match edge {
+        "start" => Some(Part::Param(param)),
+        "end" => Some(Part::End(param)),
+        _ => None,
     }
 }
 
@@ -160,7 +180,7 @@ mod tests {
     #[test]
     fn only_known_names_are_filled_in_where_braces_are_common() {
         let params = [("id".to_owned(), Values::Range { from: 7, to: 7, step: 1 })];
-        let values = [Value { text: "7".to_owned(), bare: true }];
+        let values = [Value { text: "7".to_owned(), bare: true, end: String::new() }];
         let fill = |text: &str| Template::loose(text, &params).fill_json(&values);
         assert_eq!(fill("{id}"), 7);
         assert_eq!(fill("a {id}{id} {ID} { id } {"), "a 77 {ID} { id } {");

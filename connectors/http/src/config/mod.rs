@@ -5,6 +5,7 @@ mod pagination;
 mod request;
 mod sink;
 mod values;
+mod window;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ pub use pagination::{Pagination, ParamPlace};
 pub use request::{Graphql, ReadMethod, RequestBody};
 pub use sink::{BodyFormat, SinkConfig, WriteMethod};
 pub use values::{OneOrMany, Scalar, Values};
+pub use window::Windows;
 
 /// The options of an HTTP source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -68,7 +70,10 @@ pub struct SourceConfig {
     /// The body of each request: `json: ...`, `form: { name: value }` or `graphql: { query, variables }`.
     #[serde(default)]
     pub body: Option<RequestBody>,
-    /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, or a range `{ from: 1, to: 10, step: 1 }`.
+    /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, a range
+    /// `{ from: 1, to: 10, step: 1 }`, or windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
+    /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end. A stream with a `cursor` begins
+    /// `lookback` before the cursor's last value. The format is `rfc3339`, `date`, `unix`, `unix_ms`, or a pattern such as `%Y%m%d`.
     #[serde(default)]
     pub params: BTreeMap<String, Values>,
     /// How several `params` go together.

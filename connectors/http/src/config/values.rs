@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::window::{WindowForm, Windows};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -22,6 +23,8 @@ pub enum Values {
         /// The distance; negative to count down.
         step: i64,
     },
+    /// Windows of time.
+    Windows(Windows),
 }
 
 /// One value or several.
@@ -48,6 +51,15 @@ impl Values {
                 // Deserializing made sure that the step leads from the first to the last.
                 u64::try_from(steps).unwrap_or(u64::MAX).saturating_add(1)
             }
+            Self::Windows(windows) => windows.len(),
+        }
+    }
+
+    /// What is behind one of them: the end of a window.
+    pub(crate) fn end(&self, index: u64) -> Option<String> {
+        match self {
+            Self::Windows(windows) => Some(windows.end_of(index)),
+            _ => None,
         }
     }
 
@@ -63,6 +75,7 @@ impl Values {
             Self::Range { from, step, .. } => {
                 (i128::from(*from) + i128::from(index) * i128::from(*step)).to_string().into()
             }
+            Self::Windows(windows) => windows.start_of(index).into(),
         }
     }
 }
@@ -73,6 +86,7 @@ impl Values {
         match self {
             Self::List(values) => usize::try_from(index).is_ok_and(|index| values[index].bare),
             Self::Range { .. } => true,
+            Self::Windows(windows) => windows.is_bare(),
         }
     }
 }
@@ -180,7 +194,12 @@ impl<'de> Visitor<'de> for ValuesVisitor {
         if !self.ranges {
             return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
         }
-        RangeForm::deserialize(MapAccessDeserializer::new(map))?.into_values()
+        let form = serde_json::Value::deserialize(MapAccessDeserializer::new(map))?;
+        if form.get("start").is_some() {
+            let form = serde_json::from_value::<WindowForm>(form).map_err(A::Error::custom)?;
+            return form.try_into().map(Values::Windows).map_err(A::Error::custom);
+        }
+        serde_json::from_value::<RangeForm>(form).map_err(A::Error::custom)?.into_values()
     }
 }
 
@@ -194,7 +213,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_any(ValuesVisitor { ranges: false })? {
             Values::List(values) => Ok(Self(values.into_iter().map(|value| value.text).collect())),
-            Values::Range { .. } => Err(D::Error::custom("a range is not possible here")),
+            _ => Err(D::Error::custom("a range is not possible here")),
         }
     }
 }
@@ -210,7 +229,7 @@ impl JsonSchema for Values {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A value, a list of values, or a range of whole numbers",
+            "description": "A value, a list of values, a range of whole numbers, or windows of time",
             "anyOf": [
                 scalar_schema(),
                 { "type": "array", "items": scalar_schema() },
@@ -222,6 +241,18 @@ impl JsonSchema for Values {
                         "step": { "type": "integer" },
                     },
                     "required": ["from", "to"],
+                    "additionalProperties": false,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "start": { "type": "string" },
+                        "end": { "type": "string" },
+                        "step": { "type": "string" },
+                        "lookback": { "type": "string" },
+                        "format": { "type": "string" },
+                    },
+                    "required": ["start"],
                     "additionalProperties": false,
                 },
             ],

@@ -12,3 +12,4 @@ mod sink;
 mod support;
 mod tls;
 mod turns;
+mod windows;
