@@ -1,5 +1,7 @@
 //! What a request carries besides its URL: method, headers and body, with places for parameters and for the next page.
 
+use std::fmt;
+
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -15,14 +17,14 @@ use crate::template::{Template, Value};
 const SHORTEST_SECRET: usize = 8;
 
 /// The requests of a stream, before parameters are filled in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Outline {
     method: Method,
     headers: Vec<(HeaderName, Template)>,
     body: Option<BodyOutline>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum BodyOutline {
     Json(Tree),
     Form(Vec<(String, Template)>),
@@ -30,7 +32,7 @@ enum BodyOutline {
 }
 
 /// A JSON value whose texts are templates.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Tree {
     Plain(Json),
     Text(Template),
@@ -39,7 +41,7 @@ enum Tree {
 }
 
 /// A request that is ready but for its credentials.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Wanted {
     pub(crate) method: Method,
     pub(crate) url: Url,
@@ -49,12 +51,19 @@ pub(crate) struct Wanted {
 }
 
 /// A body, before it is bytes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) enum Content {
     Json(Json),
     Form(Vec<(String, String)>),
     /// The whole document; variables are set below `variables`.
     Graphql(Json),
+}
+
+/// Without headers and body, which may hold secrets.
+impl fmt::Debug for Outline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outline").field("method", &self.method).finish_non_exhaustive()
+    }
 }
 
 impl Outline {

@@ -178,6 +178,7 @@ mod tests {
             "url": "http://a",
             "headers": {"x-token": "hush1"},
             "auth": {"type": "basic", "username": "ann", "password": "hush2"},
+            "body": {"json": {"key": "hush3"}},
         }));
         let printed = format!("{config:?}");
         assert!(!printed.contains("hush"), "{printed}");
