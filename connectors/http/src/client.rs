@@ -49,12 +49,17 @@ pub(crate) struct Call {
     pub(crate) home: Arc<Home>,
     /// A status that is no success and still no error.
     pub(crate) also: Option<StatusCode>,
+    /// Headers for the host of this URL only.
+    pub(crate) private: Option<(Url, HeaderMap)>,
+    /// Whether it reads, whatever its method.
+    pub(crate) reads: bool,
 }
 
 impl Call {
-    /// A GET.
-    pub(crate) fn get(url: Url, home: Arc<Home>) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, home, also: None }
+    /// A request that reads.
+    pub(crate) fn read(method: Method, url: Url, home: Arc<Home>) -> Self {
+        let (headers, body) = (HeaderMap::new(), None);
+        Self { method, url, headers, body, home, also: None, private: None, reads: true }
     }
 }
 
@@ -99,6 +104,11 @@ impl Client {
             timeouts: options.timeout,
             redirects: options.redirects,
         })
+    }
+
+    /// Hides this text in what servers say.
+    pub(crate) fn hide(&mut self, text: &str) {
+        self.redactor.hide_value(text);
     }
 
     /// A URL as it may be shown.
@@ -210,6 +220,11 @@ impl Client {
         let (mut url, mut headers) = (request.url().clone(), std::mem::take(request.headers_mut()));
         headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         self.credentials.put(&mut url, &mut headers, &call.home, token);
+        if let Some((home, private)) = &call.private
+            && home.origin() == url.origin()
+        {
+            headers.extend(private.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
         self.credentials.sign(call, &url, &mut headers, cx.clock().now())?;
         (*request.url_mut(), *request.headers_mut()) = (url, headers);
         *request.body_mut() = call.body.clone().map(Into::into);
@@ -251,7 +266,7 @@ impl Client {
             status,
             limits,
             body: String::new(),
-            method: &call.method,
+            method: if call.reads { &Method::GET } else { &call.method },
             with_credentials: self.credentials.present,
         };
         slow_down(cx, origin, &refusal);

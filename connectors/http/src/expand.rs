@@ -1,39 +1,43 @@
 //! From templates and parameters to the URLs of a stream, each at its index, none of them held in memory.
 
-use std::fmt::Write;
-
-use towpath_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+use towpath_core::{Error, Json, Result};
 use url::Url;
 
 use crate::config::{Combine, SourceConfig, Values};
+use crate::request::{Outline, Wanted};
+use crate::template::{Template, Value};
 
 /// All URLs of a stream.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Targets {
     params: Vec<(String, Values)>,
     combine: Combine,
     templates: Vec<Target>,
     query: Vec<(String, Template)>,
+    outline: Outline,
     total: u64,
 }
 
-/// A template, and how many URLs it makes.
-#[derive(Debug)]
-struct Target {
-    url: Template,
-    /// The parameters that it or the query uses.
-    used: Vec<usize>,
-    count: u64,
+/// What the windows of a run depend on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Moment {
+    /// When it began, in microseconds.
+    pub(crate) now: i64,
+    /// The cursor's last value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<Json>,
 }
 
-/// A text with places for parameters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Template(Vec<Part>);
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Param(usize),
+/// A template, and how many URLs it makes.
+#[derive(Debug, Clone)]
+struct Target {
+    url: Template,
+    /// The parameters that it, the query, headers or body use.
+    used: Vec<usize>,
+    /// Those of them that the URL does not show.
+    unseen: Vec<usize>,
+    count: u64,
 }
 
 impl Targets {
@@ -50,34 +54,59 @@ impl Targets {
                 query.push((name.clone(), Template::parse(value, &params)?));
             }
         }
+        let outline = Outline::new(config, &params)?;
+        let outlined = outline.params();
         let in_query: Vec<usize> = query.iter().flat_map(|(_, template)| template.params()).collect();
         let mut targets = Vec::new();
         for text in urls(config)? {
             let url = Template::parse(&text, &params)?;
             let mut used: Vec<usize> = url.params().chain(in_query.iter().copied()).collect();
+            let mut unseen: Vec<usize> =
+                outlined.iter().copied().filter(|param| !used.contains(param)).collect();
+            unseen.sort_unstable();
+            unseen.dedup();
+            used.extend(&unseen);
             used.sort_unstable();
             used.dedup();
             let count = count(&params, &used, config.combine)?;
-            targets.push(Target { url, used, count });
+            targets.push(Target { url, used, unseen, count });
         }
         let is_used = |index: usize| targets.iter().any(|target| target.used.contains(&index));
         if let Some(unused) = (0..params.len()).find(|index| !is_used(*index)) {
             let name = &params[unused].0;
-            return Err(Error::config(format!("`params.{name}` is used nowhere"))
-                .help(format!("write {{{name}}} into the URL, path or query, or remove it")));
+            return Err(Error::config(format!("`params.{name}` is used nowhere")).help(format!(
+                "write {{{name}}} into the URL, path, query, a header or the body, or remove it"
+            )));
         }
-        let total = targets
-            .iter()
-            .try_fold(0_u64, |total, target| total.checked_add(target.count))
-            .ok_or_else(too_many)?;
-        let expanded = Self { params, combine: config.combine, templates: targets, query, total };
+        let total = total(&targets)?;
+        let expanded = Self { params, combine: config.combine, templates: targets, query, outline, total };
         // The first of each template shows whether they are URLs at all.
         let mut first = 0;
         for target in &expanded.templates {
-            expanded.url(first)?;
+            expanded.request(first)?;
             first += target.count;
         }
         Ok(expanded)
+    }
+
+    /// Those of a run, whose windows end where it begins.
+    pub(crate) fn at(&self, moment: &Moment) -> Result<Self> {
+        let mut found = self.clone();
+        for (_, values) in &mut found.params {
+            if let Values::Windows(windows) = values {
+                windows.resolve(moment.now, moment.after.as_ref());
+            }
+        }
+        for target in &mut found.templates {
+            target.count = count(&found.params, &target.used, found.combine)?;
+        }
+        found.total = total(&found.templates)?;
+        Ok(found)
+    }
+
+    /// Whether the moment of a run makes a difference.
+    pub(crate) fn has_windows(&self) -> bool {
+        self.params.iter().any(|(_, values)| matches!(values, Values::Windows(_)))
     }
 
     /// How many URLs there are.
@@ -88,8 +117,42 @@ impl Targets {
     /// The URL at an index below [`len`](Self::len).
     pub(crate) fn url(&self, index: u64) -> Result<Url> {
         let (target, index) = self.target(index)?;
+        self.url_of(target, &self.values(target, index))
+    }
+
+    /// The request at an index.
+    pub(crate) fn request(&self, index: u64) -> Result<Wanted> {
+        let (target, index) = self.target(index)?;
         let values = self.values(target, index);
-        let text = target.url.fill(&values, true);
+        self.outline.fill(self.url_of(target, &values)?, &values)
+    }
+
+    /// The request for a URL that needs no parameters but those that it shows.
+    pub(crate) fn request_of(&self, url: Url) -> Result<Wanted> {
+        self.outline.fill(url, &[])
+    }
+
+    /// What must not be shown of requests.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.outline.secrets()
+    }
+
+    /// Whether requests differ in more than the URL.
+    pub(crate) fn fills_requests(&self) -> bool {
+        !self.outline.params().is_empty()
+    }
+
+    /// The values by which requests for the same URL differ.
+    pub(crate) fn label(&self, index: u64) -> Result<Option<String>> {
+        let (target, index) = self.target(index)?;
+        let values = self.values(target, index);
+        let shown = |param: &usize| format!("{}={}", self.params[*param].0, values[*param].text);
+        let shown: Vec<String> = target.unseen.iter().map(shown).collect();
+        Ok((!shown.is_empty()).then(|| shown.join(", ")))
+    }
+
+    fn url_of(&self, target: &Target, values: &[Value]) -> Result<Url> {
+        let text = target.url.fill(values, true);
         let mut url = Url::parse(&text).map_err(|error| {
             Error::config(format!("`{text}` is not a URL: {error}"))
                 .help("write it as https://host/path, or set `base_url` and use `path`")
@@ -101,7 +164,7 @@ impl Targets {
         if !self.query.is_empty() {
             let mut pairs = url.query_pairs_mut();
             for (name, template) in &self.query {
-                pairs.append_pair(name, &template.fill(&values, false));
+                pairs.append_pair(name, &template.fill(values, false));
             }
         }
         Ok(url)
@@ -119,8 +182,8 @@ impl Targets {
     }
 
     /// The values of all parameters for the URL at this index of a target; empty for those that it does not use.
-    fn values(&self, target: &Target, mut index: u64) -> Vec<String> {
-        let mut values = vec![String::new(); self.params.len()];
+    fn values(&self, target: &Target, mut index: u64) -> Vec<Value> {
+        let mut values = vec![Value::default(); self.params.len()];
         // The last parameter changes fastest.
         for param in target.used.iter().rev() {
             let (_, all) = &self.params[*param];
@@ -132,7 +195,11 @@ impl Targets {
                     at
                 }
             };
-            values[*param] = all.get(at).into_owned();
+            values[*param] = Value {
+                text: all.get(at).into_owned(),
+                bare: all.is_bare(at),
+                end: all.end(at).unwrap_or_default(),
+            };
         }
         values
     }
@@ -178,6 +245,11 @@ pub(crate) fn join(base_url: Option<&str>, path: &str) -> Result<String> {
     })
 }
 
+fn total(targets: &[Target]) -> Result<u64> {
+    let total = targets.iter().try_fold(0_u64, |total, target| total.checked_add(target.count));
+    total.ok_or_else(too_many)
+}
+
 fn count(params: &[(String, Values)], used: &[usize], combine: Combine) -> Result<u64> {
     let mut lengths = used.iter().map(|index| (&params[*index].0, params[*index].1.len()));
     match combine {
@@ -199,82 +271,6 @@ fn count(params: &[(String, Values)], used: &[usize], combine: Combine) -> Resul
 
 fn too_many() -> Error {
     Error::config("`params` make more URLs than can be counted").help("use shorter lists and ranges")
-}
-
-impl Template {
-    /// Reads `{name}`; `{{` and `}}` stand for braces.
-    fn parse(text: &str, params: &[(String, Values)]) -> Result<Self> {
-        let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
-        while let Some(at) = rest.find(['{', '}']) {
-            literal.push_str(&rest[..at]);
-            let brace = &rest[at..=at];
-            rest = &rest[at + 1..];
-            if let Some(behind) = rest.strip_prefix(brace) {
-                literal.push_str(brace);
-                rest = behind;
-                continue;
-            }
-            let name = rest.split_once('}').filter(|_| brace == "{");
-            let Some((name, behind)) = name else {
-                return Err(Error::config(format!("`{text}` has a single `{brace}`"))
-                    .help("write {name} for a parameter, and {{ or }} for a brace"));
-            };
-            let Some(param) = params.iter().position(|(known, _)| known == name) else {
-                return Err(unknown_param(text, name, params));
-            };
-            if !literal.is_empty() {
-                parts.push(Part::Text(std::mem::take(&mut literal)));
-            }
-            parts.push(Part::Param(param));
-            rest = behind;
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            parts.push(Part::Text(literal));
-        }
-        Ok(Self(parts))
-    }
-
-    fn params(&self) -> impl Iterator<Item = usize> {
-        self.0.iter().filter_map(|part| match part {
-            Part::Text(_) => None,
-            Part::Param(index) => Some(*index),
-        })
-    }
-
-    fn fill(&self, values: &[String], encoded: bool) -> String {
-        let mut text = String::new();
-        for part in &self.0 {
-            match part {
-                Part::Text(literal) => text.push_str(literal),
-                Part::Param(index) if encoded => percent_encode(&values[*index], &mut text),
-                Part::Param(index) => text.push_str(&values[*index]),
-            }
-        }
-        text
-    }
-}
-
-fn unknown_param(text: &str, name: &str, params: &[(String, Values)]) -> Error {
-    let names: Vec<_> = params.iter().map(|(name, _)| format!("`{name}`")).collect();
-    let help = if names.is_empty() {
-        format!("set `params.{name}` to a value, a list or a range")
-    } else {
-        format!("`params` has {}", names.join(", "))
-    };
-    Error::config(format!("`{text}` names the parameter `{name}`, which `params` does not have")).help(help)
-}
-
-/// A value as a part of a path or query, whatever characters it holds.
-fn percent_encode(value: &str, text: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            text.push(char::from(byte));
-        } else {
-            // Writing into a string cannot fail.
-            let _ = write!(text, "%{byte:02X}");
-        }
-    }
 }
 
 #[cfg(test)]
@@ -354,7 +350,7 @@ mod tests {
         );
         assert_eq!(
             refused(json!({"url": "https://a/", "params": {"owner": "x"}})),
-            "`params.owner` is used nowhere; write {owner} into the URL, path or query, or remove it"
+            "`params.owner` is used nowhere; write {owner} into the URL, path, query, a header or the body, or remove it"
         );
         assert_eq!(refused(json!({"url": "https://a/{x}", "params": {"x": []}})), "`params.x` has no values");
     }

@@ -24,6 +24,8 @@ pub(crate) struct Formats {
     options: ReadOptions,
     /// `JSONPath` to the records.
     pub(crate) records: Option<JsonPath>,
+    /// `JSONPath` to the last of them.
+    pub(crate) last_record: JsonPath,
     /// Whether only JSON makes sense, whatever a server calls it.
     wants_json: bool,
     readers: Mutex<HashMap<String, Reader>>,
@@ -59,8 +61,10 @@ impl Formats {
             sample_rows: config.sample_rows,
             ..ReadOptions::default()
         };
+        let all = records.as_ref().map_or_else(|| "$".to_owned(), JsonPath::to_string);
+        let last_record = format!("{}[-1]", all.trim_end_matches("[*]")).parse()?;
         let wants_json = needs_json || config.format.as_ref().is_some_and(is_json_format);
-        Ok(Self { options, records, wants_json, readers: Mutex::default() })
+        Ok(Self { options, records, last_record, wants_json, readers: Mutex::default() })
     }
 
     /// What we would like to get.

@@ -28,16 +28,18 @@ mod pagination;
 mod query;
 mod read;
 mod redact;
+mod request;
 mod sink;
 mod source;
+mod template;
 mod tls;
 
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, Combine, CredentialsPlace, KeyPlace, LoginMethod, OneOrMany, Pagination, SecretForm,
-    SignatureForm, SinkConfig, SourceConfig, Timeouts, TimestampUnit, TokenPlace, TokenSource, Values,
-    WriteMethod,
+    Auth, BodyFormat, Combine, CredentialsPlace, Graphql, KeyPlace, LoginMethod, OneOrMany, Pagination,
+    ParamPlace, ReadMethod, RequestBody, Scalar, SecretForm, SignatureForm, SinkConfig, SourceConfig,
+    Timeouts, TimestampUnit, TokenPlace, TokenSource, Values, Windows, WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

@@ -226,7 +226,16 @@ impl Target {
     }
 
     fn call(&self, method: Method, headers: HeaderMap, body: Option<Bytes>) -> Call {
-        Call { method, url: self.url.clone(), headers, body, home: self.home.clone(), also: None }
+        Call {
+            method,
+            url: self.url.clone(),
+            headers,
+            body,
+            home: self.home.clone(),
+            also: None,
+            private: None,
+            reads: false,
+        }
     }
 
     fn options(&self) -> WriteOptions {

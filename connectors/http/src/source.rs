@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
@@ -18,10 +19,10 @@ use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::Client;
 use crate::config::SourceConfig;
-use crate::expand::Targets;
+use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
-use crate::query;
 use crate::read::{Reading, Shared, Spot};
+use crate::request::Wanted;
 
 /// Reads HTTP APIs and downloads.
 pub struct HttpSource {
@@ -41,15 +42,23 @@ struct Payload {
     /// Which of the pipeline's URLs it is, where some of it may not be shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     index: Option<u64>,
+    /// The parameters that the URL does not show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    with: Option<String>,
     /// The cursor's last value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<String>,
+    /// What the run's windows depend on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moment: Option<Moment>,
 }
 
 /// Where planning goes on.
 #[derive(Debug, Serialize, Deserialize)]
 struct NextUrl {
     next: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moment: Option<Moment>,
 }
 
 impl Source for HttpSource {
@@ -65,27 +74,27 @@ impl Source for HttpSource {
 
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
-            let reading = self.reading(cx, self.targets.url(0)?)?;
+            let reading = self.reading(cx, self.some_targets(cx)?.request(0)?)?;
             let first = self.shared.pagination.first();
-            let url = self.shared.pagination.url(&reading.url, &first.page);
             // Many servers refuse HEAD. The body is left where it is.
-            let answer = reading.get(url, |_| {}).await?;
+            let answer = reading.page(&first.page).await?;
             reading.is_json(&answer).map(drop)
         };
         checked.await.map_err(|error: Error| error.connector(CONNECTOR.name()).operation("check"))
     }
 
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
-        let url = self.targets.url(0).operation("discover")?;
-        let mut batches = self.reading(cx, url.clone()).operation("discover")?.batches(None);
+        let request = self.some_targets(cx).and_then(|targets| targets.request(0)).operation("discover")?;
+        let url = request.url.clone();
+        let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
         let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
         let mut dataset = Dataset::new(name, self.named.clone());
         dataset.schema = batches.try_next().await?.map(|batch| batch.rows.schema());
         Ok(vec![dataset])
     }
 
-    async fn plan(&self, _cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
-        let planned = self.splits(request);
+    async fn plan(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
+        let planned = self.splits(cx, request);
         planned.map_err(|error| error.connector(CONNECTOR.name()).operation("plan"))
     }
 
@@ -93,7 +102,8 @@ impl Source for HttpSource {
         if from == Position::End {
             return Ok(stream::empty().boxed());
         }
-        let begun = self.split_url(split).and_then(|url| Ok((self.reading(cx, url)?, Spot::of(from)?)));
+        let begun =
+            self.split_request(split).and_then(|request| Ok((self.reading(cx, request)?, Spot::of(from)?)));
         let (reading, from) = begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
         Ok(reading.batches(from))
     }
@@ -103,37 +113,53 @@ impl HttpSource {
     async fn new(config: SourceConfig, cx: &Context) -> Result<Self> {
         let targets = Targets::new(&config)?;
         let base = config.base_url.as_deref().map(base).transpose()?;
+        config.pagination.validate(&config)?;
         let formats = Formats::new(&config)?;
         if config.pages_in_flight == 0 {
             return Err(Error::config("`pages_in_flight` must be above zero"));
         }
-        let client = Client::new(&config.connection(), cx).await?;
+        let mut client = Client::new(&config.connection(), cx).await?;
+        targets.secrets().for_each(|text| client.hide(text));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
         let shared = Shared { client, formats, pagination, pages_in_flight, max_body };
         Ok(Self { shared: Arc::new(shared), targets: Arc::new(targets), base, cursor_param, named })
     }
 
-    fn reading(&self, cx: &Context, mut url: Url) -> Result<Reading> {
-        let home = Arc::new(Home::new(self.base.as_ref(), &mut url)?);
-        Ok(Reading { shared: self.shared.clone(), cx: cx.clone(), url, home })
+    fn reading(&self, cx: &Context, mut request: Wanted) -> Result<Reading> {
+        let home = Arc::new(Home::new(self.base.as_ref(), &mut request.url)?);
+        let base = self.base.as_ref().unwrap_or(&request.url).clone();
+        let (shared, request) = (self.shared.clone(), Arc::new(request));
+        Ok(Reading { shared, cx: cx.clone(), request, home, base })
     }
 
-    fn splits(&self, request: &ScanRequest) -> Result<ScanPlan> {
+    fn splits(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
         if let (Some(param), None) = (&self.cursor_param, &request.cursor) {
             return Err(Error::config(format!("`cursor_param: {param}` has no cursor to send"))
                 .help("set the stream's `cursor`, or remove `cursor_param`"));
         }
         let next = match &request.planned {
-            Position::Start => 0,
-            Position::End => self.targets.len(),
+            Position::Start => NextUrl { next: 0, moment: None },
+            Position::End => NextUrl { next: u64::MAX, moment: None },
             Position::At(at) => {
                 let at = NextUrl::deserialize(at);
                 at.map_err(|error| {
                     Error::unsupported("this plan was stored by another version").source(error)
                 })?
-                .next
             }
+        };
+        let NextUrl { next, moment } = next;
+        let has_windows = self.targets.has_windows();
+        // A plan that goes on is of the moment at which it began.
+        let moment = has_windows.then(|| {
+            moment.unwrap_or_else(|| Moment {
+                now: now(cx),
+                after: request.cursor.as_ref().and_then(|cursor| cursor.after.clone()),
+            })
+        });
+        let targets = match &moment {
+            Some(moment) => Arc::new(self.targets.at(moment)?),
+            None => self.targets.clone(),
         };
         let after = request
             .cursor
@@ -141,26 +167,43 @@ impl HttpSource {
             .filter(|_| self.cursor_param.is_some())
             .and_then(|cursor| cursor.after.as_ref());
         let after = after.map(|after| after.as_str().map_or_else(|| after.to_string(), str::to_owned));
-        let (targets, shared) = (self.targets.clone(), self.shared.clone());
+        let shared = self.shared.clone();
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
-        let splits = (0..self.targets.len()).filter_map(move |index| {
-            let url = match targets.url(index) {
-                Ok(url) => url,
+        let splits = (0..targets.len()).filter_map(move |index| {
+            let (url, with) = match targets.url(index).and_then(|url| Ok((url, targets.label(index)?))) {
+                Ok(found) => found,
                 Err(error) => return Some(Err(error)),
             };
             let shown = shared.client.show(&url);
-            let id = names.name(&url, &shown)?;
-            let secret = shown != url.as_str();
-            let payload = Payload { url: shown, index: secret.then_some(index), after: after.clone() };
-            (index >= next).then(|| planned(id, &payload, index + 1))
+            let id = names.name(&url, &shown, with.as_deref())?;
+            let by_index = shown != url.as_str() || targets.fills_requests();
+            let payload = Payload {
+                url: shown,
+                index: by_index.then_some(index),
+                with,
+                after: after.clone(),
+                moment: moment.clone().filter(|_| by_index),
+            };
+            (index >= next)
+                .then(|| planned(id, &payload, &NextUrl { next: index + 1, moment: moment.clone() }))
         });
-        let cursor = if self.cursor_param.is_some() { Pushdown::Inexact } else { Pushdown::Unsupported };
+        let cursor = if self.cursor_param.is_some() || (has_windows && request.cursor.is_some()) {
+            Pushdown::Inexact
+        } else {
+            Pushdown::Unsupported
+        };
         Ok(ScanPlan { cursor, ..ScanPlan::new(None, stream::iter(splits).boxed()) })
     }
 
-    /// The URL that a split is read from.
-    fn split_url(&self, split: &Split) -> Result<Url> {
+    /// The targets of a run that would begin now, and the first possible ones when it had none.
+    fn some_targets(&self, cx: &Context) -> Result<Arc<Targets>> {
+        let targets = self.targets.at(&Moment { now: now(cx), after: None })?;
+        Ok(if targets.len() > 0 { Arc::new(targets) } else { self.targets.clone() })
+    }
+
+    /// The request that a split is read by.
+    fn split_request(&self, split: &Split) -> Result<Wanted> {
         let payload = Payload::deserialize(&split.payload);
         let payload = match payload {
             Ok(payload) if split.version == 1 => payload,
@@ -169,27 +212,42 @@ impl HttpSource {
                     .detail("split", &split.id));
             }
         };
-        let mut url = match payload.index {
-            None => Url::parse(&payload.url)
-                .map_err(|error| Error::data("this split holds no URL").source(error))?,
-            Some(index) => self.targets.url(index)?,
+        let (mut request, with) = match payload.index {
+            None => {
+                let url = Url::parse(&payload.url);
+                let url = url.map_err(|error| Error::data("this split holds no URL").source(error))?;
+                (self.targets.request_of(url)?, None)
+            }
+            Some(index) => {
+                let targets = match &payload.moment {
+                    Some(moment) => Arc::new(self.targets.at(moment)?),
+                    None => self.targets.clone(),
+                };
+                (targets.request(index)?, targets.label(index)?)
+            }
         };
-        if self.shared.client.show(&url) != payload.url {
+        if self.shared.client.show(&request.url) != payload.url || with != payload.with {
             return Err(Error::config("the URLs of the pipeline have changed while a run was under way")
                 .detail("planned", payload.url)
                 .help("finish the run with the old options, or `towpath state reset`"));
         }
         if let (Some(param), Some(after)) = (&self.cursor_param, &payload.after) {
-            query::set(&mut url, param, after);
+            request.set_query(param, after);
         }
-        Ok(url)
+        Ok(request)
     }
 }
 
-fn planned(id: String, payload: &Payload, next: u64) -> Result<Planned> {
+/// The time of day in microseconds, in whole seconds.
+fn now(cx: &Context) -> i64 {
+    let since = cx.clock().now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+}
+
+fn planned(id: String, payload: &Payload, next: &NextUrl) -> Result<Planned> {
     let unexpected = |error| Error::unexpected("a split cannot be stored").source(error);
     let payload = serde_json::to_value(payload).map_err(unexpected)?;
-    Ok(Planned::Split { split: Split::new(id, payload), resume: Position::At(json!(NextUrl { next })) })
+    Ok(Planned::Split { split: Split::new(id, payload), resume: Position::At(json!(next)) })
 }
 
 /// Gives each URL a name of its own.
@@ -202,18 +260,19 @@ struct Names {
 
 impl Names {
     /// The name of a URL; `None` when it has one already, because each is read once.
-    fn name(&mut self, url: &Url, shown: &str) -> Option<String> {
+    fn name(&mut self, url: &Url, shown: &str, with: Option<&str>) -> Option<String> {
         let mut hasher = DefaultHasher::new();
-        url.as_str().hash(&mut hasher);
+        (url.as_str(), with).hash(&mut hasher);
         if !self.seen.insert(hasher.finish()) {
             return None;
         }
+        let name = with.map_or_else(|| shown.to_owned(), |with| format!("{shown} [{with}]"));
         if shown == url.as_str() {
-            return Some(shown.to_owned());
+            return Some(name);
         }
-        let count = self.shown.entry(shown.to_owned()).or_default();
+        let count = self.shown.entry(name.clone()).or_default();
         *count += 1;
-        Some(if *count == 1 { shown.to_owned() } else { format!("{shown} #{count}") })
+        Some(if *count == 1 { name } else { format!("{name} #{count}") })
     }
 }
 
@@ -256,7 +315,7 @@ mod tests {
         let mut names = Names::default();
         let mut name = |url: &str| {
             let url = Url::parse(url).unwrap();
-            names.name(&url, &crate::redact::Redactor::default().url(&url))
+            names.name(&url, &crate::redact::Redactor::default().url(&url), None)
         };
         assert_eq!(name("http://a/?token=1").as_deref(), Some("http://a/?token=***"));
         assert_eq!(name("http://a/?token=2").as_deref(), Some("http://a/?token=*** #2"));

@@ -3,8 +3,10 @@
 mod auth;
 mod connection;
 mod pagination;
+mod request;
 mod sink;
 mod values;
+mod window;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,9 +23,11 @@ pub use auth::{
 };
 pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
-pub use pagination::Pagination;
+pub use pagination::{Pagination, ParamPlace};
+pub use request::{Graphql, ReadMethod, RequestBody};
 pub use sink::{BodyFormat, SinkConfig, WriteMethod};
-pub use values::{OneOrMany, Values};
+pub use values::{OneOrMany, Scalar, Values};
+pub use window::Windows;
 
 /// The options of an HTTP source.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -33,7 +37,8 @@ pub struct SourceConfig {
     /// only, also when a stream names another one by `url`.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// Headers of every request. They count as secrets and never follow to another host.
+    /// Headers of every request. They count as secrets and never follow to another host. They may hold `{name}`, filled in
+    /// from `params`.
     #[serde(default)]
     pub headers: BTreeMap<String, Secret>,
     /// How we say who we are.
@@ -70,7 +75,16 @@ pub struct SourceConfig {
     /// Several paths to read, behind `base_url`.
     #[serde(default)]
     pub paths: Vec<String>,
-    /// The values of `{name}` in URLs, paths and query: a value, a list, or a range `{ from: 1, to: 10, step: 1 }`.
+    /// The method; by default GET, or POST with a `body`.
+    #[serde(default)]
+    pub method: Option<ReadMethod>,
+    /// The body of each request: `json: ...`, `form: { name: value }` or `graphql: { query, variables }`.
+    #[serde(default)]
+    pub body: Option<RequestBody>,
+    /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, a range
+    /// `{ from: 1, to: 10, step: 1 }`, or windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
+    /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end. A stream with a `cursor` begins
+    /// `lookback` before the cursor's last value. The format is `rfc3339`, `date`, `unix`, `unix_ms`, or a pattern such as `%Y%m%d`.
     #[serde(default)]
     pub params: BTreeMap<String, Values>,
     /// How several `params` go together.
@@ -133,10 +147,17 @@ fn default_max_body() -> ByteSize {
 }
 
 impl SourceConfig {
+    /// The headers that are the same for each request.
+    fn fixed_headers(&self) -> BTreeMap<String, Secret> {
+        let mut headers = self.headers.clone();
+        headers.retain(|name, _| !crate::request::is_filled_in(self, name));
+        headers
+    }
+
     pub(crate) fn connection(&self) -> ConnectionOptions {
         ConnectionOptions {
             base_url: self.base_url.clone(),
-            headers: self.headers.clone(),
+            headers: self.fixed_headers(),
             auth: self.auth.clone(),
             timeout: self.timeout,
             user_agent: self.user_agent.clone(),
@@ -171,6 +192,7 @@ mod tests {
             "url": "http://a",
             "headers": {"x-token": "hush1"},
             "auth": {"type": "basic", "username": "ann", "password": "hush2"},
+            "body": {"json": {"key": "hush3"}},
         }));
         let printed = format!("{config:?}");
         assert!(!printed.contains("hush"), "{printed}");

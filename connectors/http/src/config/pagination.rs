@@ -29,12 +29,27 @@ pub enum Pagination {
         #[serde(default)]
         max_pages: Option<NonZeroU64>,
     },
-    /// A cursor in the body goes into a query parameter.
+    /// A cursor of the answer goes into the next request. It is found by one of `next`, `next_header` and `last_record`.
     Cursor {
         /// `JSONPath` to the cursor of the next page, such as `$.meta.next`. The last page has none, or an empty one.
-        next: JsonPath,
-        /// The query parameter that gets it.
+        #[serde(default)]
+        next: Option<JsonPath>,
+        /// The header of the answer that holds it.
+        #[serde(default)]
+        next_header: Option<String>,
+        /// The field of the last record that it is, such as `id`; a field in a field as `meta.id`. A page without records
+        /// is the last.
+        #[serde(default)]
+        last_record: Option<String>,
+        /// What gets it: a query parameter, a header, or a field of the body. In a body, `a.b` is a field in a field, and
+        /// with `graphql` a variable.
         param: String,
+        /// `JSONPath` to whether there are more pages, such as `$.has_more`.
+        #[serde(default)]
+        has_more: Option<JsonPath>,
+        /// Where `param` goes.
+        #[serde(default, rename = "in")]
+        place: ParamPlace,
         /// The most pages of one URL.
         #[serde(default)]
         max_pages: Option<NonZeroU64>,
@@ -53,6 +68,18 @@ pub enum Pagination {
         /// `JSONPath` to the number of records, such as `$.total`.
         #[serde(default)]
         total: Option<JsonPath>,
+        /// The header with the number of pages, such as `X-WP-TotalPages`.
+        #[serde(default)]
+        total_pages_header: Option<String>,
+        /// The header with the number of records, such as `X-Total-Count`.
+        #[serde(default)]
+        total_header: Option<String>,
+        /// `JSONPath` to whether there are more pages, such as `$.has_more`.
+        #[serde(default)]
+        has_more: Option<JsonPath>,
+        /// Where `param` and `size_param` go.
+        #[serde(default, rename = "in")]
+        place: ParamPlace,
         /// How many records a page holds; by default as many as the first page has.
         #[serde(default)]
         page_size: Option<NonZeroU64>,
@@ -81,6 +108,15 @@ pub enum Pagination {
         /// `JSONPath` to the number of records, such as `$.total`.
         #[serde(default)]
         total: Option<JsonPath>,
+        /// The header with the number of records, such as `X-Total-Count`.
+        #[serde(default)]
+        total_header: Option<String>,
+        /// `JSONPath` to whether there are more pages, such as `$.has_more`.
+        #[serde(default)]
+        has_more: Option<JsonPath>,
+        /// Where `param` and `limit_param` go.
+        #[serde(default, rename = "in")]
+        place: ParamPlace,
         /// Whether a page with fewer records than `limit` is the last. Off by default, because many servers give less than
         /// they are asked for.
         #[serde(default)]
@@ -89,6 +125,19 @@ pub enum Pagination {
         #[serde(default)]
         max_pages: Option<NonZeroU64>,
     },
+}
+
+/// Where a parameter of pagination goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ParamPlace {
+    /// The query of the URL.
+    #[default]
+    Query,
+    /// A header.
+    Header,
+    /// The body: a field, or with `graphql` a variable.
+    Body,
 }
 
 fn page() -> String {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::window::{WindowForm, Windows};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -12,7 +13,7 @@ use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Values {
     /// These.
-    List(Vec<String>),
+    List(Vec<Scalar>),
     /// Whole numbers from the first to the last.
     Range {
         /// The first.
@@ -22,11 +23,22 @@ pub enum Values {
         /// The distance; negative to count down.
         step: i64,
     },
+    /// Windows of time.
+    Windows(Windows),
 }
 
 /// One value or several.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OneOrMany(pub Vec<String>);
+
+/// A value, as the text that a URL shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scalar {
+    /// The text.
+    pub text: String,
+    /// Whether it was written as a number or boolean, which JSON bodies keep.
+    pub bare: bool,
+}
 
 impl Values {
     /// How many there are.
@@ -39,6 +51,15 @@ impl Values {
                 // Deserializing made sure that the step leads from the first to the last.
                 u64::try_from(steps).unwrap_or(u64::MAX).saturating_add(1)
             }
+            Self::Windows(windows) => windows.len(),
+        }
+    }
+
+    /// What is behind one of them: the end of a window.
+    pub(crate) fn end(&self, index: u64) -> Option<String> {
+        match self {
+            Self::Windows(windows) => Some(windows.end_of(index)),
+            _ => None,
         }
     }
 
@@ -50,11 +71,33 @@ impl Values {
     /// One of them.
     pub fn get(&self, index: u64) -> Cow<'_, str> {
         match self {
-            Self::List(values) => usize::try_from(index).map_or("", |index| &values[index]).into(),
+            Self::List(values) => usize::try_from(index).map_or("", |index| &values[index].text).into(),
             Self::Range { from, step, .. } => {
                 (i128::from(*from) + i128::from(index) * i128::from(*step)).to_string().into()
             }
+            Self::Windows(windows) => windows.start_of(index).into(),
         }
+    }
+}
+
+impl Values {
+    /// Whether one of them is a number or a boolean.
+    pub(crate) fn is_bare(&self, index: u64) -> bool {
+        match self {
+            Self::List(values) => usize::try_from(index).is_ok_and(|index| values[index].bare),
+            Self::Range { .. } => true,
+            Self::Windows(windows) => windows.is_bare(),
+        }
+    }
+}
+
+impl Scalar {
+    fn text(text: &str) -> Self {
+        Self { text: text.to_owned(), bare: false }
+    }
+
+    fn bare(value: impl fmt::Display) -> Self {
+        Self { text: value.to_string(), bare: true }
     }
 }
 
@@ -78,9 +121,6 @@ impl RangeForm {
     }
 }
 
-/// A scalar as text.
-struct Scalar(String);
-
 impl<'de> Deserialize<'de> for Scalar {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ScalarVisitor;
@@ -91,19 +131,19 @@ impl<'de> Deserialize<'de> for Scalar {
                 f.write_str("a text, a number or a boolean")
             }
             fn visit_str<E: Error>(self, value: &str) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_owned()))
+                Ok(Scalar::text(value))
             }
             fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
+                Ok(Scalar::bare(value))
             }
             fn visit_i64<E: Error>(self, value: i64) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
+                Ok(Scalar::bare(value))
             }
             fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
+                Ok(Scalar::bare(value))
             }
             fn visit_f64<E: Error>(self, value: f64) -> Result<Scalar, E> {
-                Ok(Scalar(value.to_string()))
+                Ok(Scalar::bare(value))
             }
         }
         deserializer.deserialize_any(ScalarVisitor)
@@ -127,24 +167,24 @@ impl<'de> Visitor<'de> for ValuesVisitor {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_owned()]))
+        Ok(Values::List(vec![Scalar::text(value)]))
     }
     fn visit_bool<E: Error>(self, value: bool) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_string()]))
+        Ok(Values::List(vec![Scalar::bare(value)]))
     }
     fn visit_i64<E: Error>(self, value: i64) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_string()]))
+        Ok(Values::List(vec![Scalar::bare(value)]))
     }
     fn visit_u64<E: Error>(self, value: u64) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_string()]))
+        Ok(Values::List(vec![Scalar::bare(value)]))
     }
     fn visit_f64<E: Error>(self, value: f64) -> Result<Values, E> {
-        Ok(Values::List(vec![value.to_string()]))
+        Ok(Values::List(vec![Scalar::bare(value)]))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Values, A::Error> {
         let mut values = Vec::new();
-        while let Some(Scalar(value)) = seq.next_element()? {
+        while let Some(value) = seq.next_element()? {
             values.push(value);
         }
         Ok(Values::List(values))
@@ -154,7 +194,12 @@ impl<'de> Visitor<'de> for ValuesVisitor {
         if !self.ranges {
             return Err(A::Error::invalid_type(serde::de::Unexpected::Map, &self));
         }
-        RangeForm::deserialize(MapAccessDeserializer::new(map))?.into_values()
+        let form = serde_json::Value::deserialize(MapAccessDeserializer::new(map))?;
+        if form.get("start").is_some() {
+            let form = serde_json::from_value::<WindowForm>(form).map_err(A::Error::custom)?;
+            return form.try_into().map(Values::Windows).map_err(A::Error::custom);
+        }
+        serde_json::from_value::<RangeForm>(form).map_err(A::Error::custom)?.into_values()
     }
 }
 
@@ -167,8 +212,8 @@ impl<'de> Deserialize<'de> for Values {
 impl<'de> Deserialize<'de> for OneOrMany {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match deserializer.deserialize_any(ValuesVisitor { ranges: false })? {
-            Values::List(values) => Ok(Self(values)),
-            Values::Range { .. } => Err(D::Error::custom("a range is not possible here")),
+            Values::List(values) => Ok(Self(values.into_iter().map(|value| value.text).collect())),
+            _ => Err(D::Error::custom("a range is not possible here")),
         }
     }
 }
@@ -184,7 +229,7 @@ impl JsonSchema for Values {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A value, a list of values, or a range of whole numbers",
+            "description": "A value, a list of values, a range of whole numbers, or windows of time",
             "anyOf": [
                 scalar_schema(),
                 { "type": "array", "items": scalar_schema() },
@@ -196,6 +241,18 @@ impl JsonSchema for Values {
                         "step": { "type": "integer" },
                     },
                     "required": ["from", "to"],
+                    "additionalProperties": false,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "start": { "type": "string" },
+                        "end": { "type": "string" },
+                        "step": { "type": "string" },
+                        "lookback": { "type": "string" },
+                        "format": { "type": "string" },
+                    },
+                    "required": ["start"],
                     "additionalProperties": false,
                 },
             ],

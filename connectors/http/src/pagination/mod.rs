@@ -1,14 +1,18 @@
 //! How one page leads to the next: pure decisions from what was seen of a page. The reading itself is in [`crate::read`].
 
 pub(crate) mod link;
+mod tell;
 
+use reqwest::header::{HeaderMap, HeaderName};
 use serde::{Deserialize, Serialize};
 use towpath_core::{Error, Json, Result};
 use towpath_formats::json::JsonPath;
 use url::Url;
 
-use crate::config::Pagination;
-use crate::query;
+use crate::config::{Pagination, ParamPlace, SourceConfig};
+use crate::request::Wanted;
+
+use tell::{Total, count, has_more, last, text, typed};
 
 /// Which page.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -22,6 +26,8 @@ pub(crate) enum Key {
     Offset(u64),
     /// The one that this cursor leads to.
     Cursor(String),
+    /// The same, for a cursor that is no text, as JSON.
+    Json(String),
     /// The one at this URL.
     Url(Url),
 }
@@ -50,12 +56,16 @@ pub(crate) struct Known {
 pub(crate) struct Seen<'a> {
     /// How many records it has, those that were rejected included. `None` before they are decoded.
     pub(crate) records: Option<u64>,
+    /// The headers that came with it.
+    pub(crate) headers: &'a HeaderMap,
     /// The target of its `Link` header.
     pub(crate) link: Option<&'a str>,
     /// Where it came from.
     pub(crate) url: &'a Url,
     /// A value of its body.
     pub(crate) value: &'a (dyn Fn(&JsonPath) -> Option<Json> + Sync),
+    /// Its last record.
+    pub(crate) last: &'a (dyn Fn() -> Option<Json> + Sync),
 }
 
 impl Pagination {
@@ -75,42 +85,107 @@ impl Pagination {
             Key::First => matches!(self.first().page, Key::First),
             Key::Number(_) => matches!(self, Self::PageNumber { .. }),
             Key::Offset(_) => matches!(self, Self::Offset { .. }),
-            Key::Cursor(_) => matches!(self, Self::Cursor { .. }),
+            Key::Cursor(_) | Key::Json(_) => matches!(self, Self::Cursor { .. }),
             Key::Url(_) => matches!(self, Self::LinkHeader { .. } | Self::NextUrl { .. }),
         };
         if fits { Ok(()) } else { Err(foreign(place)) }
     }
 
-    /// The URL of a page of this split.
-    pub(crate) fn url(&self, split: &Url, page: &Key) -> Url {
-        if let Key::Url(url) = page {
-            return url.clone();
+    /// Holds it against the other options.
+    pub(crate) fn validate(&self, config: &SourceConfig) -> Result<()> {
+        let header = |option: &str, name: &str| match name.parse::<HeaderName>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::config(format!("`pagination.{option}: {name}` is no name of a header"))),
+        };
+        let (place, params) = match self {
+            Self::None | Self::LinkHeader { .. } | Self::NextUrl { .. } => return Ok(()),
+            Self::Cursor { next, next_header, last_record, param, place, .. } => {
+                let found = [next.is_some(), next_header.is_some(), last_record.is_some()];
+                if found.iter().filter(|is_set| **is_set).count() != 1 {
+                    return Err(Error::config("`pagination` has to say where the cursor is found, and once")
+                        .help("set one of `next`, `next_header` and `last_record`"));
+                }
+                next_header.iter().try_for_each(|name| header("next_header", name))?;
+                (place, vec![param])
+            }
+            Self::PageNumber {
+                param,
+                size_param,
+                place,
+                total,
+                total_pages,
+                total_header,
+                total_pages_header,
+                has_more,
+                ..
+            } => {
+                let told = [
+                    has_more.is_some(),
+                    total.is_some() || total_pages.is_some(),
+                    total_header.is_some(),
+                    total_pages_header.is_some(),
+                ];
+                told_once(&told)?;
+                total_header.iter().try_for_each(|name| header("total_header", name))?;
+                total_pages_header.iter().try_for_each(|name| header("total_pages_header", name))?;
+                (place, [Some(param), size_param.as_ref()].into_iter().flatten().collect())
+            }
+            Self::Offset { param, limit_param, place, total, total_header, has_more, .. } => {
+                told_once(&[has_more.is_some(), total.is_some(), total_header.is_some()])?;
+                total_header.iter().try_for_each(|name| header("total_header", name))?;
+                (place, vec![param, limit_param])
+            }
+        };
+        match place {
+            ParamPlace::Query => Ok(()),
+            ParamPlace::Header => params.iter().try_for_each(|name| header("param", name)),
+            ParamPlace::Body if config.body.is_some() => Ok(()),
+            ParamPlace::Body => Err(Error::config("`pagination` has `in: body`, and there is no `body`")
+                .help("set `body`, such as `json: {}`")),
         }
-        let mut url = split.clone();
+    }
+
+    /// The request for a page of this split.
+    ///
+    /// # Errors
+    /// When the page's place has no place in the request.
+    pub(crate) fn request(&self, split: &Wanted, page: &Key) -> Result<Wanted> {
+        let mut request = split.clone();
         match (self, page) {
-            (Self::PageNumber { param, size_param, page_size, .. }, Key::Number(number)) => {
-                query::set(&mut url, param, &number.to_string());
+            (_, Key::Url(url)) => request.url = url.clone(),
+            (Self::PageNumber { param, size_param, page_size, place, .. }, Key::Number(number)) => {
+                put(&mut request, *place, param, (*number).into())?;
                 if let (Some(param), Some(size)) = (size_param, page_size) {
-                    query::set(&mut url, param, &size.to_string());
+                    put(&mut request, *place, param, size.get().into())?;
                 }
             }
-            (Self::Offset { param, limit_param, limit, .. }, Key::Offset(offset)) => {
-                query::set(&mut url, param, &offset.to_string());
-                query::set(&mut url, limit_param, &limit.to_string());
+            (Self::Offset { param, limit_param, limit, place, .. }, Key::Offset(offset)) => {
+                put(&mut request, *place, param, (*offset).into())?;
+                put(&mut request, *place, limit_param, limit.get().into())?;
             }
-            (Self::Cursor { param, .. }, Key::Cursor(cursor)) => query::set(&mut url, param, cursor),
+            (Self::Cursor { param, place, .. }, Key::Cursor(cursor)) => {
+                put(&mut request, *place, param, Json::String(cursor.clone()))?;
+            }
+            (Self::Cursor { param, place, .. }, Key::Json(cursor)) => {
+                let cursor = serde_json::from_str(cursor)
+                    .map_err(|error| Error::unsupported("this position holds no cursor").source(error))?;
+                put(&mut request, *place, param, cursor)?;
+            }
             _ => {}
         }
-        url
+        Ok(request)
     }
 
     /// Whether the body has to be JSON, because it tells where to go on.
     pub(crate) fn needs_json(&self) -> bool {
         match self {
             Self::None | Self::LinkHeader { .. } => false,
-            Self::NextUrl { .. } | Self::Cursor { .. } => true,
-            Self::PageNumber { total, total_pages, .. } => total.is_some() || total_pages.is_some(),
-            Self::Offset { total, .. } => total.is_some(),
+            Self::NextUrl { .. } => true,
+            Self::Cursor { next_header, has_more, .. } => next_header.is_none() || has_more.is_some(),
+            Self::PageNumber { total, total_pages, has_more, .. } => {
+                total.is_some() || total_pages.is_some() || has_more.is_some()
+            }
+            Self::Offset { total, has_more, .. } => total.is_some() || has_more.is_some(),
         }
     }
 
@@ -134,7 +209,7 @@ impl Pagination {
                 let next = text((seen.value)(path), path)?;
                 (url_key(next.as_deref(), seen.url)?, None)
             }
-            Self::Cursor { next, .. } => (text((seen.value)(next), next)?.map(Key::Cursor), None),
+            Self::Cursor { .. } => (self.next_cursor(place, seen)?, None),
             Self::PageNumber { .. } => self.next_number(place, seen)?,
             Self::Offset { .. } => self.next_offset(place, seen)?,
         };
@@ -168,9 +243,50 @@ impl Pagination {
         }
     }
 
+    fn next_cursor(&self, page: &Place, seen: &Seen<'_>) -> Result<Option<Key>> {
+        let Self::Cursor { next, next_header, last_record, has_more: path, place, .. } = self else {
+            return Err(foreign(page));
+        };
+        let more = path.as_ref().map(|path| has_more(seen, path, page)).transpose()?;
+        if more == Some(false) {
+            return Ok(None);
+        }
+        let key = match (next, next_header, last_record) {
+            (Some(path), ..) => typed((seen.value)(path), &path.to_string(), *place)?,
+            (_, Some(name), _) => {
+                let value = seen.headers.get(name).and_then(|value| value.to_str().ok());
+                value.filter(|value| !value.is_empty()).map(|value| Key::Cursor(value.to_owned()))
+            }
+            (_, _, Some(field)) => match (seen.last)() {
+                Some(record) => typed(Some(last(&record, field)?), field, *place)?,
+                None => None,
+            },
+            _ => None,
+        };
+        match (more, key) {
+            // A page without records cannot tell the last one; the others have to.
+            (Some(true), None) => Err(Error::data(format!(
+                "page {} says that there are more, and has no cursor to them",
+                page.index + 1
+            ))
+            .help("check `pagination`: its cursor or `has_more` may be another field")),
+            (_, key) => Ok(key),
+        }
+    }
+
     fn next_number(&self, place: &Place, seen: &Seen<'_>) -> Result<(Option<Key>, Option<Known>)> {
         let (
-            Self::PageNumber { start, total_pages, total, page_size, stop_on_short_page, .. },
+            Self::PageNumber {
+                start,
+                total_pages,
+                total,
+                total_pages_header,
+                total_header,
+                has_more: path,
+                page_size,
+                stop_on_short_page,
+                ..
+            },
             Key::Number(number),
         ) = (self, &place.page)
         else {
@@ -178,10 +294,17 @@ impl Pagination {
         };
         let wanted = page_size.map(std::num::NonZeroU64::get);
         let records = seen.records.unwrap_or_default();
-        let known = match (total_pages, total) {
-            (Some(path), _) => count(seen, path, place)?
+        if let Some(path) = path {
+            let next = has_more(seen, path, place)?.then_some(number.saturating_add(1));
+            return Ok((next.map(Key::Number), None));
+        }
+        let known = match (
+            Total::of(total_pages.as_ref(), total_pages_header.as_ref()),
+            Total::of(total.as_ref(), total_header.as_ref()),
+        ) {
+            (Some(pages), _) => count(seen, pages, place)?
                 .map(|pages| Known { size: records, end: start.saturating_add(pages) }),
-            (None, Some(path)) => count(seen, path, place)?.map(|total| {
+            (None, Some(total)) => count(seen, total, place)?.map(|total| {
                 let size = page_records(place, records, wanted, total);
                 Known { size, end: start.saturating_add(total.div_ceil(size)) }
             }),
@@ -193,16 +316,22 @@ impl Pagination {
     }
 
     fn next_offset(&self, place: &Place, seen: &Seen<'_>) -> Result<(Option<Key>, Option<Known>)> {
-        let (Self::Offset { limit, total, stop_on_short_page, .. }, Key::Offset(offset)) =
-            (self, &place.page)
+        let (
+            Self::Offset { limit, total, total_header, has_more: path, stop_on_short_page, .. },
+            Key::Offset(offset),
+        ) = (self, &place.page)
         else {
             return Err(foreign(place));
         };
         let limit = limit.get();
         let records = seen.records.unwrap_or_default();
-        let known = match total {
+        if let Some(path) = path {
+            let next = has_more(seen, path, place)?.then_some(offset.saturating_add(records));
+            return Ok((next.map(Key::Offset), None));
+        }
+        let known = match Total::of(total.as_ref(), total_header.as_ref()) {
             None => None,
-            Some(path) => count(seen, path, place)?
+            Some(total) => count(seen, total, place)?
                 .map(|total| Known { size: page_records(place, records, Some(limit), total), end: total }),
         };
         let known = believed(known, *offset, records).or(place.known);
@@ -248,32 +377,24 @@ fn page_records(place: &Place, records: u64, wanted: Option<u64>, total: u64) ->
     size.max(1)
 }
 
-/// A count in the body. The first page has to tell it, unless it is empty.
-fn count(seen: &Seen<'_>, path: &JsonPath, place: &Place) -> Result<Option<u64>> {
-    let value = (seen.value)(path);
-    let number = match &value {
-        Some(Json::Number(number)) => number.as_u64(),
-        Some(Json::String(text)) => text.trim().parse().ok(),
-        _ => None,
-    };
-    match (number, value) {
-        (Some(number), _) => Ok(Some(number)),
-        (None, None | Some(Json::Null)) if place.index > 0 || seen.records == Some(0) => Ok(None),
-        (None, None | Some(Json::Null)) => Err(Error::data(format!("the body has no total at `{path}`"))
-            .help("check the path in `pagination`, or leave it out to read until a page is empty")),
-        (None, Some(other)) => Err(Error::data(format!("the total at `{path}` is no count: {other}"))),
+/// The end of the pages has to be told in one way.
+fn told_once(ways: &[bool]) -> Result<()> {
+    if ways.iter().filter(|is_set| **is_set).count() < 2 {
+        return Ok(());
     }
+    Err(Error::config("`pagination` says in more than one way where the pages end")
+        .help("set one of `has_more`, the totals and the headers of totals"))
 }
 
-/// A cursor or URL in the body; none when it is missing, null, false or empty.
-fn text(value: Option<Json>, path: &JsonPath) -> Result<Option<String>> {
-    match value {
-        None | Some(Json::Null | Json::Bool(false)) => Ok(None),
-        Some(Json::String(text)) => Ok((!text.is_empty()).then_some(text)),
-        Some(Json::Number(number)) => Ok(Some(number.to_string())),
-        Some(other) => Err(Error::data(format!("`{path}` leads to {other}, which is no text"))
-            .help("check the path in `pagination`")),
+/// Puts a parameter where it belongs.
+fn put(request: &mut Wanted, place: ParamPlace, name: &str, value: Json) -> Result<()> {
+    let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match place {
+        ParamPlace::Query => request.set_query(name, &text(&value)),
+        ParamPlace::Header => request.set_header(name, &text(&value))?,
+        ParamPlace::Body => request.set_body(name, value)?,
     }
+    Ok(())
 }
 
 fn url_key(target: Option<&str>, page: &Url) -> Result<Option<Key>> {

@@ -1,4 +1,5 @@
 use super::*;
+use reqwest::Method;
 use serde_json::json;
 
 fn pagination(options: Json) -> Pagination {
@@ -12,16 +13,20 @@ const START: &str = "https://a.example/items?q=x";
 
 /// Follows the pages, and gives the queries that were asked for.
 fn walk(pagination: &Pagination, server: Server<'_>) -> Result<Vec<String>> {
-    let split = Url::parse(START).unwrap();
+    let url = Url::parse(START).unwrap();
+    let split = Wanted { method: Method::GET, url, headers: HeaderMap::new(), body: None };
     let mut place = pagination.first();
     let mut asked = Vec::new();
     loop {
-        let url = pagination.url(&split, &place.page);
+        let url = pagination.request(&split, &place.page)?.url;
         asked.push(url.query().unwrap_or_default().to_owned());
         let (body, records) = server(&url);
         let value = |path: &JsonPath| body.pointer(&path.to_string().replace('.', "/")[1..]).cloned();
         let link = body["link"].as_str();
-        let seen = Seen { records: Some(records), link, url: &url, value: &value };
+        let headers = HeaderMap::new();
+        let last = || None;
+        let seen =
+            Seen { records: Some(records), headers: &headers, link, url: &url, value: &value, last: &last };
         match pagination.after(&place, &seen)? {
             Some(next) => place = next,
             None => return Ok(asked),

@@ -77,13 +77,13 @@ impl BodyInput {
     pub(super) fn begin(reading: Reading, answer: Answer, is_json: bool) -> Self {
         let document = Document { is_json, ..Document::of(&answer.headers) };
         let size = length(&answer.headers).filter(|_| !document.decoded);
-        let name = reading.shared.client.show(&reading.url);
+        let name = reading.shared.client.show(&reading.request.url);
         Self { reading, name, document, size, first: Mutex::new(Some(answer.body)) }
     }
 
     /// The body of a split that was read in part.
     pub(super) fn resume(reading: Reading, document: Document) -> Self {
-        let name = reading.shared.client.show(&reading.url);
+        let name = reading.shared.client.show(&reading.request.url);
         Self { reading, name, document, size: None, first: Mutex::new(None) }
     }
 
@@ -93,7 +93,7 @@ impl BodyInput {
         let reader = if self.document.is_json {
             formats.page_reader()
         } else {
-            formats.body_reader(&self.document, &self.reading.url)
+            formats.body_reader(&self.document, &self.reading.request.url)
         };
         let reader = reader.map_err(|error| error.detail("url", &self.name))?;
         let document = self.document.clone();
@@ -126,7 +126,7 @@ impl BodyInput {
                 call.headers.insert(IF_RANGE, validator);
             }
         };
-        self.reading.get(self.reading.url.clone(), prepare).await
+        self.reading.get(prepare).await
     }
 }
 

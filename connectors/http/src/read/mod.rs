@@ -1,5 +1,6 @@
 //! Reading a split: pages one after the other or at once, or one body as a stream.
 
+mod graphql;
 mod input;
 mod page;
 mod pages;
@@ -20,6 +21,8 @@ use crate::auth::Home;
 use crate::client::{Answer, Call, Client};
 use crate::config::Pagination;
 use crate::formats::{Formats, html};
+use crate::pagination::Key;
+use crate::request::{Content, Wanted};
 
 use input::BodyInput;
 pub(crate) use input::Document;
@@ -41,10 +44,12 @@ pub(crate) struct Shared {
 pub(crate) struct Reading {
     pub(crate) shared: Arc<Shared>,
     pub(crate) cx: Context,
-    /// The split's own URL.
-    pub(crate) url: Url,
+    /// The split's own request.
+    pub(crate) request: Arc<Wanted>,
     /// Who credentials are meant for.
     pub(crate) home: Arc<Home>,
+    /// A URL of the host that headers of the stream are meant for.
+    pub(crate) base: Url,
 }
 
 /// How far it is.
@@ -100,7 +105,7 @@ impl Reading {
                 ))
             }
             None if self.shared.pagination == Pagination::None => {
-                let answer = self.get(self.url.clone(), |call| self.prepare(call)).await?;
+                let answer = self.get(|call| self.prepare(call)).await?;
                 self.only_body(answer).await
             }
             None => self.first_page_of_many().await,
@@ -116,13 +121,12 @@ impl Reading {
 
     async fn first_page_of_many(&self) -> Result<State> {
         let place = self.shared.pagination.first();
-        let url = self.shared.pagination.url(&self.url, &place.page);
-        self.first_page(self.get(url, |_| {}).await?).await
+        self.first_page(self.page(&place.page).await?).await
     }
 
     /// The body of a split without pagination. Only small JSON is read as a page.
     async fn only_body(&self, mut answer: Answer) -> Result<State> {
-        if answer.status == StatusCode::NO_CONTENT {
+        if answer.status == StatusCode::NO_CONTENT || self.is_graphql() {
             return self.first_page(answer).await;
         }
         let is_json = self.is_json(&answer)?;
@@ -143,12 +147,12 @@ impl Reading {
 
     /// The split's URL as it may be shown.
     fn show(&self) -> String {
-        self.shared.client.show(&self.url)
+        self.shared.client.show(&self.request.url)
     }
 
     /// The first request of a split without pagination: its body may turn out to be a stream.
     fn prepare(&self, call: &mut Call) {
-        if self.shared.formats.is_streamed(&self.url) {
+        if self.shared.formats.is_streamed(&self.request.url) {
             without_transfer_compression(call);
         }
     }
@@ -158,10 +162,29 @@ impl Reading {
         found.map_err(|error| error.detail("url", self.shared.client.show(&answer.url)))
     }
 
-    /// Sends a GET.
-    pub(crate) async fn get(&self, url: Url, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
-        let mut call = Call::get(url, self.home.clone());
+    /// Whether a 200 may still be an error.
+    fn is_graphql(&self) -> bool {
+        matches!(self.request.body, Some(Content::Graphql(_)))
+    }
+
+    /// Asks for the split's own URL.
+    async fn get(&self, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
+        self.send(&self.request, prepare).await
+    }
+
+    /// Asks for a page.
+    pub(crate) async fn page(&self, page: &Key) -> Result<Answer> {
+        self.send(&self.shared.pagination.request(&self.request, page)?, |_| {}).await
+    }
+
+    async fn send(&self, wanted: &Wanted, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
+        let mut call = Call::read(wanted.method.clone(), wanted.url.clone(), self.home.clone());
         self.shared.formats.accept(&mut call.headers);
+        wanted.describe_body(&mut call.headers);
+        if !wanted.headers.is_empty() {
+            call.private = Some((self.base.clone(), wanted.headers.clone()));
+        }
+        call.body = wanted.body.as_ref().map(Content::bytes);
         prepare(&mut call);
         self.shared.client.send(&self.cx, call).await
     }

@@ -13,7 +13,7 @@ use towpath_formats::json::{JsonPath, Page};
 use url::Url;
 
 use super::input::Document;
-use super::{Reading, whole};
+use super::{Reading, graphql, whole};
 use crate::client::Answer;
 use crate::pagination::{Key, Place, Seen, link};
 
@@ -57,8 +57,7 @@ enum Content {
 impl Fetched {
     /// Requests a page and waits for its last byte.
     pub(super) async fn get(reading: &Reading, place: &Place) -> Result<Self> {
-        let url = reading.shared.pagination.url(&reading.url, &place.page);
-        let answer = reading.get(url, |_| {}).await?;
+        let answer = reading.page(&place.page).await?;
         Self::collect(reading, answer).await
     }
 
@@ -78,6 +77,9 @@ impl Fetched {
         let Self { body, headers, url, name, is_empty } = self;
         if is_empty {
             return Ok(Opened { content: Content::Nothing, headers, url });
+        }
+        if reading.is_graphql() {
+            graphql::refuse_errors(&body).map_err(|error| error.detail("url", &name))?;
         }
         let is_json = reading.shared.formats.is_json(&headers, &url);
         let content = if is_json.map_err(|error| error.detail("url", &name))? {
@@ -115,8 +117,10 @@ impl Opened {
         &'a self,
         records: Option<u64>,
         value: &'a (dyn Fn(&JsonPath) -> Option<Json> + Sync),
+        last: &'a (dyn Fn() -> Option<Json> + Sync),
     ) -> Seen<'a> {
-        Seen { records, link: link::next(&self.headers), url: &self.url, value }
+        let headers = &self.headers;
+        Seen { records, headers, link: link::next(headers), url: &self.url, value, last }
     }
 
     /// A value of the body.
@@ -135,8 +139,9 @@ impl Opened {
         records: Option<u64>,
     ) -> Result<Option<Place>> {
         let value = |path: &JsonPath| self.value(path);
+        let last = || self.value(&reading.shared.formats.last_record);
         let client = &reading.shared.client;
-        let next = reading.shared.pagination.after(place, &self.seen(records, &value));
+        let next = reading.shared.pagination.after(place, &self.seen(records, &value, &last));
         let mut next = next.map_err(|error| error.detail("url", client.show(&self.url)))?;
         // A place may be stored, and the key is put on every request anyway.
         if let Some(Place { page: Key::Url(url), .. }) = &mut next {

@@ -86,7 +86,11 @@ impl Pages {
         };
         let opened = fetched.open(&self.reading).await?;
         if !self.reading.shared.pagination.is_told() {
-            return finish(&self.reading, &opened, place, row, within).await;
+            let done = finish(&self.reading, &opened, place, row, within).await?;
+            if let Some(next) = &done.next {
+                self.refuse_loop(place, next)?;
+            }
+            return Ok(done);
         }
         let next = opened.after(&self.reading, place, None)?;
         if let Some(next) = &next {
@@ -148,7 +152,8 @@ impl Pages {
             return Ok(());
         }
         let client = &self.reading.shared.client;
-        let url = client.show(&self.reading.shared.pagination.url(&self.reading.url, &next.page));
+        let request = self.reading.shared.pagination.request(&self.reading.request, &next.page)?;
+        let url = client.show(&request.url);
         Err(Error::data(format!(
             "the pages go in a circle: page {} leads back to one that has been read",
             place.index + 1

@@ -1,5 +1,6 @@
 //! The connector against servers in the process: each option changes what happens.
 
+mod asking;
 mod auth;
 mod bodies;
 mod conformance;
@@ -13,3 +14,5 @@ mod signatures;
 mod sink;
 mod support;
 mod tls;
+mod turns;
+mod windows;

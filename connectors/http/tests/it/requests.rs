@@ -233,7 +233,7 @@ async fn a_wrong_option_is_named() {
     let options = |more| with("http://127.0.0.1:1/", more);
     for (options, expected) in [
         (options(json!({"pagination": {"type": "pages"}})), "unknown variant `pages`"),
-        (options(json!({"pagination": {"type": "cursor", "param": "c"}})), "missing field `next`"),
+        (options(json!({"pagination": {"type": "cursor", "param": "c"}})), "set one of `next`,"),
         (options(json!({"records": "data"})), "`data` is not a JSONPath"),
         (options(json!({"headers": {"bad name": "x"}})), "`bad name` is not the name of a header"),
         (options(json!({"headers": {"x": "a\nb"}})), "the value of the header `x` holds characters"),
