@@ -3,13 +3,13 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use towpath_core::{Error, ErrorKind, Result};
 use towpath_tls::client_config;
 
 use crate::config::{ConnectionOptions, SslMode, TargetSessionAttrs};
+use crate::driver::{Driven, Driver};
 use crate::errors::failed;
 
 /// What a session is for.
@@ -24,7 +24,7 @@ pub(crate) enum Role {
 /// A connection. Dropping it closes it at once, whatever it is in the middle of.
 pub(crate) struct Session {
     client: Client,
-    driver: JoinHandle<()>,
+    driver: Driver,
 }
 
 impl Session {
@@ -57,18 +57,17 @@ impl Session {
         client: Client,
         connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
     ) -> Self {
-        let driver = tokio::spawn(async move {
-            // Whoever waits for an answer gets the error too.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to Postgres ended");
-            }
-        });
-        Self { client, driver }
+        Self { client, driver: Driver::spawn(connection) }
     }
 
     /// The driver's client.
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Reads many rows, with the connection's work done in the reader's own task.
+    pub(crate) fn read<S>(&self, rows: S) -> Driven<S> {
+        self.driver.read(rows)
     }
 
     /// Statements without parameters and results.
@@ -82,12 +81,6 @@ impl Session {
     /// Whether it can be used again.
     pub(crate) fn is_open(&self) -> bool {
         !self.client.is_closed()
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.driver.abort();
     }
 }
 

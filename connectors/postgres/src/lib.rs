@@ -4,6 +4,7 @@ mod catalog;
 mod config;
 mod connect;
 mod decode;
+mod driver;
 mod encode;
 mod errors;
 mod pool;

@@ -20,6 +20,7 @@ use super::keys::{Ends, key_value};
 use super::scan::{Piece, Scan, Selected};
 use super::{PostgresSource, Shape, schema_of};
 use crate::decode::{Decoded, decode, payload};
+use crate::driver::Driven;
 use crate::errors::{config, failed};
 use crate::snapshot::Reading;
 use crate::types::Column;
@@ -55,7 +56,7 @@ pub(super) fn read(
 }
 
 /// Rows as the server sends them, a message each.
-type Rows = Pin<Box<CopyOutStream>>;
+type Rows = Driven<Pin<Box<CopyOutStream>>>;
 
 /// How positions behind batches are told.
 enum Positions {
@@ -138,7 +139,7 @@ async fn copy(reading: &Reading, select: &str) -> Result<Rows> {
     tracing::trace!(select, "reading");
     let sql = format!("COPY ({select}) TO STDOUT (FORMAT BINARY)");
     let rows = reading.session.client().copy_out(&sql).await.map_err(|error| failed("reading", error))?;
-    Ok(Box::pin(rows))
+    Ok(reading.session.read(Box::pin(rows)))
 }
 
 /// Messages that come.

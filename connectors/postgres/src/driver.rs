@@ -1,0 +1,157 @@
+//! The work of a connection: done by a task of its own, or by whoever reads many rows over it.
+//!
+//! The driver hands rows over a few KiB at a time. From one task to another that is a wake-up each, and a change of
+//! thread; within one task it is a function call.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures::Stream;
+use tokio::task::JoinHandle;
+
+type Connection = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
+
+/// A connection at work. It is closed when this is dropped.
+pub(crate) struct Driver {
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+struct Shared(Mutex<State>);
+
+struct State {
+    /// Gone once it has ended.
+    connection: Option<Connection>,
+    /// Whether a reader does the work.
+    is_lent: bool,
+    /// Wakes the task when it has to go on.
+    task: Option<Waker>,
+}
+
+impl Driver {
+    /// Begins to work in the background.
+    pub(crate) fn spawn(
+        connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+    ) -> Self {
+        let state = State { connection: Some(Box::pin(connection)), is_lent: false, task: None };
+        let shared = Arc::new(Shared(Mutex::new(state)));
+        let worker = shared.clone();
+        let task = tokio::spawn(std::future::poll_fn(move |cx| worker.work_in_background(cx)));
+        Self { shared, task }
+    }
+
+    /// Rows that are read by the task that asks for them.
+    pub(crate) fn read<S>(&self, rows: S) -> Driven<S> {
+        self.shared.state().is_lent = true;
+        Driven { rows, shared: self.shared.clone() }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.task.abort();
+        let connection = self.shared.state().connection.take();
+        drop(connection);
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work_in_background(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        state.task = Some(cx.waker().clone());
+        if state.is_lent { Poll::Pending } else { state.work(cx) }
+    }
+}
+
+impl State {
+    /// Does what can be done now.
+    fn work(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = &mut self.connection else { return Poll::Ready(()) };
+        let Poll::Ready(ended) = connection.as_mut().poll(cx) else { return Poll::Pending };
+        self.connection = None;
+        // Whoever waits for an answer gets the error too.
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection to Postgres ended");
+        }
+        Poll::Ready(())
+    }
+}
+
+/// What is read over a connection, which does its work meanwhile. One at a time.
+pub(crate) struct Driven<S> {
+    rows: S,
+    shared: Arc<Shared>,
+}
+
+impl<S: Stream + Unpin> Stream for Driven<S> {
+    type Item = S::Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        if let Poll::Ready(row) = Pin::new(&mut self.rows).poll_next(cx) {
+            return Poll::Ready(row);
+        }
+        // When it has ended, the rows tell why.
+        let _ = self.shared.state().work(cx);
+        Pin::new(&mut self.rows).poll_next(cx)
+    }
+}
+
+impl<S> Drop for Driven<S> {
+    fn drop(&mut self) {
+        let task = {
+            let mut state = self.shared.state();
+            state.is_lent = false;
+            state.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::StreamExt;
+    use futures::channel::mpsc;
+
+    #[tokio::test]
+    async fn a_reader_does_the_work_itself_and_hands_it_back() {
+        let (sender, receiver) = mpsc::unbounded();
+        let workers: Arc<Mutex<Vec<Option<tokio::task::Id>>>> = Arc::default();
+        let noted = workers.clone();
+        let connection = std::future::poll_fn(move |_| {
+            noted.lock().unwrap().push(tokio::task::try_id());
+            // The reader may be gone.
+            let _ = sender.unbounded_send(());
+            Poll::Pending
+        });
+        let driver = Driver::spawn(connection);
+        let mut rows = driver.read(receiver);
+        for _ in 0..3 {
+            rows.next().await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        // A test is no task that was spawned.
+        assert_eq!(*workers.lock().unwrap(), [None; 3]);
+        drop(rows);
+        while workers.lock().unwrap().last() == Some(&None) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_end_when_the_connection_does() {
+        let (sender, receiver) = mpsc::unbounded::<()>();
+        let driver = Driver::spawn(async move {
+            drop(sender);
+            Ok(())
+        });
+        assert_eq!(driver.read(receiver).next().await, None);
+    }
+}
