@@ -13,7 +13,7 @@
 //! takes. Credentials stay on the host that they are meant for, whatever redirects and next links say.
 //!
 //! Further schemes of authentication belong into `auth`, further ways through pages into `pagination`, further sources
-//! of parameters (time windows, the rows of another stream) into `expand`.
+//! of parameters (the rows of another stream) into `expand`.
 
 mod auth;
 mod body;
