@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::header::HeaderValue;
 use url::Url;
 
 /// What stands where a secret stood.
@@ -47,6 +48,13 @@ impl Redactor {
     pub(crate) fn hide_value(&mut self, value: &str) {
         if value.len() >= SHORTEST_SECRET {
             self.values.push(value.to_owned());
+        }
+    }
+
+    /// Hides the credentials in an `Authorization: Basic`, which are as good as the password.
+    pub(crate) fn hide_basic(&mut self, header: &HeaderValue) {
+        if let Some(credentials) = header.to_str().ok().and_then(|value| value.strip_prefix("Basic ")) {
+            self.hide_value(credentials);
         }
     }
 

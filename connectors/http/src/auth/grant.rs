@@ -114,6 +114,9 @@ impl Grant {
         };
         grant.headers.insert(USER_AGENT, user_agent(options)?);
         hide(auth, redactor);
+        if let Some(credentials) = grant.headers.get(AUTHORIZATION) {
+            redactor.hide_basic(credentials);
+        }
         Ok(Some(grant))
     }
 

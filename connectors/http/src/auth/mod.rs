@@ -54,6 +54,7 @@ impl Credentials {
             }
             Some(Auth::Basic { username, password }) => {
                 redactor.hide_value(password.expose());
+                redactor.hide_basic(&basic(username, password.expose())?);
                 carrier = Some(Carrier::basic(username, password.expose())?);
             }
             Some(Auth::ApiKey { name, value, place }) => {

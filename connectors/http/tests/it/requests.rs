@@ -247,3 +247,16 @@ async fn a_wrong_option_is_named() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+#[tokio::test]
+async fn credentials_that_a_server_echoes_are_hidden() {
+    let server = TestServer::start(|request: Request| async move {
+        Response::text(format!("not for {:?}", request.header("authorization"))).with_status(403)
+    })
+    .await;
+    let basic = json!({"auth": {"type": "basic", "username": "Aladdin", "password": "open sesame"}});
+    let error = read(with(server.url("/"), basic)).await.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("not for"), "{shown}");
+    assert!(!shown.contains("QWxhZGRpbjpvcGVuIHNlc2FtZQ"), "{shown}");
+}
