@@ -132,12 +132,18 @@ impl Client {
 
     /// Follows redirects until there is an answer. `call.url` is where it stands.
     async fn follow(&self, cx: &Context, call: &mut Call) -> Result<Answer> {
-        let (mut redirects, mut renewed) = (0, false);
+        let (mut redirects, mut renewed, mut waited) = (0, false, false);
         loop {
             // Before the permit, because a request for a token needs one as well.
             let token = self.token(cx, call).await?;
             let origin = call.url.origin().ascii_serialization();
             let permit = cx.permit(&origin).await?;
+            let now = cx.clock().monotonic();
+            if !waited && token.as_ref().is_some_and(|token| token.is_over(now)) {
+                // It expired while we waited. Where tokens live shorter than a wait, this one has to do.
+                waited = true;
+                continue;
+            }
             let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
             let (response, permit) = self.attempt(cx, call, token.as_deref(), deadline, permit).await?;
             let limits = Limits::of(response.headers(), cx.clock().now());
@@ -271,6 +277,7 @@ impl Client {
         };
         slow_down(cx, origin, &refusal);
         let text = self.redact(&body.beginning(REFUSAL_BYTES, refusal.outcome()).await);
+        let text = call.home.hide(&text);
         refusal.body = token.map_or_else(|| text.clone(), |token| token.hide(&text));
         refusal.error()
     }

@@ -1,5 +1,6 @@
 //! One credential in its place in a request.
 
+use data_encoding::BASE64;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use towpath_core::{Error, Result, Secret};
 use url::Url;
@@ -36,11 +37,6 @@ impl Carrier {
     /// `Authorization: Bearer`.
     pub(super) fn bearer(token: &str) -> Result<Self> {
         Self::new(KeyPlace::Header, AUTHORIZATION.as_str(), &format!("Bearer {token}"))
-    }
-
-    /// `Authorization: Basic`.
-    pub(super) fn basic(username: &str, password: &str) -> Result<Self> {
-        Ok(Self::Header(AUTHORIZATION, basic(username, password)?))
     }
 
     /// Puts it on a request. Other cookies stay.
@@ -89,32 +85,8 @@ pub(super) fn basic(username: &str, password: &str) -> Result<HeaderValue> {
     if username.contains(':') {
         return Err(Error::config("the user name of basic authentication cannot hold a `:`"));
     }
-    secret_value("Authorization", &format!("Basic {}", base64(format!("{username}:{password}").as_bytes())))
-}
-
-pub(super) fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let number = group.iter().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
-            << (8 * (3 - group.len()));
-        for digit in 0..4 {
-            let shown = digit <= group.len();
-            text.push(if shown { char::from(DIGITS[number >> (18 - 6 * digit) & 63]) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_padded() {
-        assert_eq!(
-            [base64(b""), base64(b"f"), base64(b"fo"), base64(b"foo"), base64(b"foob")],
-            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg=="]
-        );
-    }
+    secret_value(
+        "Authorization",
+        &format!("Basic {}", BASE64.encode(format!("{username}:{password}").as_bytes())),
+    )
 }

@@ -412,8 +412,10 @@ fn parse(option: &str, text: &str) -> Result<Url> {
 /// The value of a cookie that is set.
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let set = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = set.filter_map(|cookie| cookie.split(';').next()?.split_once('='));
-    pairs.find(|(known, _)| known.trim() == name).map(|(_, value)| value.trim().to_owned())
+    let pairs = set.filter_map(|cookie| cookie.split(';').next()?.split_once('='));
+    // The last one counts: some servers clear a cookie before they set it.
+    let mut pairs = pairs.filter(|(known, _)| known.trim() == name);
+    pairs.next_back().map(|(_, value)| value.trim().to_owned())
 }
 
 /// Why a server refuses, from the fields in which servers say so.

@@ -54,8 +54,9 @@ impl Credentials {
             }
             Some(Auth::Basic { username, password }) => {
                 redactor.hide_value(password.expose());
-                redactor.hide_basic(&basic(username, password.expose())?);
-                carrier = Some(Carrier::basic(username, password.expose())?);
+                let header = basic(username, password.expose())?;
+                redactor.hide_basic(&header);
+                carrier = Some(Carrier::Header(AUTHORIZATION, header));
             }
             Some(Auth::ApiKey { name, value, place }) => {
                 redactor.hide_value(value.expose());
@@ -163,6 +164,15 @@ impl Home {
         let user = (!url.username().is_empty() || url.password().is_some()).then(|| user(url)).transpose()?;
         without_user(url);
         Ok(Self { connection: base.unwrap_or(url).clone(), user: user.map(|user| (url.clone(), user)) })
+    }
+
+    /// A text without the user and password of the URL.
+    pub(crate) fn hide(&self, text: &str) -> String {
+        let mut redactor = Redactor::default();
+        if let Some((_, header)) = &self.user {
+            redactor.hide_basic(header);
+        }
+        redactor.text(text)
     }
 
     /// Whether a URL gets the credentials of the connection.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::json;
@@ -10,7 +11,7 @@ use sha2::Sha256;
 use towpath_core::{Error, Json, Result, Secret};
 use url::{Position, Url};
 
-use super::carrier::{base64, header_name, secret_value};
+use super::carrier::{header_name, secret_value};
 use crate::config::{SecretForm, SignatureForm, TimestampUnit};
 
 /// A secret to sign with.
@@ -21,7 +22,7 @@ impl Key {
         let text = secret.expose();
         let (bytes, name) = match form {
             SecretForm::Text => (Some(text.clone().into_bytes()), "text"),
-            SecretForm::Hex => (from_hex(text), "hexadecimal"),
+            SecretForm::Hex => (HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok(), "hexadecimal"),
             SecretForm::Base64 => (from_base64(text), "Base64"),
         };
         let bytes = bytes.filter(|bytes| !bytes.is_empty()).ok_or_else(|| {
@@ -52,9 +53,9 @@ pub(super) fn jwt(
     let times = [("exp", issued + lifetime.as_secs()), ("iat", issued)];
     let mut said = BTreeMap::from(times.map(|(name, time)| (name, json!(time))));
     said.extend(claims.iter().map(|(name, value)| (name.as_str(), value.clone())));
-    let encode = |json: Json| for_urls(json.to_string().as_bytes());
+    let encode = |json: Json| BASE64URL_NOPAD.encode(json.to_string().as_bytes());
     let mut token = format!("{}.{}", encode(json!(head)), encode(json!(said)));
-    let signature = for_urls(&key.sign(token.as_bytes()));
+    let signature = BASE64URL_NOPAD.encode(&key.sign(token.as_bytes()));
     token.push('.');
     token.push_str(&signature);
     token
@@ -124,8 +125,8 @@ impl Signer {
         }
         let signature = self.key.sign(&message);
         let signature = match self.form {
-            SignatureForm::Hex => hex(&signature),
-            SignatureForm::Base64 => base64(&signature),
+            SignatureForm::Hex => HEXLOWER.encode(&signature),
+            SignatureForm::Base64 => BASE64.encode(&signature),
         };
         let value = self.value.replace("{signature}", &signature);
         headers.insert(self.header.clone(), secret_value(self.header.as_str(), &value)?);
@@ -142,7 +143,9 @@ fn parts(template: &str) -> Result<Vec<Part>> {
     let mut rest = template;
     while let Some((before, behind)) = rest.split_once('{') {
         parts.push(Part::Text(before.to_owned()));
-        let (name, behind) = behind.split_once('}').unwrap_or((behind, ""));
+        let (name, behind) = behind.split_once('}').ok_or_else(|| {
+            Error::config("`message` holds a `{` that is never closed").help("write `}` behind the name")
+        })?;
         parts.push(match name {
             "timestamp" => Part::Timestamp,
             "method" => Part::Method,
@@ -170,44 +173,10 @@ fn since_1970(now: SystemTime) -> Duration {
     now.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// Base64 as tokens write it.
-fn for_urls(bytes: &[u8]) -> String {
-    base64(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> =
-        text.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
-    Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
-}
-
 /// Both alphabets, with or without padding.
 fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let (mut bytes, mut bits, mut count) = (Vec::new(), 0_u32, 0);
-    for digit in text.trim_end_matches('=').bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    // A digit that begins a byte and stands alone belongs to nothing.
-    (count < 6).then_some(bytes)
+    let text = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+    BASE64_NOPAD.decode(text.as_bytes()).ok()
 }
 
 #[cfg(test)]
@@ -216,8 +185,11 @@ mod tests {
 
     #[test]
     fn secrets_are_read_in_each_form() {
-        assert_eq!(from_hex("00fF10"), Some(vec![0, 255, 16]));
-        assert_eq!((from_hex("0"), from_hex("0g")), (None, None));
+        let key =
+            |text: &str, form| Key::new(&Secret::new(text.to_owned()), form).ok().map(|key| key.sign(b"x"));
+        assert_eq!(key("4a656665", SecretForm::Hex), key("Jefe", SecretForm::Text));
+        assert_eq!(key("4A656665", SecretForm::Hex), key("Jefe", SecretForm::Text));
+        assert_eq!((key("0", SecretForm::Hex), key("0g", SecretForm::Hex)), (None, None));
         for (text, bytes) in [("", ""), ("Zg==", "f"), ("Zm8", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob")] {
             assert_eq!(from_base64(text), Some(bytes.as_bytes().to_vec()), "{text}");
         }
@@ -232,6 +204,6 @@ mod tests {
         let key = Key::new(&Secret::new("Jefe".to_owned()), SecretForm::Text).unwrap();
         let signature = key.sign(b"what do ya want for nothing?");
         let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
-        assert_eq!(Some(signature), from_hex(expected));
+        assert_eq!(HEXLOWER.encode(&signature), expected);
     }
 }

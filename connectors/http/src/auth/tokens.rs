@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use towpath_core::{Context, Json, Result, Secret};
+use towpath_core::{Context, Error, ErrorKind, Json, Result, Retry, Secret};
 
 use super::carrier::Carrier;
 use super::grant::{Grant, Granted};
@@ -25,6 +25,11 @@ pub(crate) struct Token {
 }
 
 impl Token {
+    /// Whether it is to be renewed.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
     /// A text without this token.
     pub(crate) fn hide(&self, text: &str) -> String {
         let mut redactor = Redactor::default();
@@ -97,6 +102,39 @@ struct State {
     token: Option<Arc<Token>>,
     /// The refresh token that came last.
     refresh: Option<Secret>,
+    /// Why there will be no token. Asking once more for each stream that waits might lock the account.
+    refusal: Option<Refused>,
+}
+
+/// A final refusal, to be told to everybody.
+struct Refused {
+    message: String,
+    help: Option<String>,
+    details: Vec<(&'static str, String)>,
+}
+
+impl Refused {
+    /// What an error tells, if nothing will change about it.
+    fn finally(error: &Error) -> Option<Self> {
+        if error.kind() != ErrorKind::Unauthenticated || error.is_retryable() {
+            return None;
+        }
+        let details = ["url", "reason"].map(|name| Some((name, error.detail_value(name)?.to_owned())));
+        Some(Self {
+            message: error.message().to_owned(),
+            help: error.help_text().map(str::to_owned),
+            details: details.into_iter().flatten().collect(),
+        })
+    }
+
+    fn error(&self) -> Error {
+        let error = Error::new(ErrorKind::Unauthenticated, self.message.clone()).retry(Retry::Never);
+        let error = match &self.help {
+            Some(help) => error.help(help.clone()),
+            None => error,
+        };
+        self.details.iter().fold(error, |error, (name, value)| error.detail(*name, value))
+    }
 }
 
 /// What the streams of a connection share.
@@ -136,12 +174,15 @@ impl Tokens {
     pub(crate) async fn current(&self, client: &Client, cx: &Context) -> Result<Arc<Token>> {
         let mut state = self.state.lock().await;
         let now = cx.clock().monotonic();
-        let is_good = |token: &&Arc<Token>| token.until.is_none_or(|until| now < until);
-        if let Some(token) = state.token.as_ref().filter(is_good) {
+        if let Some(token) = state.token.as_ref().filter(|token| !token.is_over(now)) {
             return Ok(token.clone());
         }
         state.token = None;
-        let granted = self.way.token(client, cx, state.refresh.as_ref()).await?;
+        if let Some(refusal) = &state.refusal {
+            return Err(refusal.error());
+        }
+        let granted = self.way.token(client, cx, state.refresh.as_ref()).await;
+        let granted = granted.inspect_err(|error| state.refusal = Refused::finally(error))?;
         if granted.refresh.is_some() {
             state.refresh = granted.refresh;
         }

@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 use towpath_core::{Clock, Connection, Context, Error, ErrorKind, Json, Limiter, Permit, Retry};
 use towpath_testkit::http::{Request, Response, TestServer};
 
-use crate::support::{Opened, Recorder, context, error, ids, install_tls, open, open_with, read, with};
+use crate::support::{
+    Opened, Recorder, always, context, error, ids, install_tls, open, open_with, read, with,
+};
 
 /// What the server knows of its tokens, which are `token-1`, `token-2` and so on.
 #[derive(Default)]
@@ -227,15 +229,6 @@ async fn a_refused_token_is_renewed_once_and_a_second_refusal_is_the_error() {
     assert_eq!(server.targets(), ["/token", "/items", "/token", "/items"]);
 }
 
-/// A server whose `/token` always gives this.
-async fn always(response: Response) -> TestServer {
-    TestServer::start(move |_| {
-        let response = response.clone();
-        async move { response }
-    })
-    .await
-}
-
 #[tokio::test]
 async fn a_refusal_to_give_a_token_tells_its_reason_and_no_secret() {
     let refusal = json!({
@@ -359,4 +352,23 @@ async fn a_refresh_token_gives_access_tokens_and_may_be_replaced() {
     // Another run begins with the one of the pipeline, which is used up.
     let error = error(with(server.url("/items"), json!({"auth": auth}))).await;
     assert_eq!(error.detail_value("reason"), Some("invalid_grant"));
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_tried_once_for_all_streams() {
+    let refusal = json!({"error": "invalid_client"});
+    let server = always(Response::json(&refusal).with_status(401)).await;
+    let (cx, recorder) = context();
+    let mut opened = Vec::new();
+    for stream in 0..5 {
+        let options = with(server.url(&format!("/{stream}")), json!({"auth": client(&server, json!({}))}));
+        let source = open_with(options, &cx).await.unwrap();
+        opened.push(Opened { source, cx: cx.clone(), recorder: recorder.clone() });
+    }
+    for refused in read_all(&opened).await {
+        let error = refused.unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unauthenticated, false));
+        assert_eq!(error.detail_value("reason"), Some("invalid_client"));
+    }
+    assert_eq!(server.targets(), ["/token"]);
 }

@@ -3,17 +3,9 @@
 use serde_json::json;
 use tokio::net::TcpListener;
 use towpath_core::{ErrorKind, Outcome};
-use towpath_testkit::http::{RawReply, RawServer, Response, TestServer};
+use towpath_testkit::http::{RawReply, RawServer, Response};
 
-use crate::support::{error, open, with};
-
-async fn always(response: Response) -> TestServer {
-    TestServer::start(move |_| {
-        let response = response.clone();
-        async move { response }
-    })
-    .await
-}
+use crate::support::{always, error, open, with};
 
 #[tokio::test]
 async fn each_refusal_names_url_answer_and_what_to_do() {

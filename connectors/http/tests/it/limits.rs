@@ -7,15 +7,7 @@ use serde_json::json;
 use towpath_core::{ErrorKind, Outcome, Position, Retry};
 use towpath_testkit::http::{RawReply, RawServer, Request, Response, TestServer};
 
-use crate::support::{error, eventually, ids, open, with};
-
-async fn always(response: Response) -> TestServer {
-    TestServer::start(move |_| {
-        let response = response.clone();
-        async move { response }
-    })
-    .await
-}
+use crate::support::{always, error, eventually, ids, open, with};
 
 #[tokio::test]
 async fn a_429_pauses_its_origin_and_is_tried_again_then() {

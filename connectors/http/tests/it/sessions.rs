@@ -25,7 +25,10 @@ async fn log_in_server() -> (TestServer, Arc<AtomicU64>) {
                 let sid = format!("sid-{}", sessions.fetch_add(1, SeqCst) + 1);
                 let body = json!({"data": {"session": {"token": sid}}});
                 let cookie = format!("sid={sid}; Path=/; HttpOnly");
-                let answer = Response::json(&body).header("x-session", sid).header("set-cookie", "lang=en");
+                // Some servers clear a cookie before they set it.
+                let answer =
+                    Response::json(&body).header("x-session", sid).header("set-cookie", "sid=; Max-Age=0");
+                let answer = answer.header("set-cookie", "lang=en");
                 return answer.header("set-cookie", cookie);
             }
             let current = format!("sid-{}", sessions.load(SeqCst));

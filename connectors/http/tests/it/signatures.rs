@@ -165,6 +165,7 @@ async fn what_cannot_be_signed_is_refused_when_it_is_opened() {
     };
     for (auth, message) in [
         (hmac("message", "{verb}"), "`message` holds `{verb}`, which is nothing to sign"),
+        (hmac("message", "{body"), "`message` holds a `{` that is never closed"),
         (hmac("value", "signed"), "`value` holds no `{signature}`"),
         (hmac("secret_in", "hex"), "`secret` is empty or no hexadecimal"),
         (jwt(json!({"secret": "", "secret_in": "text"})), "`secret` is empty or no text"),

@@ -11,6 +11,7 @@ use towpath_core::{
     Batch, Connection, Context, DynSource, Error, Json, Limiter, Outcome, Permit, Planned, Position, Result,
     ScanRequest, Split,
 };
+use towpath_testkit::http::{Response, TestServer};
 use towpath_testkit::rows;
 
 /// As the runner does before everything else.
@@ -177,4 +178,13 @@ impl Limiter for Recorder {
     fn pause(&self, origin: &str, pause: Duration) {
         self.0.lock().unwrap().pauses.push((origin.to_owned(), pause));
     }
+}
+
+/// A server that always gives this.
+pub(crate) async fn always(response: Response) -> TestServer {
+    TestServer::start(move |_| {
+        let response = response.clone();
+        async move { response }
+    })
+    .await
 }
