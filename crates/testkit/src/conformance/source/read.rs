@@ -72,12 +72,10 @@ async fn dies_and_resumes(
     resume: Resume,
 ) -> Result<(), Broken> {
     let mut kept = Opened::new(fixture).await?.read_some(split, Position::Start, killed_after).await?;
-    ensure!(
-        kept.len() == killed_after.min(whole.len()),
-        "the split had {} batches, and now has {} only",
-        whole.len(),
-        kept.len()
-    );
+    if kept.len() < killed_after {
+        // Rows that are streamed may come in fewer batches, but then these are all of them.
+        same_rows(&rows_of(whole), &rows_of(&kept), "reading it once more")?;
+    }
     let behind = kept.last().map_or(Position::Start, |batch| batch.resume.clone());
     let position = match resume {
         Resume::Exact => behind,
