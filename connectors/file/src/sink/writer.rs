@@ -89,8 +89,8 @@ impl Writer for FileWriter {
     }
 
     async fn finish(mut self) -> Result<Staged> {
-        let (open, is_last) = (std::mem::take(&mut self.open), self.is_last());
-        let finished: Vec<Finished> = stream::iter(open.into_values().map(|open| open.finish(is_last)))
+        let (open, is_final) = (std::mem::take(&mut self.open), self.is_final());
+        let finished: Vec<Finished> = stream::iter(open.into_values().map(|open| open.finish(is_final)))
             .buffer_unordered(FINISHED_AT_ONCE)
             .try_collect()
             .await?;
@@ -131,8 +131,8 @@ impl FileWriter {
         })
     }
 
-    /// Whether files stay as they are. Those for a plain path may still be joined.
-    fn is_last(&self) -> bool {
+    /// Whether files stay as they are, and have to be durable. Those for a plain path may still be joined.
+    fn is_final(&self) -> bool {
         !self.target.template.is_plain()
     }
 
@@ -192,8 +192,8 @@ impl FileWriter {
     async fn close(&mut self, folder: &str) -> Result<()> {
         if let Some(open) = self.open.remove(folder) {
             let memory = open.memory;
-            let is_last = self.is_last();
-            let finished = open.finish(is_last).await?;
+            let is_final = self.is_final();
+            let finished = open.finish(is_final).await?;
             self.target.density.learn(memory, finished.encoded.bytes);
             self.finished.push(finished);
         }
@@ -202,9 +202,9 @@ impl FileWriter {
 }
 
 impl OpenFile {
-    async fn finish(self, is_last: bool) -> Result<Finished> {
+    async fn finish(self, is_final: bool) -> Result<Finished> {
         let (encoded, output) = self.encoder.finish().await?;
-        let file = if is_last { output.finish().await? } else { output.close().await? };
+        let file = if is_final { output.finish().await? } else { output.close().await? };
         Ok(Finished { file, step: self.step, encoded })
     }
 }
