@@ -19,6 +19,21 @@ const VAGUE: [&str; 4] =
 /// Extensions of documents that are streamed.
 const STREAMED: [&str; 11] = ["csv", "tsv", "ndjson", "jsonl", "gz", "zst", "bz2", "xz", "br", "lz4", "zz"];
 
+/// Extensions and content types of documents that are read from any place.
+const ANYWHERE: [&str; 11] = [
+    "parquet",
+    "pq",
+    "arrow",
+    "arrows",
+    "ipc",
+    "feather",
+    "avro",
+    "application/vnd.apache.parquet",
+    "application/vnd.apache.arrow.file",
+    "application/vnd.apache.arrow.stream",
+    "application/avro",
+];
+
 /// Tells formats, and keeps one reader for each, so that all bodies of a stream agree on their columns.
 pub(crate) struct Formats {
     options: ReadOptions,
@@ -74,6 +89,11 @@ impl Formats {
             Some(ReadFormat::Csv(_)) => "text/csv, */*;q=0.5",
             Some(ReadFormat::Tsv(_)) => "text/tab-separated-values, */*;q=0.5",
             Some(ReadFormat::Ndjson) => "application/x-ndjson, */*;q=0.5",
+            Some(ReadFormat::Parquet) => "application/vnd.apache.parquet, */*;q=0.5",
+            Some(ReadFormat::Arrow) => {
+                "application/vnd.apache.arrow.file, application/vnd.apache.arrow.stream, */*;q=0.5"
+            }
+            Some(ReadFormat::Avro) => "application/avro, */*;q=0.5",
             _ => "application/json, */*;q=0.9",
         };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -108,6 +128,19 @@ impl Formats {
     pub(crate) fn is_streamed(&self, url: &Url) -> bool {
         let by_name = || extension(url).is_some_and(|extension| STREAMED.contains(&extension));
         !self.wants_json && (self.options.format.is_some() || by_name())
+    }
+
+    /// Whether the body at this URL is read from any place, and not from its beginning to its end, as far as it can be told
+    /// by these headers of an answer, or without asking.
+    pub(crate) fn reads_anywhere(&self, headers: Option<&HeaderMap>, url: &Url) -> bool {
+        match &self.options.format {
+            _ if self.wants_json => false,
+            Some(format) => matches!(format, ReadFormat::Parquet | ReadFormat::Arrow | ReadFormat::Avro),
+            None => headers
+                .and_then(content_type)
+                .or_else(|| extension(url))
+                .is_some_and(|told| ANYWHERE.iter().any(|known| told.eq_ignore_ascii_case(known))),
+        }
     }
 
     /// The reader of JSON pages.

@@ -51,6 +51,9 @@ struct Payload {
     /// What the run's windows depend on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     moment: Option<Moment>,
+    /// The only columns that are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    columns: Option<Vec<String>>,
 }
 
 /// Where planning goes on.
@@ -102,8 +105,10 @@ impl Source for HttpSource {
         if from == Position::End {
             return Ok(stream::empty().boxed());
         }
-        let begun =
-            self.split_request(split).and_then(|request| Ok((self.reading(cx, request)?, Spot::of(from)?)));
+        let begun = self.split_request(split).and_then(|(request, columns)| {
+            let columns = columns.map(Into::into);
+            Ok((Reading { columns, ..self.reading(cx, request)? }, Spot::of(from)?))
+        });
         let (reading, from) = begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
         Ok(reading.batches(from))
     }
@@ -130,7 +135,7 @@ impl HttpSource {
         let home = Arc::new(Home::new(self.base.as_ref(), &mut request.url)?);
         let base = self.base.as_ref().unwrap_or(&request.url).clone();
         let (shared, request) = (self.shared.clone(), Arc::new(request));
-        Ok(Reading { shared, cx: cx.clone(), request, home, base })
+        Ok(Reading { shared, cx: cx.clone(), request, home, base, columns: None })
     }
 
     fn splits(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
@@ -167,7 +172,7 @@ impl HttpSource {
             .filter(|_| self.cursor_param.is_some())
             .and_then(|cursor| cursor.after.as_ref());
         let after = after.map(|after| after.as_str().map_or_else(|| after.to_string(), str::to_owned));
-        let shared = self.shared.clone();
+        let (shared, columns) = (self.shared.clone(), request.columns.clone());
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
         let splits = (0..targets.len()).filter_map(move |index| {
@@ -184,6 +189,7 @@ impl HttpSource {
                 with,
                 after: after.clone(),
                 moment: moment.clone().filter(|_| by_index),
+                columns: columns.clone(),
             };
             (index >= next)
                 .then(|| planned(id, &payload, &NextUrl { next: index + 1, moment: moment.clone() }))
@@ -193,7 +199,12 @@ impl HttpSource {
         } else {
             Pushdown::Unsupported
         };
-        Ok(ScanPlan { cursor, ..ScanPlan::new(None, stream::iter(splits).boxed()) })
+        // JSON pages give all of theirs.
+        Ok(ScanPlan {
+            cursor,
+            columns: Pushdown::Inexact,
+            ..ScanPlan::new(None, stream::iter(splits).boxed())
+        })
     }
 
     /// The targets of a run that would begin now, and the first possible ones when it had none.
@@ -202,8 +213,8 @@ impl HttpSource {
         Ok(if targets.len() > 0 { Arc::new(targets) } else { self.targets.clone() })
     }
 
-    /// The request that a split is read by.
-    fn split_request(&self, split: &Split) -> Result<Wanted> {
+    /// The request that a split is read by, and its columns.
+    fn split_request(&self, split: &Split) -> Result<(Wanted, Option<Vec<String>>)> {
         let payload = Payload::deserialize(&split.payload);
         let payload = match payload {
             Ok(payload) if split.version == 1 => payload,
@@ -234,7 +245,7 @@ impl HttpSource {
         if let (Some(param), Some(after)) = (&self.cursor_param, &payload.after) {
             request.set_query(param, after);
         }
-        Ok(request)
+        Ok((request, payload.columns))
     }
 }
 

@@ -121,8 +121,8 @@ pub struct SourceConfig {
     /// hold as well.
     #[serde(default = "default_pages_in_flight")]
     pub pages_in_flight: usize,
-    /// The largest page that is held in memory, decompressed; 256MiB by default. NDJSON and CSV without pagination are
-    /// streamed and may be larger.
+    /// The largest body that is held in memory, decompressed; 256MiB by default. NDJSON and CSV without pagination are
+    /// streamed and may be larger; so may Parquet, Arrow and Avro on servers that have ranges.
     #[serde(default = "default_max_body")]
     pub max_body: ByteSize,
 }

@@ -46,6 +46,9 @@ pub(crate) struct Document {
     /// Whether it came in a `Content-Encoding`, which has been decoded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) decoded: bool,
+    /// How long it is, where it is read from any place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) size: Option<u64>,
 }
 
 impl Document {
@@ -59,11 +62,12 @@ impl Document {
             content_type: text(CONTENT_TYPE),
             is_json: false,
             decoded,
+            size: None,
         }
     }
 
     /// Whether an answer is about the same document, as far as both can tell.
-    fn is_same(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn is_same(&self, headers: &HeaderMap) -> bool {
         let Some(validator) = self.validator.as_deref() else { return true };
         let told = [ETAG, LAST_MODIFIED].map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
         let is_tag = validator.starts_with('"');
@@ -96,38 +100,46 @@ impl BodyInput {
             formats.body_reader(&self.document, &self.reading.request.url)
         };
         let reader = reader.map_err(|error| error.detail("url", &self.name))?;
-        let document = self.document.clone();
-        let cx = self.reading.cx.clone();
-        let batches = reader.read(&cx, Arc::new(self), &whole(), at, None);
-        let placed = batches.and_then(move |mut batch| {
-            let spot = match std::mem::take(&mut batch.resume) {
-                at @ Position::At(_) => Spot::Body { at, document: document.clone() }.position(),
-                other => Ok(other),
-            };
-            std::future::ready(spot.map(|resume| {
-                batch.resume = resume;
-                batch
-            }))
-        });
-        Ok(placed.boxed())
+        let (cx, document, wanted) =
+            (self.reading.cx.clone(), self.document.clone(), self.reading.columns.clone());
+        let batches = reader.read(&cx, Arc::new(self), &whole(), at, wanted.as_deref());
+        Ok(placed(batches, document))
     }
 
     /// Asks for the bytes from here on, or for a range of them.
     async fn request(&self, range: Option<String>) -> Result<Answer> {
-        let range = range.and_then(|range| HeaderValue::from_str(&range).ok());
-        let prepare = |call: &mut Call| {
-            without_transfer_compression(call);
-            let Some(range) = range else { return };
-            call.headers.insert(RANGE, range);
-            call.also = Some(StatusCode::RANGE_NOT_SATISFIABLE);
-            if let Some(validator) =
-                self.document.validator.as_deref().and_then(|v| HeaderValue::from_str(v).ok())
-            {
-                call.headers.insert(IF_RANGE, validator);
-            }
+        let prepare = |call: &mut Call| match range {
+            None => without_transfer_compression(call),
+            Some(range) => ask_for_range(call, &range, self.document.validator.as_deref()),
         };
         self.reading.get(prepare).await
     }
+}
+
+/// Asks for a range of the document that this validator tells.
+pub(super) fn ask_for_range(call: &mut Call, range: &str, validator: Option<&str>) {
+    without_transfer_compression(call);
+    let Ok(range) = HeaderValue::from_str(range) else { return };
+    call.headers.insert(RANGE, range);
+    call.also = Some(StatusCode::RANGE_NOT_SATISFIABLE);
+    if let Some(validator) = validator.and_then(|validator| HeaderValue::from_str(validator).ok()) {
+        call.headers.insert(IF_RANGE, validator);
+    }
+}
+
+/// Turns positions of a reader into positions within the split.
+pub(super) fn placed(batches: BatchStream, document: Document) -> BatchStream {
+    let placed = batches.and_then(move |mut batch| {
+        let spot = match std::mem::take(&mut batch.resume) {
+            at @ Position::At(_) => Spot::Body { at, document: document.clone() }.position(),
+            other => Ok(other),
+        };
+        std::future::ready(spot.map(|resume| {
+            batch.resume = resume;
+            batch
+        }))
+    });
+    placed.boxed()
 }
 
 #[async_trait]
@@ -193,7 +205,7 @@ impl fmt::Debug for BodyInput {
 
 /// Where the body of an answer begins.
 #[derive(Debug, PartialEq, Eq)]
-enum Start {
+pub(super) enum Start {
     /// Where it was asked for.
     Here,
     /// At its first byte; so many are to be left out.
@@ -203,15 +215,13 @@ enum Start {
 }
 
 /// Reads what a server made of a request for a range.
-fn start(status: StatusCode, headers: &HeaderMap, from: u64, document: &Document) -> Result<Start> {
-    let changed = || {
-        Error::data("the document has changed since a part of it was read")
-            .help("`towpath state reset` and run again, to read it from its beginning")
-    };
-    let range = headers
-        .get(CONTENT_RANGE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|range| range.strip_prefix("bytes "));
+pub(super) fn start(
+    status: StatusCode,
+    headers: &HeaderMap,
+    from: u64,
+    document: &Document,
+) -> Result<Start> {
+    let range = content_range(headers);
     let same = document.is_same(headers);
     match status {
         StatusCode::PARTIAL_CONTENT if !same => Err(changed()),
@@ -237,8 +247,27 @@ fn start(status: StatusCode, headers: &HeaderMap, from: u64, document: &Document
     }
 }
 
+/// The error for a document of which a part is no longer what it was.
+pub(super) fn changed() -> Error {
+    Error::data("the document has changed since a part of it was read")
+        .help("`towpath state reset` and run again, to read it from its beginning")
+}
+
+fn content_range(headers: &HeaderMap) -> Option<&str> {
+    headers.get(CONTENT_RANGE)?.to_str().ok()?.strip_prefix("bytes ")
+}
+
+/// How long the whole document is, if an answer tells it.
+pub(super) fn total(status: StatusCode, headers: &HeaderMap) -> Option<u64> {
+    match status {
+        _ if is_encoded(headers) => None,
+        StatusCode::PARTIAL_CONTENT => content_range(headers)?.split_once('/')?.1.trim().parse().ok(),
+        _ => length(headers),
+    }
+}
+
 /// The bytes of a body without the first so many.
-fn bytes(body: Body, skip: u64, name: String) -> ByteStream {
+pub(super) fn bytes(body: Body, skip: u64, name: String) -> ByteStream {
     let chunks = stream::try_unfold((body, skip, name), |(mut body, mut skip, name)| async move {
         loop {
             let Some(mut chunk) = body.chunk().await.map_err(|error| error.detail("url", &name))? else {

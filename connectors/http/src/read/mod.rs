@@ -4,6 +4,7 @@ mod graphql;
 mod input;
 mod page;
 mod pages;
+mod ranged;
 mod spot;
 
 use std::collections::VecDeque;
@@ -50,6 +51,8 @@ pub(crate) struct Reading {
     pub(crate) home: Arc<Home>,
     /// A URL of the host that headers of the stream are meant for.
     pub(crate) base: Url,
+    /// The columns that are wanted; `None` for all.
+    pub(crate) columns: Option<Arc<[String]>>,
 }
 
 /// How far it is.
@@ -94,6 +97,9 @@ impl Reading {
 
     async fn begin(&self, from: Option<Spot>) -> Result<State> {
         match from {
+            Some(Spot::Body { at, document }) if document.size.is_some() => {
+                self.anywhere(Some(document), at).await.map(State::Body)
+            }
             Some(Spot::Body { at, document }) => {
                 BodyInput::resume(self.clone(), document).open(at).map(State::Body)
             }
@@ -103,6 +109,11 @@ impl Reading {
                     Box::new(Pages::new(self.clone(), place, None, (row, within))),
                     VecDeque::new(),
                 ))
+            }
+            None if self.shared.pagination == Pagination::None
+                && self.shared.formats.reads_anywhere(None, &self.request.url) =>
+            {
+                self.anywhere(None, Position::Start).await.map(State::Body)
             }
             None if self.shared.pagination == Pagination::None => {
                 let answer = self.get(|call| self.prepare(call)).await?;
@@ -130,6 +141,9 @@ impl Reading {
             return self.first_page(answer).await;
         }
         let is_json = self.is_json(&answer)?;
+        if !is_json && self.shared.formats.reads_anywhere(Some(&answer.headers), &answer.url) {
+            return self.anywhere_of(answer, None, Position::Start).await.map(State::Body);
+        }
         let looked = async {
             if is_json {
                 return answer.body.is_longer_than(LARGE).await;

@@ -166,6 +166,6 @@ impl Opened {
             }
         };
         let input = Arc::new(MemoryInput::new(&**name, body.clone()));
-        reader.read(&reading.cx, input, &whole(), within, None).try_collect().await
+        reader.read(&reading.cx, input, &whole(), within, reading.columns.as_deref()).try_collect().await
     }
 }

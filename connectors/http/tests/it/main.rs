@@ -4,6 +4,7 @@ mod asking;
 mod auth;
 mod bodies;
 mod conformance;
+mod documents;
 mod failures;
 mod limits;
 mod pages;
