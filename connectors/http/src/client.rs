@@ -10,7 +10,7 @@ use reqwest::{Certificate, Identity, Method, Request, Response, StatusCode};
 use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result};
 use url::Url;
 
-use crate::auth::{Credentials, Home, Token, Tokens};
+use crate::auth::{self, Credentials, Home, Token, Tokens};
 use crate::body::{Body, Deadline};
 use crate::config::{ConnectionOptions, Timeouts};
 use crate::decode::ACCEPTED;
@@ -83,6 +83,7 @@ pub(crate) struct Exchanged {
 impl Client {
     /// The client of this connection. The pool of connections is shared by all its streams.
     pub(crate) async fn new(options: &ConnectionOptions, cx: &Context) -> Result<Self> {
+        let options = &auth::read_in(options).await?;
         let mut redactor = Redactor::default();
         let credentials = Credentials::new(options, &mut redactor)?;
         let tokens = Tokens::shared(options, cx, &mut redactor)?;
@@ -231,7 +232,7 @@ impl Client {
         {
             headers.extend(private.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
-        self.credentials.sign(call, &url, &mut headers, cx.clock().now())?;
+        self.credentials.sign(call, &mut url, &mut headers, cx.clock().now())?;
         (*request.url_mut(), *request.headers_mut()) = (url, headers);
         *request.body_mut() = call.body.clone().map(Into::into);
         self.execute(cx, request, deadline, permit).await

@@ -37,9 +37,10 @@ mod tls;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, Combine, CredentialsPlace, Graphql, KeyPlace, LoginMethod, OneOrMany, Pagination,
-    ParamPlace, ReadMethod, RequestBody, Scalar, SecretForm, SignatureForm, SinkConfig, SourceConfig,
-    Timeouts, TimestampUnit, TokenPlace, TokenSource, Values, Windows, WriteMethod,
+    Auth, BodyFormat, Combine, CredentialsPlace, Digest, Graphql, KeyPlace, LoginMethod, OneOrMany,
+    Pagination, ParamPlace, ReadMethod, RequestBody, Scalar, SecretForm, SignatureForm, SinkConfig,
+    SourceConfig, Timeouts, TimestampForm, TokenAlgorithm, TokenPlace, TokenSource, Values, Windows,
+    WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

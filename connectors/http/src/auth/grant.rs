@@ -1,7 +1,7 @@
 //! What is sent to get a token, and where the answer holds it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, SET_COOKIE, USER_AGENT};
@@ -10,6 +10,7 @@ use towpath_core::{Context, Error, ErrorKind, HumanDuration, Json, Result, Secre
 use towpath_formats::json::Page;
 use url::{Url, form_urlencoded};
 
+use super::assertion::Assertion;
 use super::carrier::{Carrier, basic, header_name, secret_value};
 use super::user_agent;
 use crate::client::{Client, Exchanged};
@@ -40,6 +41,8 @@ enum Content {
     Empty,
     Json(Bytes),
     Form(Vec<(String, Secret)>),
+    /// A form with a token that is signed for each request.
+    Assertion(Box<Assertion>),
 }
 
 /// What the answer looks like.
@@ -82,7 +85,8 @@ impl Grant {
             | Auth::Basic { .. }
             | Auth::ApiKey { .. }
             | Auth::Jwt { .. }
-            | Auth::Hmac { .. } => return Ok(None),
+            | Auth::Hmac { .. }
+            | Auth::AwsSigv4 { .. } => return Ok(None),
             Auth::ClientCredentials {
                 token_url,
                 client_id,
@@ -110,6 +114,10 @@ impl Grant {
                 let client = OAuth { token_url, client_id, client_secret, scopes, params, credentials_in };
                 client.grant("refresh_token", Some(refresh_token))?
             }
+            Auth::JwtBearer { .. } => match Assertion::new(auth)? {
+                Some(assertion) => exchange(assertion)?,
+                None => return Ok(None),
+            },
             Auth::Session { .. } => session(auth, options)?,
         };
         grant.headers.insert(USER_AGENT, user_agent(options)?);
@@ -144,7 +152,7 @@ impl Grant {
         refresh: Option<&Secret>,
     ) -> Result<Granted> {
         let fetched = async {
-            let answer = client.exchange(cx, self.request(refresh)).await?;
+            let answer = client.exchange(cx, self.request(refresh, cx.clock().now())?).await?;
             let redirects = answer.status.is_redirection() && self.takes_redirects();
             if !answer.status.is_success() && !redirects {
                 return Err(self.refused(client, &answer, refresh));
@@ -157,7 +165,7 @@ impl Grant {
         fetched.await.map_err(|error: Error| error.operation("log in").detail("url", client.show(&self.url)))
     }
 
-    fn request(&self, refresh: Option<&Secret>) -> Request {
+    fn request(&self, refresh: Option<&Secret>, now: SystemTime) -> Result<Request> {
         let mut request = Request::new(self.method.clone(), self.url.clone());
         *request.headers_mut() = self.headers.clone();
         *request.body_mut() = match &self.body {
@@ -171,8 +179,14 @@ impl Grant {
                 }
                 Some(form.finish().into())
             }
+            Content::Assertion(assertion) => {
+                let mut form = form_urlencoded::Serializer::new(String::new());
+                form.extend_pairs(assertion.fields.iter().map(|(name, value)| (name, value.expose())));
+                form.append_pair("assertion", &assertion.issuer.token(now)?);
+                Some(form.finish().into())
+            }
         };
-        request
+        Ok(request)
     }
 
     /// Many forms to log in answer with a redirect, which needs not be followed for its headers.
@@ -255,9 +269,7 @@ impl Grant {
 impl OAuth<'_> {
     fn grant(self, kind: &str, refresh: Option<&Secret>) -> Result<Grant> {
         let plain = |text: &str| Secret::new(text.to_owned());
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, JSON);
-        headers.insert(CONTENT_TYPE, FORM);
+        let mut headers = form_headers();
         let mut fields = vec![("grant_type".to_owned(), plain(kind))];
         if let Some(refresh) = refresh {
             fields.push(("refresh_token".to_owned(), refresh.clone()));
@@ -283,16 +295,24 @@ impl OAuth<'_> {
             fields.retain(|(known, _)| known != name);
             fields.push((name.clone(), value.clone()));
         }
-        Ok(Grant {
-            option: "token_url",
-            method: Method::POST,
-            url: parse("token_url", self.token_url)?,
-            headers,
-            body: Content::Form(fields),
-            answer: AnswerForm::OAuth,
-            place: None,
-        })
+        oauth(self.token_url, headers, Content::Form(fields))
     }
+}
+
+/// A signed token for an access token.
+fn exchange(assertion: Assertion) -> Result<Grant> {
+    let token_url = assertion.token_url.clone();
+    oauth(&token_url, form_headers(), Content::Assertion(Box::new(assertion)))
+}
+
+fn form_headers() -> HeaderMap {
+    HeaderMap::from_iter([(ACCEPT, JSON), (CONTENT_TYPE, FORM)])
+}
+
+fn oauth(token_url: &str, headers: HeaderMap, body: Content) -> Result<Grant> {
+    let url = parse("token_url", token_url)?;
+    let (option, method, answer) = ("token_url", Method::POST, AnswerForm::OAuth);
+    Ok(Grant { option, method, url, headers, body, answer, place: None })
 }
 
 /// The log-in of a session.
@@ -378,6 +398,12 @@ fn hide(auth: &Auth, redactor: &mut Redactor) {
             redactor.hide_value(refresh_token.expose());
             if let Some(secret) = client_secret {
                 redactor.hide_value(secret.expose());
+            }
+        }
+        Auth::JwtBearer { private_key, params, .. } => {
+            hide_all(params);
+            if let Some(key) = private_key {
+                redactor.hide_value(key.expose());
             }
         }
         Auth::Session { headers, json, form, .. } => {

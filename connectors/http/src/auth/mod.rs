@@ -2,9 +2,14 @@
 //!
 //! Schemes that need requests of their own have [`Tokens`]: `grant` knows what to ask for and what the answer means.
 
+mod assertion;
 mod carrier;
+mod files;
 mod grant;
+mod jwt;
+mod keys;
 mod signature;
+mod sigv4;
 mod tokens;
 
 use std::time::SystemTime;
@@ -18,7 +23,7 @@ use crate::config::{Auth, ConnectionOptions, KeyPlace, TokenPlace};
 use crate::query;
 use crate::redact::Redactor;
 use carrier::{Carrier, basic, header_name, secret_value};
-use signature::{Key, Signer};
+pub(crate) use files::read_in;
 pub(crate) use tokens::{Token, Tokens};
 
 /// What requests carry.
@@ -29,10 +34,9 @@ pub(crate) struct Credentials {
     foreign: HeaderMap,
     /// What is configured as it is.
     carrier: Option<Carrier>,
-    /// What signs each request.
     signer: Option<Signer>,
-    /// The query parameter that a key or token goes into.
-    parameter: Option<String>,
+    /// The query parameters that a key, token or signature goes into.
+    parameters: Vec<String>,
     /// Whether there is anything by which a server could know us.
     pub(crate) present: bool,
 }
@@ -46,7 +50,7 @@ impl Credentials {
             redactor.hide_value(value.expose());
             own.insert(header_name(name)?, secret_value(name, value.expose())?);
         }
-        let (mut carrier, mut signer) = (None, None);
+        let mut carrier = None;
         match &options.auth {
             Some(Auth::Bearer { token }) => {
                 redactor.hide_value(token.expose());
@@ -62,32 +66,19 @@ impl Credentials {
                 redactor.hide_value(value.expose());
                 carrier = Some(Carrier::new(*place, name, value.expose())?);
             }
-            Some(Auth::Hmac {
-                secret,
-                secret_in,
-                message,
-                header,
-                value,
-                signature_in,
-                timestamp_header,
-                timestamp_in,
-            }) => {
-                redactor.hide_value(secret.expose());
-                let timestamp = (timestamp_header.as_deref(), *timestamp_in);
-                let key = Key::new(secret, *secret_in)?;
-                signer = Some(Signer::new(key, message, (header, value, *signature_in), timestamp)?);
-            }
             // The others have tokens, which are fetched.
             _ => {}
         }
-        let parameter = parameter(options.auth.as_ref());
-        if let Some(name) = &parameter {
+        let signer = options.auth.as_ref().map(|auth| Signer::new(auth, redactor)).transpose()?.flatten();
+        let mut parameters: Vec<String> = parameter(options.auth.as_ref()).into_iter().collect();
+        parameters.extend(signer.iter().flat_map(Signer::parameters).map(str::to_owned));
+        for name in &parameters {
             redactor.hide_parameter(name);
         }
         let harmless = own.iter().filter(|(name, _)| **name == USER_AGENT || **name == ACCEPT);
         let foreign = harmless.map(|(name, value)| (name.clone(), value.clone())).collect();
         let present = options.auth.is_some() || !options.headers.is_empty();
-        Ok(Self { own, foreign, carrier, signer, parameter, present })
+        Ok(Self { own, foreign, carrier, signer, parameters, present })
     }
 
     /// Puts them on a request, as far as it goes where they are meant for.
@@ -111,24 +102,70 @@ impl Credentials {
     pub(crate) fn sign(
         &self,
         call: &Call,
-        url: &Url,
+        url: &mut Url,
         headers: &mut HeaderMap,
         now: SystemTime,
     ) -> Result<()> {
-        match &self.signer {
-            Some(signer) if call.home.owns(url) => {
-                let body = call.body.as_deref().unwrap_or_default();
-                signer.sign((call.method.as_str(), url, body), headers, now)
-            }
-            _ => Ok(()),
+        let Some(signer) = self.signer.as_ref().filter(|_| call.home.owns(url)) else { return Ok(()) };
+        let request = (call.method.as_str(), url, call.body.as_deref().unwrap_or_default());
+        match signer {
+            Signer::Hmac(signer) => signer.sign(request, headers, now),
+            Signer::Aws(signer) => signer.sign(request, headers, now),
         }
     }
 
     /// Takes the key out of a URL that a server gave, so that it can be stored.
     pub(crate) fn take_out(&self, url: &mut Url) {
-        if let Some(name) = &self.parameter {
+        for name in &self.parameters {
             query::remove(url, name);
         }
+    }
+}
+
+/// What signs each request.
+enum Signer {
+    Hmac(signature::Signer),
+    Aws(sigv4::Signer),
+}
+
+impl Signer {
+    /// What a scheme signs with, if it signs. Tells the redactor what to hide.
+    fn new(auth: &Auth, redactor: &mut Redactor) -> Result<Option<Self>> {
+        match auth {
+            Auth::Hmac { secret, secret_in, digest, message, headers, query, signature_in, timestamp_in } => {
+                redactor.hide_value(secret.expose());
+                for value in
+                    headers.values().chain(query.values()).filter(|value| !value.expose().contains('{'))
+                {
+                    redactor.hide_value(value.expose());
+                }
+                let (key, forms) =
+                    (keys::shared(secret, *secret_in, *digest)?, (*signature_in, *timestamp_in));
+                Ok(Some(Self::Hmac(signature::Signer::new(key, message, headers, query, forms)?)))
+            }
+            Auth::AwsSigv4 { region, service, access_key_id, secret_access_key, session_token } => {
+                for secret in [Some(secret_access_key), session_token.as_ref()].into_iter().flatten() {
+                    redactor.hide_value(secret.expose());
+                }
+                let signer = sigv4::Signer::new(
+                    (region, service),
+                    access_key_id,
+                    secret_access_key,
+                    session_token.as_ref(),
+                )?;
+                Ok(Some(Self::Aws(signer)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The query parameters that it sets.
+    fn parameters(&self) -> impl Iterator<Item = &str> {
+        let signer = match self {
+            Self::Hmac(signer) => Some(signer),
+            Self::Aws(_) => None,
+        };
+        signer.into_iter().flat_map(signature::Signer::parameters)
     }
 }
 

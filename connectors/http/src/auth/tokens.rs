@@ -1,16 +1,16 @@
 //! Tokens that are fetched: once for all requests of a connection, and again before they expire.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use towpath_core::{Context, Error, ErrorKind, Json, Result, Retry, Secret};
+use towpath_core::{Context, Error, ErrorKind, Result, Retry, Secret};
 
 use super::carrier::Carrier;
 use super::grant::{Grant, Granted};
-use super::signature::{Key, jwt};
+use super::jwt::Issuer;
+use super::keys::TokenKey;
 use crate::client::Client;
-use crate::config::{Auth, ConnectionOptions, TokenPlace};
+use crate::config::{Auth, ConnectionOptions, TokenAlgorithm, TokenPlace};
 use crate::redact::Redactor;
 
 /// How long before its end a token is not used any more; for short-lived ones, a tenth of their life.
@@ -48,41 +48,38 @@ pub(crate) struct Tokens {
 /// How tokens come about.
 enum Way {
     /// A server is asked for them.
-    Asked(Grant),
+    Asked(Box<Grant>),
     /// We sign them.
-    Signed {
-        key: Key,
-        key_id: Option<String>,
-        claims: BTreeMap<String, Json>,
-        lifetime: Duration,
-        place: Option<TokenPlace>,
-    },
+    Signed { issuer: Box<Issuer>, place: Option<TokenPlace> },
 }
 
 impl Way {
     fn new(auth: &Auth, options: &ConnectionOptions, redactor: &mut Redactor) -> Result<Option<Self>> {
-        let Auth::Jwt { secret, secret_in, claims, key_id, expires_in, send } = auth else {
-            return Ok(Grant::new(auth, options, redactor)?.map(Self::Asked));
+        let Auth::Jwt { secret, secret_in, private_key, algorithm, claims, key_id, expires_in, send, .. } =
+            auth
+        else {
+            return Ok(Grant::new(auth, options, redactor)?.map(|grant| Self::Asked(Box::new(grant))));
         };
-        redactor.hide_value(secret.expose());
+        for secret in [secret, private_key].into_iter().flatten() {
+            redactor.hide_value(secret.expose());
+        }
         if let Some(place) = send {
             place.check()?;
         }
-        Ok(Some(Self::Signed {
-            key: Key::new(secret, *secret_in)?,
-            key_id: key_id.clone(),
-            claims: claims.clone(),
-            lifetime: expires_in.get(),
-            place: send.clone(),
-        }))
+        let usual = if private_key.is_some() { TokenAlgorithm::Rs256 } else { TokenAlgorithm::Hs256 };
+        let algorithm = algorithm.unwrap_or(usual);
+        let secret = secret.as_ref().map(|secret| (secret, *secret_in));
+        let key = (algorithm, TokenKey::new(algorithm, secret, private_key.as_ref())?);
+        let issuer = Issuer::new(key, key_id.as_deref(), claims.clone(), *expires_in)?;
+        Ok(Some(Self::Signed { issuer: Box::new(issuer), place: send.clone() }))
     }
 
     async fn token(&self, client: &Client, cx: &Context, refresh: Option<&Secret>) -> Result<Granted> {
         match self {
             Self::Asked(grant) => grant.fetch(client, cx, refresh).await,
-            Self::Signed { key, key_id, claims, lifetime, .. } => {
-                let token = jwt(key, key_id.as_deref(), claims, cx.clock().now(), *lifetime);
-                Ok(Granted { value: Secret::new(token), lifetime: Some(*lifetime), refresh: None })
+            Self::Signed { issuer, .. } => {
+                let value = Secret::new(issuer.token(cx.clock().now())?);
+                Ok(Granted { value, lifetime: Some(issuer.lifetime()), refresh: None })
             }
         }
     }

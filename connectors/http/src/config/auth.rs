@@ -1,12 +1,15 @@
 //! How we say who we are, as pipeline files write it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use towpath_core::{HumanDuration, Json, Secret};
 use towpath_formats::json::JsonPath;
+
+use super::signing::{Digest, SecretForm, SignatureForm, TimestampForm, TokenAlgorithm};
 
 /// How we say who we are.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -108,17 +111,72 @@ pub enum Auth {
         #[serde(default)]
         expires_in: Option<HumanDuration>,
     },
-    /// A JSON Web Token that we sign ourselves, with HS256.
+    /// `OAuth2` by a token that we sign: access tokens for a JSON Web Token with our private key (RFC 7523), as Google's
+    /// service accounts have it. It is fetched once for all streams, again before it expires, and once more when the server
+    /// refuses it with 401.
+    #[serde(rename = "oauth2_jwt_bearer")]
+    JwtBearer {
+        /// The key file of a service account, as Google gives it. It says `issuer`, `token_url`, key and `key_id`.
+        #[serde(default)]
+        service_account_file: Option<PathBuf>,
+        /// The URL that gives tokens.
+        #[serde(default)]
+        token_url: Option<String>,
+        /// Who we are, the `iss` of the signed token.
+        #[serde(default)]
+        issuer: Option<String>,
+        /// On whose behalf, its `sub`; nobody by default.
+        #[serde(default)]
+        subject: Option<String>,
+        /// Who it is for, its `aud`; `token_url` by default.
+        #[serde(default)]
+        audience: Option<String>,
+        /// The scopes to ask for, its `scope`.
+        #[serde(default)]
+        scopes: Vec<String>,
+        /// What else it says. `iat`, `exp` and `jti` are added.
+        #[serde(default)]
+        claims: BTreeMap<String, Json>,
+        /// Our private key, as PEM.
+        #[serde(default)]
+        private_key: Option<Secret>,
+        /// A PEM file with our private key.
+        #[serde(default)]
+        private_key_file: Option<PathBuf>,
+        /// The `kid` of its head, by which the server finds our public key.
+        #[serde(default)]
+        key_id: Option<String>,
+        /// How it is signed; RS256 by default.
+        #[serde(default)]
+        algorithm: Option<TokenAlgorithm>,
+        /// How long the signed token is good; 5m by default.
+        #[serde(default = "five_minutes")]
+        expires_in: HumanDuration,
+        /// Further parameters of the request for a token. They count as secrets.
+        #[serde(default)]
+        params: BTreeMap<String, Secret>,
+    },
+    /// A JSON Web Token that we sign ourselves.
     Jwt {
-        /// The secret to sign with.
-        secret: Secret,
+        /// The secret to sign with, for HS256 and its like.
+        #[serde(default)]
+        secret: Option<Secret>,
         /// How the secret is written.
         #[serde(default)]
         secret_in: SecretForm,
+        /// The private key to sign with, as PEM, for RS256, ES256 and their like.
+        #[serde(default)]
+        private_key: Option<Secret>,
+        /// A PEM file with the private key.
+        #[serde(default)]
+        private_key_file: Option<PathBuf>,
+        /// How it is signed; by default HS256 with a secret, and RS256 with a private key.
+        #[serde(default)]
+        algorithm: Option<TokenAlgorithm>,
         /// What the token says, such as `iss`, `sub` and `aud`. `iat` and `exp` are added.
         #[serde(default)]
         claims: BTreeMap<String, Json>,
-        /// The `kid` of its head, by which the server finds the secret.
+        /// The `kid` of its head, by which the server finds the secret or our public key.
         #[serde(default)]
         key_id: Option<String>,
         /// How long a token is good; 5m by default.
@@ -128,31 +186,48 @@ pub enum Auth {
         #[serde(default)]
         send: Option<TokenPlace>,
     },
-    /// A signature of each request, with HMAC-SHA256, in a header.
+    /// A signature of each request, with HMAC, in headers or in the query.
     Hmac {
         /// The secret to sign with.
         secret: Secret,
         /// How the secret is written.
         #[serde(default)]
         secret_in: SecretForm,
-        /// What is signed: text with `{timestamp}`, `{method}`, `{host}`, `{path}`, `{query}` (without `?`), `{target}`
-        /// (path and query as they are sent) and `{body}`; `{timestamp}{method}{target}{body}` by default.
+        /// The digest of the signature; SHA-256 by default.
+        #[serde(default)]
+        digest: Digest,
+        /// What is signed: text with `{timestamp}`, `{nonce}`, `{method}`, `{host}`, `{path}`, `{query}` (without `?`),
+        /// `{target}` (path and query as they are sent), `{body}` and `{body_sha256}` (in hexadecimal digits);
+        /// `{timestamp}{method}{target}{body}` by default.
         #[serde(default = "signed_message")]
         message: String,
-        /// The header for the signature.
-        header: String,
-        /// What stands there, with `{signature}` for the signature, which stands there alone by default.
-        #[serde(default = "signature_alone")]
-        value: String,
+        /// Headers to set, with `{signature}` for the signature and all that `message` may hold, such as
+        /// `{ X-Signature: "{signature}", X-Timestamp: "{timestamp}" }`. They count as secrets.
+        #[serde(default)]
+        headers: BTreeMap<String, Secret>,
+        /// Query parameters to set, likewise. Those without `{signature}` are set before the request is signed.
+        #[serde(default)]
+        query: BTreeMap<String, Secret>,
         /// How the signature is written.
         #[serde(default)]
         signature_in: SignatureForm,
-        /// The header for the timestamp, if the server wants to know it.
+        /// How the timestamp is written.
         #[serde(default)]
-        timestamp_header: Option<String>,
-        /// What the timestamp counts since 1970.
+        timestamp_in: TimestampForm,
+    },
+    /// A signature of each request as AWS wants it (Signature Version 4).
+    AwsSigv4 {
+        /// The region, such as `eu-central-1`.
+        region: String,
+        /// The service, such as `execute-api`, `es` or `s3`.
+        service: String,
+        /// The id of the access key.
+        access_key_id: String,
+        /// The access key.
+        secret_access_key: Secret,
+        /// The token of temporary credentials.
         #[serde(default)]
-        timestamp_in: TimestampUnit,
+        session_token: Option<Secret>,
     },
 }
 
@@ -162,45 +237,6 @@ fn five_minutes() -> HumanDuration {
 
 fn signed_message() -> String {
     "{timestamp}{method}{target}{body}".to_owned()
-}
-
-fn signature_alone() -> String {
-    "{signature}".to_owned()
-}
-
-/// How a secret is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SecretForm {
-    /// As it is.
-    #[default]
-    Text,
-    /// Its bytes in hexadecimal digits.
-    Hex,
-    /// Its bytes in Base64.
-    Base64,
-}
-
-/// How a signature is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SignatureForm {
-    /// In hexadecimal digits.
-    #[default]
-    Hex,
-    /// In Base64.
-    Base64,
-}
-
-/// What a timestamp counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TimestampUnit {
-    /// Seconds.
-    #[default]
-    Seconds,
-    /// Milliseconds.
-    Milliseconds,
 }
 
 fn empty() -> Secret {

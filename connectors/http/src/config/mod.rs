@@ -4,6 +4,7 @@ mod auth;
 mod connection;
 mod pagination;
 mod request;
+mod signing;
 mod sink;
 mod values;
 mod window;
@@ -17,14 +18,12 @@ use towpath_core::{ByteSize, Secret};
 use towpath_formats::json::JsonPath;
 use towpath_formats::{Columns, Compression, ReadFormat};
 
-pub use auth::{
-    Auth, CredentialsPlace, KeyPlace, LoginMethod, SecretForm, SignatureForm, TimestampUnit, TokenPlace,
-    TokenSource,
-};
+pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
 pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
 pub use pagination::{Pagination, ParamPlace};
 pub use request::{Graphql, ReadMethod, RequestBody};
+pub use signing::{Digest, SecretForm, SignatureForm, TimestampForm, TokenAlgorithm};
 pub use sink::{BodyFormat, SinkConfig, WriteMethod};
 pub use values::{OneOrMany, Scalar, Values};
 pub use window::Windows;

@@ -16,4 +16,5 @@ mod sink;
 mod support;
 mod tls;
 mod turns;
+mod web_tokens;
 mod windows;
