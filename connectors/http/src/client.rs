@@ -49,6 +49,8 @@ pub(crate) struct Call {
     pub(crate) home: Arc<Home>,
     /// A status that is no success and still no error.
     pub(crate) also: Option<StatusCode>,
+    /// Further such statuses.
+    pub(crate) takes: Arc<[StatusCode]>,
     /// Headers for the host of this URL only.
     pub(crate) private: Option<(Url, HeaderMap)>,
     /// Whether it reads, whatever its method.
@@ -59,7 +61,8 @@ impl Call {
     /// A request that reads.
     pub(crate) fn read(method: Method, url: Url, home: Arc<Home>) -> Self {
         let (headers, body) = (HeaderMap::new(), None);
-        Self { method, url, headers, body, home, also: None, private: None, reads: true }
+        let takes = Arc::default();
+        Self { method, url, headers, body, home, also: None, takes, private: None, reads: true }
     }
 }
 
@@ -70,6 +73,8 @@ pub(crate) struct Answer {
     /// Where it came from after all redirects.
     pub(crate) url: Url,
     pub(crate) body: Body,
+    /// That with which it was asked for.
+    pub(crate) token: Option<Arc<Token>>,
 }
 
 /// The answer to a request for a token.
@@ -165,11 +170,11 @@ impl Client {
             let status = response.status();
             let headers = response.headers().clone();
             let body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
-            if status.is_success() || call.also == Some(status) {
+            if status.is_success() || call.also == Some(status) || call.takes.contains(&status) {
                 if let Some(pause) = limits.exhausted {
                     hold_back(cx, &origin, pause);
                 }
-                return Ok(Answer { status, headers, url: call.url.clone(), body });
+                return Ok(Answer { status, headers, url: call.url.clone(), body, token });
             }
             if let (StatusCode::UNAUTHORIZED, false, Some(tokens), Some(token)) =
                 (status, renewed, &self.tokens, &token)
@@ -277,10 +282,15 @@ impl Client {
             with_credentials: self.credentials.present,
         };
         slow_down(cx, origin, &refusal);
-        let text = self.redact(&body.beginning(REFUSAL_BYTES, refusal.outcome()).await);
-        let text = call.home.hide(&text);
-        refusal.body = token.map_or_else(|| text.clone(), |token| token.hide(&text));
+        let text = body.beginning(REFUSAL_BYTES, refusal.outcome()).await;
+        refusal.body = self.without_secrets(&text, &call.home, token);
         refusal.error()
+    }
+
+    /// What a server says, without our secrets.
+    pub(crate) fn without_secrets(&self, text: &str, home: &Home, token: Option<&Token>) -> String {
+        let text = home.hide(&self.redact(text));
+        token.map_or_else(|| text.clone(), |token| token.hide(&text))
     }
 
     /// A text without the secrets of the configuration.

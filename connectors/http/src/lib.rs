@@ -37,10 +37,10 @@ mod tls;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, Combine, CredentialsPlace, Digest, Graphql, KeyPlace, LoginMethod, OneOrMany,
-    Pagination, ParamPlace, ReadMethod, RequestBody, Scalar, SecretForm, SignatureForm, SinkConfig,
-    SourceConfig, Timeouts, TimestampForm, TokenAlgorithm, TokenPlace, TokenSource, Values, Windows,
-    WriteMethod,
+    Auth, BodyFormat, BodyTemplate, Combine, CredentialsPlace, Digest, Graphql, KeyPlace, LoginMethod,
+    OneOrMany, Pagination, ParamPlace, ReadMethod, RejectedRows, RequestBody, RowsOfRequest, Scalar,
+    SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm,
+    TokenPlace, TokenSource, Values, Windows, WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

@@ -33,7 +33,7 @@ enum BodyOutline {
 
 /// A JSON value whose texts are templates.
 #[derive(Clone)]
-enum Tree {
+pub(crate) enum Tree {
     Plain(Json),
     Text(Template),
     Array(Vec<Tree>),
@@ -173,7 +173,7 @@ impl BodyOutline {
 }
 
 impl Tree {
-    fn new(json: &Json, params: &[(String, Values)]) -> Self {
+    pub(crate) fn new(json: &Json, params: &[(String, Values)]) -> Self {
         match json {
             Json::String(text) => Self::Text(Template::loose(text, params)),
             Json::Array(items) => Self::Array(items.iter().map(|item| Self::new(item, params)).collect()),
@@ -185,7 +185,7 @@ impl Tree {
         }
     }
 
-    fn params(&self, found: &mut Vec<usize>) {
+    pub(crate) fn params(&self, found: &mut Vec<usize>) {
         match self {
             Self::Plain(_) => {}
             Self::Text(template) => found.extend(template.params()),
@@ -287,7 +287,7 @@ fn set<'a>(mut at: &mut Json, names: impl Iterator<Item = &'a str>, value: Json,
     Ok(())
 }
 
-fn header_name(name: &str) -> Result<HeaderName> {
+pub(crate) fn header_name(name: &str) -> Result<HeaderName> {
     name.parse().map_err(|_| Error::config(format!("`{name}` is no name of a header")))
 }
 

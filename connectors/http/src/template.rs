@@ -31,6 +31,15 @@ enum Part {
 impl Template {
     /// Reads `{name}`; `{{` and `}}` stand for braces.
     pub(crate) fn parse(text: &str, params: &[(String, Values)]) -> Result<Self> {
+        Self::parse_or(text, params, |name| unknown_param(text, name, params))
+    }
+
+    /// Reads `{name}` as [`parse`](Self::parse), with another error for a name that is not known.
+    pub(crate) fn parse_or(
+        text: &str,
+        params: &[(String, Values)],
+        unknown: impl Fn(&str) -> Error,
+    ) -> Result<Self> {
         let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some(at) = rest.find(['{', '}']) {
             literal.push_str(&rest[..at]);
@@ -47,7 +56,7 @@ impl Template {
                     .help("write {name} for a parameter, and {{ or }} for a brace"));
             };
             let Some(part) = part(name, params) else {
-                return Err(unknown_param(text, name, params));
+                return Err(unknown(name));
             };
             if !literal.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut literal)));
@@ -60,6 +69,11 @@ impl Template {
             parts.push(Part::Text(literal));
         }
         Ok(Self(parts))
+    }
+
+    /// Nothing but a parameter.
+    pub(crate) fn whole(param: usize) -> Self {
+        Self(vec![Part::Param(param)])
     }
 
     /// Reads `{name}` where it names a parameter; other braces stand for themselves, as JSON and headers may be full of
@@ -111,6 +125,16 @@ impl Template {
                 serde_json::from_str(&text).unwrap_or(Json::String(text))
             }
             _ => Json::String(text),
+        }
+    }
+
+    /// As JSON text. A bare value that is all there is stands as it is, so that none of its digits is lost.
+    pub(crate) fn write_json(&self, values: &[Value], out: &mut Vec<u8>) {
+        match self.0.as_slice() {
+            [Part::Param(index)] if values[*index].bare => {
+                out.extend_from_slice(values[*index].text.as_bytes());
+            }
+            _ => out.extend_from_slice(Json::String(self.fill(values, false)).to_string().as_bytes()),
         }
     }
 

@@ -24,7 +24,7 @@ pub(crate) use connection::{ConnectionOptions, default_redirects};
 pub use pagination::{Pagination, ParamPlace};
 pub use request::{Graphql, ReadMethod, RequestBody};
 pub use signing::{Digest, SecretForm, SignatureForm, TimestampForm, TokenAlgorithm};
-pub use sink::{BodyFormat, SinkConfig, WriteMethod};
+pub use sink::{BodyFormat, BodyTemplate, RejectedRows, RowsOfRequest, SinkBody, SinkConfig, WriteMethod};
 pub use values::{OneOrMany, Scalar, Values};
 pub use window::Windows;
 

@@ -63,7 +63,7 @@ impl Fetched {
 
     /// Waits for the last byte of an answer.
     pub(super) async fn collect(reading: &Reading, answer: Answer) -> Result<Self> {
-        let Answer { status, headers, url, body } = answer;
+        let Answer { status, headers, url, body, .. } = answer;
         let name: Arc<str> = reading.shared.client.show(&url).into();
         let body = body.collect(reading.shared.max_body).await.map_err(|error| error.detail("url", &name))?;
         Ok(Self { body, headers, url, name, is_empty: status == StatusCode::NO_CONTENT })

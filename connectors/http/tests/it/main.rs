@@ -13,6 +13,7 @@ mod requests;
 mod sessions;
 mod signatures;
 mod sink;
+mod sink_rows;
 mod support;
 mod tls;
 mod turns;

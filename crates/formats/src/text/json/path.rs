@@ -63,7 +63,7 @@ impl JsonPath {
     }
 
     /// All values that it names.
-    pub(crate) fn query<'v>(&self, document: &'v Value) -> Vec<&'v Value> {
+    pub fn query<'v>(&self, document: &'v Value) -> Vec<&'v Value> {
         // A query over a document only ever gives references into it.
         let found = js_path_process(&self.query, document).unwrap_or_default();
         found.into_iter().map(jsonpath_rust::query::QueryRef::val).collect()
