@@ -1,17 +1,23 @@
 //! From templates and parameters to the URLs of a stream, each at its index, none of them held in memory.
 
 use serde::{Deserialize, Serialize};
-use towpath_core::{Error, Json, Result};
+use towpath_core::{Error, Json, Parent, Result};
 use url::Url;
 
 use crate::config::{Combine, SourceConfig, Values};
+use crate::parent;
 use crate::request::{Outline, Wanted};
 use crate::template::{Template, Value};
 
 /// All URLs of a stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Targets {
+    /// The parameters, and behind them what is named of a parent's row.
     params: Vec<(String, Values)>,
+    /// The values of a parent's row, as many as are named.
+    row: Vec<Value>,
+    /// Whether they are those of a row.
+    has_row: bool,
     combine: Combine,
     templates: Vec<Target>,
     query: Vec<(String, Template)>,
@@ -37,14 +43,16 @@ struct Target {
     used: Vec<usize>,
     /// Those of them that the URL does not show.
     unseen: Vec<usize>,
+    /// What it names of a parent's row.
+    of_row: Vec<usize>,
     count: u64,
 }
 
 impl Targets {
     /// Reads the templates and holds them against the parameters.
     pub(crate) fn new(config: &SourceConfig) -> Result<Self> {
-        let params: Vec<_> =
-            config.params.iter().map(|(name, values)| (name.clone(), values.clone())).collect();
+        let params = parent::names(config);
+        let own = config.params.len();
         if let Some((name, _)) = params.iter().find(|(_, values)| values.is_empty()) {
             return Err(Error::config(format!("`params.{name}` has no values")));
         }
@@ -61,25 +69,31 @@ impl Targets {
         for text in urls(config)? {
             let url = Template::parse(&text, &params)?;
             let mut used: Vec<usize> = url.params().chain(in_query.iter().copied()).collect();
-            let mut unseen: Vec<usize> =
-                outlined.iter().copied().filter(|param| !used.contains(param)).collect();
+            let of_row = used.iter().chain(&outlined).copied().filter(|param| *param >= own).collect();
+            used.retain(|param| *param < own);
+            let is_unseen = |param: &usize| *param < own && !used.contains(param);
+            let mut unseen: Vec<usize> = outlined.iter().copied().filter(is_unseen).collect();
             unseen.sort_unstable();
             unseen.dedup();
             used.extend(&unseen);
             used.sort_unstable();
             used.dedup();
             let count = count(&params, &used, config.combine)?;
-            targets.push(Target { url, used, unseen, count });
+            targets.push(Target { url, used, unseen, of_row, count });
         }
         let is_used = |index: usize| targets.iter().any(|target| target.used.contains(&index));
-        if let Some(unused) = (0..params.len()).find(|index| !is_used(*index)) {
+        if let Some(unused) = (0..own).find(|index| !is_used(*index)) {
             let name = &params[unused].0;
             return Err(Error::config(format!("`params.{name}` is used nowhere")).help(format!(
                 "write {{{name}}} into the URL, path, query, a header or the body, or remove it"
             )));
         }
         let total = total(&targets)?;
-        let expanded = Self { params, combine: config.combine, templates: targets, query, outline, total };
+        let row = vec![parent::placeholder(); params.len() - own];
+        let combine = config.combine;
+        let expanded =
+            Self { params, row, has_row: false, combine, templates: targets, query, outline, total };
+        parent::keeps_credentials(config, expanded.rows_name_the_host()?)?;
         // The first of each template shows whether they are URLs at all.
         let mut first = 0;
         for target in &expanded.templates {
@@ -104,9 +118,47 @@ impl Targets {
         Ok(found)
     }
 
+    /// Those for a row of a parent.
+    ///
+    /// # Errors
+    /// `DataInvalid` for a value that cannot be filled in.
+    pub(crate) fn for_row(&self, row: &Parent) -> Result<Self> {
+        let row = parent::values(&self.params[self.params.len() - self.row.len()..], row)?;
+        Ok(Self { row, has_row: true, ..self.clone() })
+    }
+
+    /// The fields of a parent's row that requests are made of.
+    pub(crate) fn parent_fields(&self) -> Vec<String> {
+        let own = self.params.len() - self.row.len();
+        let is_named = |param: &usize| self.templates.iter().any(|target| target.of_row.contains(param));
+        let named = (own..self.params.len()).filter(is_named);
+        named.map(|param| parent::field(&self.params[param].0).to_owned()).collect()
+    }
+
+    /// Whether the host of a URL depends on a parent's row.
+    fn rows_name_the_host(&self) -> Result<bool> {
+        let mut other = self.clone();
+        other.row.fill(Value { text: "1".to_owned(), ..Value::default() });
+        let mut first = 0;
+        for target in &self.templates {
+            let is_whole = target.url.only_param().is_some_and(|param| target.of_row.contains(&param));
+            if is_whole || (!target.of_row.is_empty() && self.url(first)?.host() != other.url(first)?.host())
+            {
+                return Ok(true);
+            }
+            first += target.count;
+        }
+        Ok(false)
+    }
+
     /// Whether the moment of a run makes a difference.
     pub(crate) fn has_windows(&self) -> bool {
         self.params.iter().any(|(_, values)| matches!(values, Values::Windows(_)))
+    }
+
+    /// Whether they are those for a row of a parent.
+    pub(crate) fn has_row(&self) -> bool {
+        self.has_row
     }
 
     /// How many URLs there are.
@@ -152,11 +204,17 @@ impl Targets {
     }
 
     fn url_of(&self, target: &Target, values: &[Value]) -> Result<Url> {
-        let text = target.url.fill(values, true);
-        let mut url = Url::parse(&text).map_err(|error| {
-            Error::config(format!("`{text}` is not a URL: {error}"))
-                .help("write it as https://host/path, or set `base_url` and use `path`")
-        })?;
+        let whole = target.url.only_param().filter(|param| target.of_row.contains(param));
+        let mut url = match whole {
+            Some(param) => parent::whole_url(self.has_row.then(|| &values[param]))?,
+            None => parse(&target.url.fill(values, true), self.has_row)?,
+        };
+        if whole.is_none() && self.has_row && !target.of_row.is_empty() {
+            let mut plain = values.to_vec();
+            plain[self.params.len() - self.row.len()..].fill(parent::placeholder());
+            parent::stays_in_place(&url, &parse(&target.url.fill(&plain, true), true)?)?;
+        }
+        let text = url.as_str();
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Error::config(format!("`{text}` is neither an http nor an https URL")));
         }
@@ -201,8 +259,20 @@ impl Targets {
                 end: all.end(at).unwrap_or_default(),
             };
         }
+        let own = self.params.len() - self.row.len();
+        values[own..].clone_from_slice(&self.row);
         values
     }
+}
+
+fn parse(text: &str, has_row: bool) -> Result<Url> {
+    Url::parse(text).map_err(|error| {
+        let text = format!("`{text}` is not a URL: {error}");
+        if has_row {
+            return Error::data(text).help("a value of the parent's row cannot stand in it");
+        }
+        Error::config(text).help("write it as https://host/path, or set `base_url` and use `path`")
+    })
 }
 
 /// The URLs as they are written, with `base_url` before paths.

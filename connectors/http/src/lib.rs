@@ -13,7 +13,7 @@
 //! takes. Credentials stay on the host that they are meant for, whatever redirects and next links say.
 //!
 //! Further schemes of authentication belong into `auth`, further ways through pages into `pagination`, further sources
-//! of parameters (the rows of another stream) into `expand`.
+//! of parameters into `expand`, as `parent` fills in the rows of another stream.
 
 mod auth;
 mod body;
@@ -25,6 +25,7 @@ mod expand;
 mod formats;
 mod limits;
 mod pagination;
+mod parent;
 mod query;
 mod read;
 mod redact;

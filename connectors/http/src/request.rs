@@ -123,7 +123,7 @@ impl Outline {
 
 /// The headers that hold a parameter, which are not the same for each request.
 pub(crate) fn is_filled_in(config: &SourceConfig, header: &str) -> bool {
-    let params: Vec<_> = config.params.iter().map(|(name, values)| (name.clone(), values.clone())).collect();
+    let params = crate::parent::names(config);
     config
         .headers
         .get(header)

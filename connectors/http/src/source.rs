@@ -10,8 +10,8 @@ use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{
-    BatchStream, Context, Dataset, Error, Json, Planned, Position, Pushdown, Result, ResultExt, Resume,
-    ScanPlan, ScanRequest, Source, SourceCapabilities, Split,
+    BatchStream, Context, Dataset, Error, ErrorKind, Json, Parent, Planned, Position, Pushdown, Result,
+    ResultExt, Resume, ScanPlan, ScanRequest, Source, SourceCapabilities, Split,
 };
 use url::Url;
 
@@ -54,6 +54,9 @@ struct Payload {
     /// The only columns that are wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     columns: Option<Vec<String>>,
+    /// The row of the parent that fills in what the URL does not show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    parent: Option<Parent>,
 }
 
 /// Where planning goes on.
@@ -73,6 +76,10 @@ impl Source for HttpSource {
 
     fn capabilities(&self) -> SourceCapabilities {
         SourceCapabilities { resume: Resume::Exact, ordered: false, bounded: true }
+    }
+
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        Some(self.targets.parent_fields())
     }
 
     async fn check(&self, cx: &Context) -> Result<()> {
@@ -162,10 +169,8 @@ impl HttpSource {
                 after: request.cursor.as_ref().and_then(|cursor| cursor.after.clone()),
             })
         });
-        let targets = match &moment {
-            Some(moment) => Arc::new(self.targets.at(moment)?),
-            None => self.targets.clone(),
-        };
+        let targets = self.targets_of(moment.as_ref(), request.parent.as_ref())?;
+        let parent = request.parent.clone();
         let after = request
             .cursor
             .as_ref()
@@ -176,7 +181,8 @@ impl HttpSource {
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
         let splits = (0..targets.len()).filter_map(move |index| {
-            let (url, with) = match targets.url(index).and_then(|url| Ok((url, targets.label(index)?))) {
+            let found = whole_request(&targets, index).and_then(|url| Ok((url, targets.label(index)?)));
+            let (url, with) = match found {
                 Ok(found) => found,
                 Err(error) => return Some(Err(error)),
             };
@@ -190,6 +196,7 @@ impl HttpSource {
                 after: after.clone(),
                 moment: moment.clone().filter(|_| by_index),
                 columns: columns.clone(),
+                parent: parent.clone().filter(|_| by_index),
             };
             (index >= next)
                 .then(|| planned(id, &payload, &NextUrl { next: index + 1, moment: moment.clone() }))
@@ -209,8 +216,25 @@ impl HttpSource {
 
     /// The targets of a run that would begin now, and the first possible ones when it had none.
     fn some_targets(&self, cx: &Context) -> Result<Arc<Targets>> {
+        self.targets_of(None, None)?;
         let targets = self.targets.at(&Moment { now: now(cx), after: None })?;
         Ok(if targets.len() > 0 { Arc::new(targets) } else { self.targets.clone() })
+    }
+
+    /// The targets of a moment and for a row of the parent.
+    fn targets_of(&self, moment: Option<&Moment>, parent: Option<&Parent>) -> Result<Arc<Targets>> {
+        let mut targets = self.targets.clone();
+        if let Some(moment) = moment {
+            targets = Arc::new(targets.at(moment)?);
+        }
+        match (parent, targets.parent_fields().first()) {
+            (Some(parent), Some(_)) => targets.for_row(parent).map(Arc::new),
+            (None, Some(field)) => Err(Error::config(format!(
+                "`{{parent.{field}}}` stands for a field of another stream's rows"
+            ))
+            .help("say for each row of which stream this one is read, such as `for_each: customers`")),
+            (_, None) => Ok(targets),
+        }
     }
 
     /// The request that a split is read by, and its columns.
@@ -230,10 +254,7 @@ impl HttpSource {
                 (self.targets.request_of(url)?, None)
             }
             Some(index) => {
-                let targets = match &payload.moment {
-                    Some(moment) => Arc::new(self.targets.at(moment)?),
-                    None => self.targets.clone(),
-                };
+                let targets = self.targets_of(payload.moment.as_ref(), payload.parent.as_ref())?;
                 (targets.request(index)?, targets.label(index)?)
             }
         };
@@ -247,6 +268,19 @@ impl HttpSource {
         }
         Ok((request, payload.columns))
     }
+}
+
+/// The URL at an index, of which the whole request can be made.
+fn whole_request(targets: &Targets, index: u64) -> Result<Url> {
+    if !targets.has_row() {
+        return targets.url(index);
+    }
+    let request = targets.request(index).map_err(|error| match error.kind() {
+        // What the options allow, this row's values do not.
+        ErrorKind::Config => Error::data(error.message()),
+        _ => error,
+    });
+    request.map(|request| request.url)
 }
 
 /// The time of day in microseconds, in whole seconds.

@@ -109,6 +109,14 @@ impl Template {
         Self(parts)
     }
 
+    /// The parameter of which it is made alone.
+    pub(crate) fn only_param(&self) -> Option<usize> {
+        match self.0.as_slice() {
+            [Part::Param(param)] => Some(*param),
+            _ => None,
+        }
+    }
+
     /// The texts between parameters.
     pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {

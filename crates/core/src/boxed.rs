@@ -14,6 +14,10 @@ use crate::{
 pub trait DynSource: Send + Sync {
     /// See [`Source::capabilities`].
     fn capabilities(&self) -> SourceCapabilities;
+    /// See [`Source::parent_fields`].
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        None
+    }
     /// See [`Source::check`].
     async fn check(&self, cx: &Context) -> Result<()>;
     /// See [`Source::discover`].
@@ -28,6 +32,10 @@ pub trait DynSource: Send + Sync {
 impl<S: Source> DynSource for S {
     fn capabilities(&self) -> SourceCapabilities {
         Source::capabilities(self)
+    }
+
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        Source::parent_fields(self)
     }
 
     async fn check(&self, cx: &Context) -> Result<()> {

@@ -53,8 +53,8 @@ pub use sink::{
     Begun, Committed, Delivery, LoadSpec, Sink, SinkCapabilities, Staged, WriteDisposition, Writer,
 };
 pub use source::{
-    Batch, BatchStream, Comparison, CursorRange, Dataset, Estimate, PlanStream, Planned, Position, Predicate,
-    Pushdown, Resume, ScanPlan, ScanRequest, Source, SourceCapabilities, Split, SplitId,
+    Batch, BatchStream, Comparison, CursorRange, Dataset, Estimate, Parent, PlanStream, Planned, Position,
+    Predicate, Pushdown, Resume, ScanPlan, ScanRequest, Source, SourceCapabilities, Split, SplitId,
 };
 pub use units::{ByteSize, HumanDuration, Rate};
 

@@ -30,6 +30,15 @@ pub trait Source: Sized + Send + Sync + 'static {
     /// What it can do. A constant of this source and its options; the conformance suite holds it against behaviour.
     fn capabilities(&self) -> SourceCapabilities;
 
+    /// The fields of a parent's row that planning needs, as [`Parent::get`] names them, for a stream that is read once for
+    /// each row of another (`for_each`). `None` for a source that knows no parent, as most do. A constant of the options.
+    ///
+    /// Such a source is planned with [`ScanRequest::parent`] for each row. Its splits hold what they need of that row,
+    /// and its planning depends on nothing else than the request: it sends no [`Planned::Complete`].
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// Called by `towpath check`: do the credentials work, is everything there that a run will read? Reads as little as
     /// possible. The error says what is missing and what to do.
     fn check(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send;
@@ -108,6 +117,27 @@ pub struct ScanRequest {
     /// Rows of which only these are wanted. The engine filters in any case, so a source may give more of them, and must
     /// not give fewer.
     pub filter: Option<Predicate>,
+    /// The row of another stream for which this one is planned; only for a source with
+    /// [`parent_fields`](Source::parent_fields).
+    pub parent: Option<Parent>,
+}
+
+/// A row of the stream for whose rows another one is read, as far as that one needs it.
+///
+/// Numbers and booleans are what they are in JSON, other values are text in ISO form.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Parent(pub serde_json::Map<String, Json>);
+
+impl Parent {
+    /// The value of a field: a column, or with dots a field in it (`owner.login`). `None` where there is none: it is
+    /// missing, null or an empty text.
+    pub fn get(&self, field: &str) -> Option<&Json> {
+        let mut names = field.split('.');
+        let column = self.0.get(names.next()?)?;
+        let value = names.try_fold(column, |value, name| value.get(name))?;
+        (!value.is_null() && value.as_str() != Some("")).then_some(value)
+    }
 }
 
 /// A condition on columns that a source may apply itself, to send less. A comparison with null is not true.

@@ -1,13 +1,12 @@
 //! The cursor of an incremental stream: which rows are new, and how far they reach.
 
-use arrow::array::{
-    Array, ArrayRef, Float64Array, Int64Array, RecordBatch, Scalar, StringArray, UInt64Array,
-};
+use arrow::array::{Array, ArrayRef, RecordBatch, Scalar};
 use arrow::compute::kernels::cmp::{gt, lt_eq};
 use arrow::compute::{SortOptions, and, filter_record_batch, is_null, or_kleene, sort_to_indices};
 use arrow_schema::DataType;
-use std::sync::Arc;
-use towpath_core::{CursorRange, Error, Json, Pushdown, Result, conform_array, json_value};
+use towpath_core::{CursorRange, Error, Json, Pushdown, Result, json_value};
+
+use crate::value::array_of;
 
 /// Keeps the rows of `after < field <= until` and finds the greatest value.
 ///
@@ -92,16 +91,7 @@ fn greatest(column: &ArrayRef) -> Result<Option<Json>> {
 
 /// A JSON value as a scalar of this type.
 fn scalar(value: &Json, data_type: &DataType) -> Result<Scalar<ArrayRef>> {
-    let array: ArrayRef = match value {
-        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(whole), _) => Arc::new(Int64Array::from(vec![whole])),
-            (None, Some(whole)) => Arc::new(UInt64Array::from(vec![whole])),
-            _ => Arc::new(Float64Array::from(vec![number.as_f64()])),
-        },
-        Json::String(text) => Arc::new(StringArray::from(vec![text.as_str()])),
-        other => Arc::new(StringArray::from(vec![other.to_string()])),
-    };
-    let array = conform_array(&array, data_type).map_err(|error| {
+    let array = array_of(value, data_type).map_err(|error| {
         Error::schema("the cursor of the checkpoint does not fit the column's type any more")
             .source(error)
             .help("`towpath state reset` loads the stream from its beginning")
@@ -114,6 +104,7 @@ mod tests {
     use super::*;
     use arrow::array::record_batch;
     use serde_json::json;
+    use towpath_core::conform_array;
 
     fn rows() -> RecordBatch {
         record_batch!(("id", Int64, [Some(1), Some(5), None, Some(3)])).unwrap()

@@ -13,7 +13,7 @@ use towpath_core::{
     Clock, Connection, Context, CpuPool, Delivery, DynSink, DynSource, Error, ErrorKind, LoadSpec, Metrics,
     Result, WriteDisposition,
 };
-use towpath_layers::{ConnectionLimiter, RayonPool, RunLimit, TokioClock, layer_sink, layer_source};
+use towpath_layers::{ConnectionLimiter, LayerSettings, RayonPool, RunLimit, TokioClock, layer_sink};
 use towpath_transform::{Transform, TransformContext};
 
 use crate::ledger::{Limits, Sides};
@@ -75,7 +75,9 @@ impl Engine {
         let connections: HashMap<_, _> = pipeline.connections.iter().map(shared).collect();
         for stream in &pipeline.streams {
             let letter = stream.dead_letter.as_ref().map(|letter| &letter.connection);
-            for name in [&stream.source.connection, &stream.sink.connection].into_iter().chain(letter) {
+            let parents = stream.parents().map(|parent| &parent.source.connection);
+            let own = [&stream.source.connection, &stream.sink.connection];
+            for name in own.into_iter().chain(letter).chain(parents) {
                 if !connections.contains_key(name) {
                     return Err(Error::config(format!(
                         "stream `{}` names the connection `{name}`, which is not there",
@@ -202,7 +204,7 @@ impl Engine {
             let text = "the data sets could not be listed when the run began";
             return Err(Error::new(ErrorKind::Unavailable, text).help("run again"));
         }
-        let (source, source_cx) = self.open_source(spec, &progress.source, shutdown).await?;
+        let (source, source_cx) = self.open_source(spec, run, &progress.source, shutdown).await?;
         let (sink, sink_cx) = self.open_sink(&spec.sink, &spec.name, &progress.sink, shutdown).await?;
         let dead_letter = match &spec.dead_letter {
             None => None,
@@ -241,9 +243,11 @@ impl Engine {
         own.min(self.pipeline.max_in_flight.get())
     }
 
-    pub(crate) async fn open_source(
+    /// Opens a stream's own source, without its parent.
+    pub(crate) async fn open_reader(
         &self,
         spec: &StreamSpec,
+        layers: fn(Arc<dyn DynSource>, &LayerSettings) -> Arc<dyn DynSource>,
         metrics: &Arc<Metrics>,
         shutdown: &Shutdown,
     ) -> Result<(Arc<dyn DynSource>, Context)> {
@@ -257,8 +261,7 @@ impl Engine {
             .open(spec.source.options.clone(), &cx)
             .await
             .map_err(|error| error.connector(connector.name()))?;
-        let source = layer_source(source, &shared.spec.layers);
-        Ok((source, cx))
+        Ok((layers(source, &shared.spec.layers), cx))
     }
 
     pub(crate) async fn open_sink(

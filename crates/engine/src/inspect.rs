@@ -76,7 +76,7 @@ impl Engine {
     pub async fn check(&self, shutdown: &Shutdown) -> Vec<Checked> {
         let checks = self.pipeline.streams.iter().map(|spec| async move {
             let source = async {
-                let (source, cx) = self.open_source(spec, &Arc::default(), shutdown).await?;
+                let (source, cx) = self.open_source(spec, "check", &Arc::default(), shutdown).await?;
                 transform(spec, "check")?;
                 source.check(&cx).await
             };
@@ -98,7 +98,7 @@ impl Engine {
     /// What source and sink return.
     pub async fn plan(&self, stream: &str, shutdown: &Shutdown) -> Result<PlannedStream> {
         let spec = self.stream(stream)?;
-        let (source, cx) = self.open_source(spec, &Arc::default(), shutdown).await?;
+        let (source, cx) = self.open_source(spec, "plan", &Arc::default(), shutdown).await?;
         let (sink, sink_cx) = self.open_sink(&spec.sink, &spec.name, &Arc::default(), shutdown).await?;
         let load = load_spec(&self.pipeline.name, spec, &run_id(SystemTime::now()), &*sink)?;
         let held = sink.checkpoint(&sink_cx, &load).await?;
@@ -142,7 +142,7 @@ impl Engine {
     /// What the source and the transforms return.
     pub async fn preview(&self, stream: &str, limit: usize, shutdown: &Shutdown) -> Result<Preview> {
         let spec = self.stream(stream)?;
-        let (source, cx) = self.open_source(spec, &Arc::default(), shutdown).await?;
+        let (source, cx) = self.open_source(spec, "preview", &Arc::default(), shutdown).await?;
         let transform = transform(spec, "preview")?;
         let mut request = ScanRequest::default();
         // With steps, more rows may be needed than are shown.
@@ -177,7 +177,7 @@ impl Engine {
     /// What the source returns.
     pub async fn discover(&self, stream: &str, shutdown: &Shutdown) -> Result<Vec<Dataset>> {
         let spec = self.stream(stream)?;
-        let (source, cx) = self.open_source(spec, &Arc::default(), shutdown).await?;
+        let (source, cx) = self.open_source(spec, "discover", &Arc::default(), shutdown).await?;
         source.discover(&cx).await
     }
 

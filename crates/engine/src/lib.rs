@@ -14,6 +14,7 @@ mod cursor;
 mod dead_letter;
 mod engine;
 mod expand;
+mod for_each;
 mod inspect;
 mod ledger;
 mod memory;
@@ -24,14 +25,17 @@ mod shutdown;
 mod spec;
 mod state;
 mod stream;
+mod value;
 
 pub use engine::Engine;
 pub use expand::{DATASET, expand};
+pub use for_each::MissingParent;
 pub use inspect::{Checked, PlannedStream, Preview};
 pub use ledger::{Advice, Ledger};
 pub use progress::{RunProgress, StreamProgress, StreamState};
 pub use report::{Failure, LimitCourse, RunReport, RunStatus, StreamReport, StreamStatus};
 pub use shutdown::Shutdown;
 pub use spec::{
-    CommitPolicy, ConnectionSpec, OnError, Pipeline, SchemaContract, SinkSpec, SourceSpec, StreamSpec,
+    CommitPolicy, ConnectionSpec, ForEachSpec, OnError, Pipeline, SchemaContract, SinkSpec, SourceSpec,
+    StreamSpec,
 };

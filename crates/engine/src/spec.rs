@@ -10,6 +10,8 @@ use towpath_core::{ByteSize, Connector, HumanDuration, Json, WriteDisposition};
 use towpath_layers::{LayerSettings, LimitSettings};
 use towpath_transform::Step;
 
+use crate::MissingParent;
+
 /// Streams that run together under common limits.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
@@ -50,6 +52,8 @@ pub struct StreamSpec {
     pub datasets: Vec<String>,
     /// Where rows come from.
     pub source: SourceSpec,
+    /// The stream for each of whose rows this one is read.
+    pub for_each: Option<ForEachSpec>,
     /// Where rows go.
     pub sink: SinkSpec,
     /// Steps from batch to batch.
@@ -68,6 +72,42 @@ pub struct StreamSpec {
     pub dead_letter: Option<SinkSpec>,
     /// When staged rows are committed.
     pub commit: CommitPolicy,
+}
+
+/// The parent of a stream, and what becomes of its rows.
+#[derive(Debug, Clone)]
+pub struct ForEachSpec {
+    /// The parent. Its source, its transforms and its own parent count, and nothing else.
+    pub stream: Box<StreamSpec>,
+    /// The columns that the child's rows get, with the fields of the parent's row that they come from.
+    pub include: Vec<(String, String)>,
+    /// What happens with rows that cannot be used.
+    pub missing: MissingParent,
+    /// Whether a run reads only for those rows of the parent that are new since the last one, by the parent's `cursor`
+    /// or by what its source keeps in mind.
+    pub incremental: bool,
+}
+
+impl StreamSpec {
+    /// Its parent, the parent's parent and so on.
+    pub fn parents(&self) -> impl Iterator<Item = &StreamSpec> {
+        std::iter::successors(self.parent(), |spec| spec.parent())
+    }
+
+    fn parent(&self) -> Option<&StreamSpec> {
+        self.for_each.as_ref().map(|for_each| &*for_each.stream)
+    }
+}
+
+impl SinkSpec {
+    /// A sink that is never opened, of a stream that is only looked into or read for others.
+    pub fn never_opened(connection: &str) -> Self {
+        Self {
+            connector: Connector::new("nothing", "Takes nothing."),
+            connection: connection.to_owned(),
+            options: Json::Null,
+        }
+    }
 }
 
 /// A source: the connector, the connection that it uses, and its options.

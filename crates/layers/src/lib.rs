@@ -44,9 +44,13 @@ pub struct LayerSettings {
 
 /// A source with retries, timeouts and metrics.
 pub fn layer_source(source: Arc<dyn DynSource>, settings: &LayerSettings) -> Arc<dyn DynSource> {
+    Arc::new(MeterSource::new(layer_parent(source, settings)))
+}
+
+/// A source with retries and timeouts, whose rows are none of the stream's and are not counted.
+pub fn layer_parent(source: Arc<dyn DynSource>, settings: &LayerSettings) -> Arc<dyn DynSource> {
     let source = Arc::new(TimeoutSource::new(source, &settings.timeout));
-    let source = Arc::new(RetrySource::new(source, RetryPolicy::new(&settings.retry)));
-    Arc::new(MeterSource::new(source))
+    Arc::new(RetrySource::new(source, RetryPolicy::new(&settings.retry)))
 }
 
 /// A sink with retries, timeouts and metrics.

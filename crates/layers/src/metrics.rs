@@ -31,6 +31,10 @@ impl DynSource for MeterSource {
         self.inner.capabilities()
     }
 
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        self.inner.parent_fields()
+    }
+
     async fn check(&self, cx: &Context) -> Result<()> {
         self.inner.check(cx).await
     }

@@ -251,6 +251,10 @@ impl DynSource for FaultySource {
         self.inner.capabilities()
     }
 
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        self.inner.parent_fields()
+    }
+
     async fn check(&self, cx: &Context) -> Result<()> {
         self.faults.pass(Point::Check, None).await?;
         self.inner.check(cx).await

@@ -84,6 +84,8 @@ pub struct SourceConfig {
     /// `{ from: 1, to: 10, step: 1 }`, or windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
     /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end. A stream with a `cursor` begins
     /// `lookback` before the cursor's last value. The format is `rfc3339`, `date`, `unix`, `unix_ms`, or a pattern such as `%Y%m%d`.
+    /// In a stream with `for_each`, `{parent.name}` stands in the same places for a field of the parent's row, and
+    /// `url: "{parent.href}"` for a URL that the row names.
     #[serde(default)]
     pub params: BTreeMap<String, Values>,
     /// How several `params` go together.

@@ -8,6 +8,7 @@ mod documents;
 mod failures;
 mod limits;
 mod pages;
+mod parents;
 mod redirects;
 mod requests;
 mod sessions;

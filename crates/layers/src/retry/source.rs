@@ -39,6 +39,10 @@ impl DynSource for RetrySource {
         self.inner.capabilities()
     }
 
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        self.inner.parent_fields()
+    }
+
     async fn check(&self, cx: &Context) -> Result<()> {
         self.policy.call(cx, "check", || self.inner.check(cx)).await
     }

@@ -31,6 +31,10 @@ impl DynSource for TimeoutSource {
         self.inner.capabilities()
     }
 
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        self.inner.parent_fields()
+    }
+
     async fn check(&self, cx: &Context) -> Result<()> {
         let watch = Watch::new(cx, "check");
         watch.call(self.settings.operation, self.inner.check(&watch.cx)).await

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
-use towpath_core::{Connector, Dataset};
+use towpath_core::Dataset;
 use towpath_engine::{
     CommitPolicy, ConnectionSpec, Engine, OnError, Pipeline, SchemaContract, SinkSpec, SourceSpec, StreamSpec,
 };
@@ -63,6 +63,13 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
     } else if arguments.pipeline {
         for (name, datasets) in &found {
             let Some(stream) = streams.iter().find(|stream| stream.name == **name) else { continue };
+            if let Some(for_each) = &stream.for_each {
+                let parent = &for_each.stream.name;
+                screen.note(&format!(
+                    "{name} is read for each row of {parent}: it is not drafted without that stream\n"
+                ));
+                continue;
+            }
             screen.print(&draft(&stream.source.connector, &stream.source.options, datasets))?;
         }
     } else {
@@ -90,15 +97,12 @@ fn pipeline_of(place: &str) -> Result<Pipeline, Failed> {
 
 /// A pipeline to look into a source with; its sink is never opened.
 fn looking_into(source: SourceSpec) -> Pipeline {
-    let sink = SinkSpec {
-        connector: Connector::new("nothing", "Takes nothing."),
-        connection: source.connection.clone(),
-        options: json!({}),
-    };
+    let sink = SinkSpec::never_opened(&source.connection);
     let stream = StreamSpec {
         name: STREAM.to_owned(),
         datasets: Vec::new(),
         source,
+        for_each: None,
         sink,
         transform: Vec::new(),
         cursor: None,

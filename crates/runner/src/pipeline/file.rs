@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use towpath_core::{ByteSize, HumanDuration, Json, Rate, WriteDisposition};
 use towpath_engine::{CommitPolicy, OnError, SchemaContract};
+
+use super::for_each::ForEachPart;
 use towpath_layers::{LayerSettings, LimitSettings, RetrySettings, TimeoutSettings};
 use towpath_transform::{Columns, Step};
 
@@ -54,6 +56,13 @@ pub(crate) struct PipelineFile {
 pub(crate) struct StreamFile {
     /// Where rows come from.
     pub(crate) source: SourcePart,
+    /// The stream for each of whose rows this one is read: its name, or a map with more.
+    #[serde(default)]
+    pub(crate) for_each: Option<ForEachPart>,
+    /// Whether the stream is loaded. One that is not is only read for streams that name it in `for_each`, and needs no
+    /// `sink`.
+    #[serde(default = "yes")]
+    pub(crate) load: bool,
     /// Patterns of data sets, such as `sales.*` or `!*_old`: each one that the source holds and that fits becomes a
     /// stream. The stream's name then holds `{dataset}`. `towpath discover` lists what there is.
     #[serde(default)]
@@ -161,6 +170,10 @@ pub(crate) fn default_max_in_flight() -> NonZeroUsize {
 
 pub(crate) fn default_memory() -> ByteSize {
     ByteSize::mib(256)
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_state_dir() -> PathBuf {

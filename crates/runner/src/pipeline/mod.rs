@@ -9,6 +9,7 @@
 
 mod decode;
 mod file;
+mod for_each;
 mod interpolate;
 mod needed;
 mod node;

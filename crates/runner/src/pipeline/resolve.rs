@@ -6,6 +6,7 @@ use towpath_transform::{Transform, TransformContext};
 
 use super::decode::{by_serde, decode};
 use super::file::{PipelineFile, StreamFile, processors};
+use super::for_each;
 use super::node::{Entry, Node, Scalar, Span, Value};
 use super::problem::Problem;
 use super::schema::Side;
@@ -80,7 +81,11 @@ impl Resolver<'_> {
             Some(entry) => self.sink(entry, &place("sink")),
             None => shared.sink.clone(),
         };
-        if node.is_map() && node.entry("sink").is_none() && self.root.entry("sink").is_none() {
+        if node.is_map()
+            && node.entry("sink").is_none()
+            && self.root.entry("sink").is_none()
+            && is_loaded(node)
+        {
             let problem = Problem::new(stream.key_span, format!("the stream `{name}` has no sink"));
             self.report(problem.help("give it a `sink`, or the pipeline one for all streams"));
         }
@@ -115,11 +120,14 @@ impl Resolver<'_> {
         for (entry, parts) in entries.iter().zip(parts) {
             let Some(stream) = file.streams.get(&entry.key) else { continue };
             self.check(entry, stream);
-            let StreamParts { source: Some(source), sink: Some(sink), dead_letter } = parts else { continue };
+            let StreamParts { source: Some(source), sink, dead_letter } = parts else { continue };
+            let never = (!stream.load).then(|| SinkSpec::never_opened(&source.connection));
+            let Some(sink) = never.or(sink) else { continue };
             specs.push(StreamSpec {
                 name: entry.key.clone(),
                 datasets: stream.datasets.clone(),
                 source,
+                for_each: None,
                 sink,
                 transform: stream.transform.clone(),
                 cursor: stream.cursor.clone(),
@@ -131,7 +139,7 @@ impl Resolver<'_> {
                 commit: stream.commit,
             });
         }
-        specs
+        for_each::link(file, &entries, specs, |problem| self.report(problem))
     }
 
     /// What can be told of a stream before it runs.
@@ -170,6 +178,12 @@ impl Resolver<'_> {
     fn report(&mut self, problem: Problem) {
         self.sides.report(problem);
     }
+}
+
+/// Whether a stream has rows of its own to write.
+fn is_loaded(stream: &Node) -> bool {
+    let load = stream.get("load").map(Node::json);
+    load != Some(false.into())
 }
 
 /// What is wrong with a step. A wrong expression brings lines that show where: the place in the file shows it better.

@@ -42,6 +42,7 @@ pub struct MemorySource {
     columns: Pushdown,
     schema_known: bool,
     new_splits_only: bool,
+    parent: Option<&'static str>,
     /// Tells this opening of the source from others.
     opening: u64,
 }
@@ -64,6 +65,7 @@ impl MemorySource {
             columns: Pushdown::Exact,
             schema_known: true,
             new_splits_only: false,
+            parent: None,
             opening: OPENINGS.fetch_add(1, Relaxed),
         }
     }
@@ -102,6 +104,24 @@ impl MemorySource {
     pub fn new_splits_only(mut self) -> Self {
         self.new_splits_only = true;
         self
+    }
+
+    /// Reads for each row of a parent the splits that are called as this field of the row, alone or with `/` and more
+    /// behind it.
+    pub fn of_parent(mut self, field: &'static str) -> Self {
+        self.parent = Some(field);
+        self
+    }
+
+    /// Whether a split is of the row of the parent that is asked for.
+    fn is_of(&self, split: &MemorySplit, request: &ScanRequest) -> bool {
+        let (Some(field), Some(parent)) = (self.parent, &request.parent) else { return true };
+        let value = match parent.get(field) {
+            Some(Json::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => return false,
+        };
+        split.id.strip_prefix(&value).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// The boxed form.
@@ -183,6 +203,10 @@ impl Source for MemorySource {
         self.capabilities
     }
 
+    fn parent_fields(&self) -> Option<Vec<String>> {
+        self.parent.map(|field| vec![field.to_owned()])
+    }
+
     async fn check(&self, _cx: &Context) -> Result<()> {
         Ok(())
     }
@@ -213,7 +237,7 @@ impl Source for MemorySource {
         };
         let until = range.as_ref().and_then(|range| range.until.clone());
         let mut steps = Vec::new();
-        let fresh = splits.iter().filter(|split| !known.contains(&split.id));
+        let fresh = splits.iter().filter(|split| !known.contains(&split.id) && self.is_of(split, request));
         for (index, split) in fresh.enumerate().skip(done) {
             let payload =
                 Payload { split: split.id.clone(), range: range.clone(), columns: request.columns.clone() };

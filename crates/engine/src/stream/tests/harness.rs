@@ -12,6 +12,7 @@ use towpath_testkit::memory::{MemoryData, MemorySink, MemorySource, MemoryTarget
 use towpath_testkit::{context_with, rows};
 use towpath_transform::{Step, Transform, TransformContext};
 
+use super::for_each::Parents;
 use crate::memory::MemoryBudget;
 use crate::stream::{Opened, Outcome, run};
 use crate::{CommitPolicy, OnError, RunProgress, SchemaContract, Shutdown, StreamProgress};
@@ -34,6 +35,7 @@ pub(super) struct Harness {
     pub(super) max_readers: usize,
     pub(super) source: fn(MemorySource) -> MemorySource,
     pub(super) sink: fn(MemorySink) -> MemorySink,
+    pub(super) parents: Option<Parents>,
     runs: AtomicU32,
 }
 
@@ -61,6 +63,7 @@ impl Harness {
             max_readers: 4,
             source: |source| source,
             sink: |sink| sink,
+            parents: None,
             runs: AtomicU32::new(0),
         }
     }
@@ -86,9 +89,14 @@ impl Harness {
         let steps: Vec<Step> = serde_json::from_value(self.steps.clone()).unwrap();
         let context =
             TransformContext { run: run.clone(), source: "s".into(), load_time: SystemTime::UNIX_EPOCH };
+        let source_cx = cx(progress.source.clone());
+        let mut source = layer_source(source, &layers);
+        if let Some(parents) = &self.parents {
+            source = parents.above(source, &self.faults, &source_cx);
+        }
         Opened {
-            source: layer_source(source, &layers),
-            source_cx: cx(progress.source.clone()),
+            source,
+            source_cx,
             sink: layer_sink(sink, &layers),
             sink_cx: cx(progress.sink.clone()),
             dead_letter: self

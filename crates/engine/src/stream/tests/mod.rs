@@ -2,6 +2,8 @@
 
 mod contract;
 mod failures;
+mod for_each;
+mod for_each_resume;
 mod harness;
 mod resume;
 mod write;
