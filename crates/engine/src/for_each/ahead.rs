@@ -23,7 +23,7 @@ use crate::cursor::{Cursor, greater};
 /// How many splits are read ahead at the most.
 const SPLITS_AHEAD: usize = 8;
 /// How many rows of a split are read ahead for each split of the child that is read at once.
-const ROWS_AHEAD: usize = 1024;
+const ROWS_AHEAD: usize = 256;
 /// How often a split without positions is read anew from its start.
 const RESTARTS: u32 = 3;
 
