@@ -160,7 +160,8 @@ async fn zipped_parameters_and_windows_go_with_a_row() {
     assert_eq!(server.targets(), ["/c/1/x", "/c/2/y"]);
     server.clear();
     let day = json!({"start": "2024-01-01", "end": "2024-01-03", "step": "1d", "format": "date"});
-    let opened = open(with(server.url("/{parent.id}/{day}"), json!({"params": {"day": day}, "body": body}))).await;
+    let opened =
+        open(with(server.url("/{parent.id}/{day}"), json!({"params": {"day": day}, "body": body}))).await;
     read(&opened, json!({"id": "c"})).await.unwrap();
     assert_eq!(server.targets(), ["/c/2024-01-01", "/c/2024-01-02"]);
 }

@@ -107,7 +107,7 @@ struct Children {
 impl Planning {
     /// Plans on from where the request says.
     pub(super) async fn begin(shared: Arc<Shared>, cx: &Context, request: &ScanRequest) -> Result<Self> {
-        let place = shared.place(&request.planned)?;
+        let mut place = shared.place(&request.planned)?;
         let since = shared.since(&request.since)?;
         let parent = &shared.parent;
         let mut asked = ScanRequest::default();
@@ -125,7 +125,6 @@ impl Planning {
         }
         let parent_cx = parent.cx.with_cancellation(cx.cancellation().clone());
         let plan = parent.source.plan(&parent_cx, &asked).await.map_err(|error| shared.of_parent(error))?;
-        let mut place = place;
         place.until = place.until.take().or(plan.until);
         let cursor = asked.cursor.map(|range| {
             Cursor::new(CursorRange::new(range.field, range.after, place.until.clone()), plan.cursor)
