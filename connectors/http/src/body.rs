@@ -96,13 +96,23 @@ impl Body {
 
     /// Whether it has more bytes than this. They stay where they are.
     pub(crate) async fn is_longer_than(&mut self, bytes: usize) -> Result<bool> {
-        let mut length = self.peeked.iter().map(Bytes::len).sum::<usize>();
+        let mut length = self.peeked_bytes();
         while length <= bytes {
             let Some(chunk) = self.arriving().await? else { return Ok(false) };
             length += chunk.len();
             self.peeked.push_back(chunk);
         }
         Ok(true)
+    }
+
+    /// How much was looked at and not taken.
+    pub(crate) fn peeked_bytes(&self) -> usize {
+        self.peeked.iter().map(Bytes::len).sum()
+    }
+
+    /// What was looked at and not taken.
+    pub(crate) fn peeked(&self) -> Vec<u8> {
+        self.peeked.iter().flat_map(|chunk| chunk.iter().copied()).collect()
     }
 
     /// The next bytes; `None` at the end.
@@ -137,7 +147,7 @@ impl Body {
     }
 
     /// All bytes, at most so many.
-    pub(crate) async fn collect(mut self, most: ByteSize) -> Result<Bytes> {
+    pub(crate) async fn collect(&mut self, most: ByteSize) -> Result<Bytes> {
         let announced = self.announced.unwrap_or_default();
         check_size(announced, most)?;
         // Most small bodies come in one piece, which needs no copy.
@@ -160,7 +170,7 @@ impl Body {
     }
 
     /// The beginning of a refusal, for its message; whatever goes wrong on the way is left out of it. Ends the request.
-    pub(crate) async fn beginning(mut self, most: usize, outcome: Outcome) -> String {
+    pub(crate) async fn beginning(&mut self, most: usize, outcome: Outcome) -> String {
         // Kept apart, so that reading to the end does not make a success of it.
         let permit = self.permit.take();
         let mut bytes = BytesMut::new();

@@ -1,10 +1,10 @@
 //! One client for each connection: permits, redirects, timeouts, and errors that name the URL without its secrets.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Identity, Method, Request, Response, StatusCode};
 use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result};
@@ -17,6 +17,7 @@ use crate::decode::ACCEPTED;
 use crate::errors::{Refusal, no_answer};
 use crate::limits::{LONGEST_PAUSE, Limits};
 use crate::redact::Redactor;
+use crate::responses::{Case, JUDGED, Responses, Ruling};
 use crate::tls;
 
 /// The largest answer of a server that gives tokens.
@@ -55,6 +56,8 @@ pub(crate) struct Call {
     pub(crate) private: Option<(Url, HeaderMap)>,
     /// Whether it reads, whatever its method.
     pub(crate) reads: bool,
+    /// The rules for answers that are refusals.
+    pub(crate) responses: Option<Arc<Responses>>,
 }
 
 impl Call {
@@ -62,7 +65,28 @@ impl Call {
     pub(crate) fn read(method: Method, url: Url, home: Arc<Home>) -> Self {
         let (headers, body) = (HeaderMap::new(), None);
         let takes = Arc::default();
-        Self { method, url, headers, body, home, also: None, takes, private: None, reads: true }
+        Self {
+            method,
+            url,
+            headers,
+            body,
+            home,
+            also: None,
+            takes,
+            private: None,
+            reads: true,
+            responses: None,
+        }
+    }
+
+    /// Goes on to where the server redirects. What an answer with 303 points at is read with GET.
+    fn redirect(&mut self, status: StatusCode, target: Url) {
+        self.url = target;
+        if status == StatusCode::SEE_OTHER {
+            self.method = Method::GET;
+            self.body = None;
+            self.headers.remove(CONTENT_TYPE);
+        }
     }
 }
 
@@ -72,9 +96,15 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     /// Where it came from after all redirects.
     pub(crate) url: Url,
-    pub(crate) body: Body,
-    /// That with which it was asked for.
+    /// Whether that is not where it was asked for.
+    pub(crate) redirected: bool,
+    /// When it came.
+    pub(crate) at: SystemTime,
+    /// The token that the request carried.
     pub(crate) token: Option<Arc<Token>>,
+    pub(crate) body: Body,
+    /// What the rules say of a refusal. Its body has been read.
+    pub(crate) ruling: Option<Ruling>,
 }
 
 /// The answer to a request for a token.
@@ -138,7 +168,7 @@ impl Client {
 
     /// Follows redirects until there is an answer. `call.url` is where it stands.
     async fn follow(&self, cx: &Context, call: &mut Call) -> Result<Answer> {
-        let (mut redirects, mut renewed, mut waited) = (0, false, false);
+        let (mut visited, mut renewed, mut waited) = (Vec::new(), false, false);
         loop {
             // Before the permit, because a request for a token needs one as well.
             let token = self.token(cx, call).await?;
@@ -155,26 +185,24 @@ impl Client {
             let limits = Limits::of(response.headers(), cx.clock().now());
             if let Some(target) = redirect(&response, call)? {
                 permit.finish(Outcome::Success, cx.clock().monotonic());
-                redirects += 1;
-                if redirects > self.redirects {
-                    return Err(Error::config(format!(
-                        "the server redirects more than {} times",
-                        self.redirects
-                    ))
-                    .detail("to", self.show(&target))
-                    .help("set `url` to the final target, or raise `redirects`"));
+                visited.push(call.url.clone());
+                if visited.len() > self.redirects as usize {
+                    return Err(self.too_many_redirects(&visited, &target));
                 }
-                call.url = target;
+                call.redirect(response.status(), target);
                 continue;
             }
             let status = response.status();
             let headers = response.headers().clone();
-            let body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+            let at = cx.clock().now();
+            let mut body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+            let redirected = !visited.is_empty();
             if status.is_success() || call.also == Some(status) || call.takes.contains(&status) {
                 if let Some(pause) = limits.exhausted {
                     hold_back(cx, &origin, pause);
                 }
-                return Ok(Answer { status, headers, url: call.url.clone(), body, token });
+                let url = call.url.clone();
+                return Ok(Answer { status, headers, url, redirected, at, token, body, ruling: None });
             }
             if let (StatusCode::UNAUTHORIZED, false, Some(tokens), Some(token)) =
                 (status, renewed, &self.tokens, &token)
@@ -184,8 +212,10 @@ impl Client {
                 tokens.forget(token).await;
                 continue;
             }
-            let error = self.refuse(cx, call, &origin, (status, limits), body, token.as_deref());
-            return Err(error.await);
+            let ruling =
+                self.refuse(cx, call, &origin, (status, limits), &mut body, token.as_deref()).await?;
+            let url = call.url.clone();
+            return Ok(Answer { status, headers, url, redirected, at, token, body, ruling: Some(ruling) });
         }
     }
 
@@ -206,7 +236,7 @@ impl Client {
         let (response, permit) = self.execute(cx, request, deadline, permit).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let limits = Limits::of(&headers, cx.clock().now());
-        let body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+        let mut body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
         if status.is_success() {
             return Ok(Exchanged { status, headers, limits, body: body.collect(TOKEN_BYTES).await? });
         }
@@ -264,16 +294,32 @@ impl Client {
         Err(error)
     }
 
+    /// The error of a chain of redirects that is too long.
+    fn too_many_redirects(&self, visited: &[Url], target: &Url) -> Error {
+        let Some(at) = visited.iter().rposition(|url| url == target) else {
+            return Error::config(format!("the server redirects more than {} times", self.redirects))
+                .detail("to", self.show(target))
+                .help("set `url` to the final target, or raise `redirects`");
+        };
+        let circle = visited[at..].iter().chain([target]).map(|url| self.show(url)).collect::<Vec<_>>();
+        Error::config("the server redirects in a circle").detail("redirects", circle.join(" -> ")).help(
+            "check `url`, and whether the server expects credentials or a cookie: set `auth` or `headers`",
+        )
+    }
+
     /// Ends a request that was refused.
+    ///
+    /// # Errors
+    /// The refusal, unless a rule says that it is none.
     async fn refuse(
         &self,
         cx: &Context,
         call: &Call,
         origin: &str,
         (status, limits): (StatusCode, Limits),
-        body: Body,
+        body: &mut Body,
         token: Option<&Token>,
-    ) -> Error {
+    ) -> Result<Ruling> {
         let mut refusal = Refusal {
             status,
             limits,
@@ -282,9 +328,14 @@ impl Client {
             with_credentials: self.credentials.present,
         };
         slow_down(cx, origin, &refusal);
-        let text = body.beginning(REFUSAL_BYTES, refusal.outcome()).await;
-        refusal.body = self.without_secrets(&text, &call.home, token);
-        refusal.error()
+        let rules = call.responses.as_deref().filter(|rules| rules.has(status));
+        let most = if rules.is_some() { JUDGED } else { REFUSAL_BYTES };
+        let said = body.beginning(most, refusal.outcome()).await;
+        refusal.body = self.without_secrets(&said, &call.home, token);
+        let Some(rules) = rules else { return Err(refusal.error()) };
+        let case = Case { status, body: Some(&said), shown: &refusal.body, wait: refusal.limits.wait() };
+        let ruling = rules.judge(&case, Some(refusal.error()))?;
+        ruling.ok_or_else(|| refusal.error())
     }
 
     /// What a server says, without our secrets.
@@ -322,10 +373,9 @@ fn hold_back(cx: &Context, origin: &str, pause: Duration) {
 fn redirect(response: &Response, call: &Call) -> Result<Option<Url>> {
     let follows = match response.status() {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
-        // These turn a POST into a GET, which would lose the rows.
-        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
-            call.method == Method::GET
-        }
+        // These turn a POST into a GET, which would lose the rows of a write.
+        StatusCode::SEE_OTHER => call.reads || call.method == Method::GET,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => call.method == Method::GET,
         _ => false,
     };
     let Some(location) = response.headers().get(LOCATION).filter(|_| follows) else { return Ok(None) };

@@ -18,6 +18,7 @@
 mod auth;
 mod body;
 mod client;
+mod conditional;
 mod config;
 mod decode;
 mod errors;
@@ -30,6 +31,7 @@ mod query;
 mod read;
 mod redact;
 mod request;
+mod responses;
 mod sink;
 mod source;
 mod template;
@@ -43,6 +45,7 @@ pub use config::{
     SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm,
     TokenPlace, TokenSource, Values, Windows, WriteMethod,
 };
+pub use config::{MetadataField, ResponseAction, ResponseRule, Statuses};
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;
 

@@ -18,13 +18,16 @@ use url::Url;
 use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::Client;
+use crate::conditional::{self, Candidate, Conditional};
 use crate::config::SourceConfig;
 use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
-use crate::read::{Reading, Shared, Spot};
+use crate::read::{Metadata, Reading, Shared, Spot};
 use crate::request::Wanted;
+use crate::responses::Responses;
 
 /// Reads HTTP APIs and downloads.
+#[derive(Clone)]
 pub struct HttpSource {
     shared: Arc<Shared>,
     targets: Arc<Targets>,
@@ -32,6 +35,8 @@ pub struct HttpSource {
     cursor_param: Option<String>,
     /// What a data set is read by: the options that name its URLs.
     named: Json,
+    /// Of a stream that reads only what has changed.
+    pub(crate) conditional: Option<Arc<Conditional>>,
 }
 
 /// What a split holds. Secrets of a URL stay in the pipeline file.
@@ -61,10 +66,24 @@ struct Payload {
 
 /// Where planning goes on.
 #[derive(Debug, Serialize, Deserialize)]
-struct NextUrl {
-    next: u64,
+pub(crate) struct NextUrl {
+    pub(crate) next: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    moment: Option<Moment>,
+    pub(crate) moment: Option<Moment>,
+    /// The versions of the URLs before it, of a stream that reads only what has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) validators: Option<String>,
+}
+
+impl NextUrl {
+    fn at(next: u64) -> Self {
+        Self { next, moment: None, validators: None }
+    }
+
+    pub(crate) fn position(&self) -> Result<Position> {
+        let at = serde_json::to_value(self);
+        at.map(Position::At).map_err(|error| Error::unexpected("a position cannot be stored").source(error))
+    }
 }
 
 impl Source for HttpSource {
@@ -117,7 +136,11 @@ impl Source for HttpSource {
             Ok((Reading { columns, ..self.reading(cx, request)? }, Spot::of(from)?))
         });
         let (reading, from) = begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
-        Ok(reading.batches(from))
+        let answered = self.conditional.as_ref().filter(|_| from.is_none()).and_then(|c| c.take(split));
+        Ok(match answered {
+            Some(answer) => reading.batches_of_answer(answer),
+            None => reading.batches(from),
+        })
     }
 }
 
@@ -127,6 +150,9 @@ impl HttpSource {
         let base = config.base_url.as_deref().map(base).transpose()?;
         config.pagination.validate(&config)?;
         let formats = Formats::new(&config)?;
+        let responses = Arc::new(Responses::new(&config.responses)?);
+        let metadata = Metadata::new(&config)?;
+        let conditional = Conditional::new(&config)?.map(Arc::new);
         if config.pages_in_flight == 0 {
             return Err(Error::config("`pages_in_flight` must be above zero"));
         }
@@ -134,11 +160,12 @@ impl HttpSource {
         targets.secrets().for_each(|text| client.hide(text));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
-        let shared = Shared { client, formats, pagination, pages_in_flight, max_body };
-        Ok(Self { shared: Arc::new(shared), targets: Arc::new(targets), base, cursor_param, named })
+        let shared = Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata };
+        let (shared, targets) = (Arc::new(shared), Arc::new(targets));
+        Ok(Self { shared, targets, base, cursor_param, named, conditional })
     }
 
-    fn reading(&self, cx: &Context, mut request: Wanted) -> Result<Reading> {
+    pub(crate) fn reading(&self, cx: &Context, mut request: Wanted) -> Result<Reading> {
         let home = Arc::new(Home::new(self.base.as_ref(), &mut request.url)?);
         let base = self.base.as_ref().unwrap_or(&request.url).clone();
         let (shared, request) = (self.shared.clone(), Arc::new(request));
@@ -150,9 +177,13 @@ impl HttpSource {
             return Err(Error::config(format!("`cursor_param: {param}` has no cursor to send"))
                 .help("set the stream's `cursor`, or remove `cursor_param`"));
         }
+        if self.conditional.is_some() && request.parent.is_some() {
+            let text = "`conditional` keeps one list of URLs in mind, and `for_each` gives one for each row";
+            return Err(Error::config(text).help("remove one of the two"));
+        }
         let next = match &request.planned {
-            Position::Start => NextUrl { next: 0, moment: None },
-            Position::End => NextUrl { next: u64::MAX, moment: None },
+            Position::Start => NextUrl::at(0),
+            Position::End => NextUrl::at(u64::MAX),
             Position::At(at) => {
                 let at = NextUrl::deserialize(at);
                 at.map_err(|error| {
@@ -160,7 +191,7 @@ impl HttpSource {
                 })?
             }
         };
-        let NextUrl { next, moment } = next;
+        let NextUrl { next, moment, validators } = next;
         let has_windows = self.targets.has_windows();
         // A plan that goes on is of the moment at which it began.
         let moment = has_windows.then(|| {
@@ -180,7 +211,8 @@ impl HttpSource {
         let (shared, columns) = (self.shared.clone(), request.columns.clone());
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
-        let splits = (0..targets.len()).filter_map(move |index| {
+        let began = moment.clone();
+        let candidates = (0..targets.len()).filter_map(move |index| {
             let found = whole_request(&targets, index).and_then(|url| Ok((url, targets.label(index)?)));
             let (url, with) = match found {
                 Ok(found) => found,
@@ -198,20 +230,31 @@ impl HttpSource {
                 columns: columns.clone(),
                 parent: parent.clone().filter(|_| by_index),
             };
-            (index >= next)
-                .then(|| planned(id, &payload, &NextUrl { next: index + 1, moment: moment.clone() }))
+            Some(
+                serde_json::to_value(payload)
+                    .map_err(unstorable)
+                    .map(|payload| Candidate { index, split: Split::new(id, payload) }),
+            )
         });
+        let splits = if self.conditional.is_some() && !request.one_snapshot && request.limit.is_none() {
+            let next = NextUrl { next, moment: began, validators };
+            conditional::plan(self, cx, &request.since, next, candidates)?
+        } else {
+            let planned = move |Candidate { index, split }| {
+                let resume = NextUrl { moment: began.clone(), ..NextUrl::at(index + 1) }.position()?;
+                Ok(Planned::Split { split, resume })
+            };
+            let new =
+                candidates.filter(move |found| found.as_ref().map_or(true, |found| found.index >= next));
+            stream::iter(new.map(move |found| found.and_then(&planned))).boxed()
+        };
         let cursor = if self.cursor_param.is_some() || (has_windows && request.cursor.is_some()) {
             Pushdown::Inexact
         } else {
             Pushdown::Unsupported
         };
         // JSON pages give all of theirs.
-        Ok(ScanPlan {
-            cursor,
-            columns: Pushdown::Inexact,
-            ..ScanPlan::new(None, stream::iter(splits).boxed())
-        })
+        Ok(ScanPlan { cursor, columns: Pushdown::Inexact, ..ScanPlan::new(None, splits) })
     }
 
     /// The targets of a run that would begin now, and the first possible ones when it had none.
@@ -238,7 +281,7 @@ impl HttpSource {
     }
 
     /// The request that a split is read by, and its columns.
-    fn split_request(&self, split: &Split) -> Result<(Wanted, Option<Vec<String>>)> {
+    pub(crate) fn split_request(&self, split: &Split) -> Result<(Wanted, Option<Vec<String>>)> {
         let payload = Payload::deserialize(&split.payload);
         let payload = match payload {
             Ok(payload) if split.version == 1 => payload,
@@ -289,10 +332,8 @@ fn now(cx: &Context) -> i64 {
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000_000)
 }
 
-fn planned(id: String, payload: &Payload, next: &NextUrl) -> Result<Planned> {
-    let unexpected = |error| Error::unexpected("a split cannot be stored").source(error);
-    let payload = serde_json::to_value(payload).map_err(unexpected)?;
-    Ok(Planned::Split { split: Split::new(id, payload), resume: Position::At(json!(next)) })
+fn unstorable(error: serde_json::Error) -> Error {
+    Error::unexpected("a split cannot be stored").source(error)
 }
 
 /// Gives each URL a name of its own.

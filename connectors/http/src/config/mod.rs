@@ -2,8 +2,10 @@
 
 mod auth;
 mod connection;
+mod metadata;
 mod pagination;
 mod request;
+mod responses;
 mod signing;
 mod sink;
 mod values;
@@ -21,8 +23,10 @@ use towpath_formats::{Columns, Compression, ReadFormat};
 pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
 pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
+pub use metadata::MetadataField;
 pub use pagination::{Pagination, ParamPlace};
 pub use request::{Graphql, ReadMethod, RequestBody};
+pub use responses::{ResponseAction, ResponseRule, Statuses};
 pub use signing::{Digest, SecretForm, SignatureForm, TimestampForm, TokenAlgorithm};
 pub use sink::{BodyFormat, BodyTemplate, RejectedRows, RowsOfRequest, SinkBody, SinkConfig, WriteMethod};
 pub use values::{OneOrMany, Scalar, Values};
@@ -118,6 +122,21 @@ pub struct SourceConfig {
     /// How one page leads to the next.
     #[serde(default)]
     pub pagination: Pagination,
+    /// What is done with answers of some kind, such as `{ status: 404, action: empty }` or
+    /// `{ json: $.error, action: retry, wait: 30s }`. The first rule that fits decides. Without one, a refusal is an error,
+    /// and 408, 429 and most of 5xx are tried again. Rules of the stream replace those of the connection.
+    #[serde(default)]
+    pub responses: Vec<ResponseRule>,
+    /// Whether only documents that have changed since the last run are read. Their `ETag` and `Last-Modified` are kept in the
+    /// checkpoint, of up to 4,096 URLs, and one that is unchanged costs one request without a body. A document that has
+    /// changed is read as a whole: `merge` brings its rows together. Not with `pagination`, and without effect for `replace`,
+    /// which needs all rows.
+    #[serde(default)]
+    pub conditional: bool,
+    /// Columns that tell of the answer with which a row came: names with `status`, `url` (without its secrets), `page`
+    /// (from 1 on), `fetched_at` or `header:NAME`.
+    #[serde(default)]
+    pub metadata: BTreeMap<String, MetadataField>,
     /// How many pages of one URL are read at once where their number is known; 32 by default. The connection's own limits
     /// hold as well.
     #[serde(default = "default_pages_in_flight")]

@@ -9,6 +9,8 @@ use towpath_formats::json::JsonPath;
 /// How one page leads to the next.
 ///
 /// Reading ends where the server says so: no next link, URL or cursor, the total reached, or a page without records.
+/// Records that come or go while pages are counted shift those behind them: some are then read twice or not at all. Sort
+/// by something that does not change, ask for a closed window of time, or use a cursor; `merge` removes what came twice.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Pagination {
@@ -65,7 +67,7 @@ pub enum Pagination {
         /// `JSONPath` to the number of pages, such as `$.total_pages`.
         #[serde(default)]
         total_pages: Option<JsonPath>,
-        /// `JSONPath` to the number of records, such as `$.total`.
+        /// `JSONPath` to the number of records, such as `$.total`. One below the records of the first page is not believed.
         #[serde(default)]
         total: Option<JsonPath>,
         /// The header with the number of pages, such as `X-WP-TotalPages`.
@@ -90,6 +92,10 @@ pub enum Pagination {
         /// than they are asked for.
         #[serde(default)]
         stop_on_short_page: bool,
+        /// Whether two pages in a row may have the same records. By default that is an error, because the server seems to
+        /// ignore `param`.
+        #[serde(default)]
+        may_repeat: bool,
         /// The most pages of one URL.
         #[serde(default)]
         max_pages: Option<NonZeroU64>,
@@ -105,7 +111,7 @@ pub enum Pagination {
         /// How many records are wanted in a page; 100 by default.
         #[serde(default = "hundred")]
         limit: NonZeroU64,
-        /// `JSONPath` to the number of records, such as `$.total`.
+        /// `JSONPath` to the number of records, such as `$.total`. One below the records of the first page is not believed.
         #[serde(default)]
         total: Option<JsonPath>,
         /// The header with the number of records, such as `X-Total-Count`.
@@ -121,6 +127,10 @@ pub enum Pagination {
         /// they are asked for.
         #[serde(default)]
         stop_on_short_page: bool,
+        /// Whether two pages in a row may have the same records. By default that is an error, because the server seems to
+        /// ignore `param`.
+        #[serde(default)]
+        may_repeat: bool,
         /// The most pages of one URL.
         #[serde(default)]
         max_pages: Option<NonZeroU64>,

@@ -232,6 +232,19 @@ impl Pagination {
         page.map(|page| Place { page, index: place.index + 1, known: Some(known) })
     }
 
+    /// The parameter that counts pages or records, if one does.
+    pub(crate) fn counter(&self) -> Option<&str> {
+        match self {
+            Self::PageNumber { param, .. } | Self::Offset { param, .. } => Some(param),
+            _ => None,
+        }
+    }
+
+    /// Whether two pages in a row with the same records mean that the server ignores which one is asked for.
+    pub(crate) fn may_not_repeat(&self) -> bool {
+        matches!(self, Self::PageNumber { may_repeat: false, .. } | Self::Offset { may_repeat: false, .. })
+    }
+
     fn max_pages(&self) -> Option<u64> {
         match self {
             Self::None => None,
@@ -304,10 +317,12 @@ impl Pagination {
         ) {
             (Some(pages), _) => count(seen, pages, place)?
                 .map(|pages| Known { size: records, end: start.saturating_add(pages) }),
-            (None, Some(total)) => count(seen, total, place)?.map(|total| {
-                let size = page_records(place, records, wanted, total);
-                Known { size, end: start.saturating_add(total.div_ceil(size)) }
-            }),
+            (None, Some(total)) => {
+                count(seen, total, place)?.filter(|total| fits(*total, place, records)).map(|total| {
+                    let size = page_records(place, records, wanted, total);
+                    Known { size, end: start.saturating_add(total.div_ceil(size)) }
+                })
+            }
             (None, None) => None,
         };
         let known = believed(known, *number, records).or(place.known);
@@ -332,6 +347,7 @@ impl Pagination {
         let known = match Total::of(total.as_ref(), total_header.as_ref()) {
             None => None,
             Some(total) => count(seen, total, place)?
+                .filter(|total| fits(*total, place, records))
                 .map(|total| Known { size: page_records(place, records, Some(limit), total), end: total }),
         };
         let known = believed(known, *offset, records).or(place.known);
@@ -340,6 +356,12 @@ impl Pagination {
         let next = next_count(known, (*offset, step), records, Some(limit).filter(|_| *stop_on_short_page));
         Ok((next.map(Key::Offset), known))
     }
+}
+
+/// Whether a total can be one: it is not below the records of the page that told it first. Where it is, pages are read
+/// until one is empty.
+fn fits(total: u64, place: &Place, records: u64) -> bool {
+    place.known.is_some() || (place.index == 0 && total >= records)
 }
 
 /// A total that a page tells. Some servers tell one only once, or a wrong one later: it must not cut off the page that

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use towpath_core::{BatchStream, Error, Position, Result};
 use towpath_formats::{ByteStream, Input};
 
-use super::{Reading, Spot, whole, without_transfer_compression};
+use super::metadata::Facts;
+use super::{Reading, Shared, Spot, whole, without_transfer_compression};
 use crate::body::Body;
 use crate::client::{Answer, Call};
 use crate::decode::is_encoded;
@@ -49,6 +50,9 @@ pub(crate) struct Document {
     /// How long it is, where it is read from any place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) size: Option<u64>,
+    /// What columns tell of the answer with which it began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) facts: Option<Facts>,
 }
 
 impl Document {
@@ -63,6 +67,7 @@ impl Document {
             is_json: false,
             decoded,
             size: None,
+            facts: None,
         }
     }
 
@@ -79,7 +84,8 @@ impl Document {
 impl BodyInput {
     /// The body of an answer.
     pub(super) fn begin(reading: Reading, answer: Answer, is_json: bool) -> Self {
-        let document = Document { is_json, ..Document::of(&answer.headers) };
+        let facts = reading.shared.metadata.facts(&answer, &reading.shared.client.show(&answer.url));
+        let document = Document { is_json, facts, ..Document::of(&answer.headers) };
         let size = length(&answer.headers).filter(|_| !document.decoded);
         let name = reading.shared.client.show(&reading.request.url);
         Self { reading, name, document, size, first: Mutex::new(Some(answer.body)) }
@@ -100,10 +106,11 @@ impl BodyInput {
             formats.body_reader(&self.document, &self.reading.request.url)
         };
         let reader = reader.map_err(|error| error.detail("url", &self.name))?;
+        let shared = self.reading.shared.clone();
         let (cx, document, wanted) =
             (self.reading.cx.clone(), self.document.clone(), self.reading.columns.clone());
         let batches = reader.read(&cx, Arc::new(self), &whole(), at, wanted.as_deref());
-        Ok(placed(batches, document))
+        Ok(placed(batches, document, shared))
     }
 
     /// Asks for the bytes from here on, or for a range of them.
@@ -112,7 +119,7 @@ impl BodyInput {
             None => without_transfer_compression(call),
             Some(range) => ask_for_range(call, &range, self.document.validator.as_deref()),
         };
-        self.reading.get(prepare).await
+        self.reading.get_rest(prepare).await
     }
 }
 
@@ -128,16 +135,18 @@ pub(super) fn ask_for_range(call: &mut Call, range: &str, validator: Option<&str
 }
 
 /// Turns positions of a reader into positions within the split.
-pub(super) fn placed(batches: BatchStream, document: Document) -> BatchStream {
+pub(super) fn placed(batches: BatchStream, document: Document, shared: Arc<Shared>) -> BatchStream {
     let placed = batches.and_then(move |mut batch| {
         let spot = match std::mem::take(&mut batch.resume) {
             at @ Position::At(_) => Spot::Body { at, document: document.clone() }.position(),
             other => Ok(other),
         };
-        std::future::ready(spot.map(|resume| {
+        let placed = spot.and_then(|resume| {
             batch.resume = resume;
-            batch
-        }))
+            shared.metadata.add(&mut batch, document.facts.as_ref(), 1)?;
+            Ok(batch)
+        });
+        std::future::ready(placed)
     });
     placed.boxed()
 }

@@ -2,6 +2,8 @@
 
 mod graphql;
 mod input;
+mod judge;
+mod metadata;
 mod page;
 mod pages;
 mod ranged;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT_ENCODING, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use towpath_core::{Batch, BatchStream, ByteSize, Context, Position, Result};
 use towpath_formats::Piece;
 use url::Url;
@@ -20,13 +22,17 @@ use url::Url;
 use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::{Answer, Call, Client};
+use crate::conditional::{self, Validators};
 use crate::config::Pagination;
 use crate::formats::{Formats, html};
 use crate::pagination::Key;
 use crate::request::{Content, Wanted};
+use crate::responses::Responses;
 
 use input::BodyInput;
 pub(crate) use input::Document;
+use judge::web_page;
+pub(crate) use metadata::Metadata;
 use page::{Fetched, LARGE};
 use pages::Pages;
 pub(crate) use spot::Spot;
@@ -38,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) pagination: Pagination,
     pub(crate) pages_in_flight: usize,
     pub(crate) max_body: ByteSize,
+    pub(crate) responses: Arc<Responses>,
+    pub(crate) metadata: Metadata,
 }
 
 /// A split under reading.
@@ -58,6 +66,7 @@ pub(crate) struct Reading {
 /// How far it is.
 enum State {
     Begin(Option<Spot>),
+    Answered(Box<Answer>),
     Pages(Box<Pages>, VecDeque<Batch>),
     Body(BatchStream),
 }
@@ -65,7 +74,16 @@ enum State {
 impl Reading {
     /// The batches from here on.
     pub(crate) fn batches(self, from: Option<Spot>) -> BatchStream {
-        let batches = stream::try_unfold((self, State::Begin(from)), |(reading, state)| async move {
+        self.batches_from(State::Begin(from))
+    }
+
+    /// The batches of an answer that is here already.
+    pub(crate) fn batches_of_answer(self, answer: Answer) -> BatchStream {
+        self.batches_from(State::Answered(Box::new(answer)))
+    }
+
+    fn batches_from(self, state: State) -> BatchStream {
+        let batches = stream::try_unfold((self, state), |(reading, state)| async move {
             let next = reading.next(state).await?;
             Ok(next.map(|(batch, state)| (batch, (reading, state))))
         });
@@ -78,6 +96,7 @@ impl Reading {
         loop {
             state = match state {
                 State::Begin(from) => self.begin(from).await?,
+                State::Answered(answer) => self.only_body(*answer).await?,
                 State::Body(mut batches) => {
                     let batch = batches.try_next().await?;
                     return Ok(batch.map(|batch| (batch, State::Body(batches))));
@@ -137,7 +156,8 @@ impl Reading {
 
     /// The body of a split without pagination. Only small JSON is read as a page.
     async fn only_body(&self, mut answer: Answer) -> Result<State> {
-        if answer.status == StatusCode::NO_CONTENT || self.is_graphql() {
+        self.judge_stream(&mut answer).await?;
+        if answer.ruling.is_some() || answer.status == StatusCode::NO_CONTENT || self.is_graphql() {
             return self.first_page(answer).await;
         }
         let is_json = self.is_json(&answer)?;
@@ -150,9 +170,10 @@ impl Reading {
             }
             let is_page = Formats::is_html(&answer.headers)
                 && answer.body.peek().await?.trim_ascii_start().starts_with(b"<");
-            if is_page { Err(html()) } else { Ok(true) }
+            if is_page { Err(web_page(html(), answer.redirected)) } else { Ok(true) }
         };
-        if looked.await.map_err(|error| error.detail("url", self.show()))? {
+        let looked = looked.await;
+        if looked.map_err(|error| error.detail("url", self.shared.client.show(&answer.url)))? {
             BodyInput::begin(self.clone(), answer, is_json).open(Position::Start).map(State::Body)
         } else {
             self.first_page(answer).await
@@ -172,13 +193,44 @@ impl Reading {
     }
 
     pub(crate) fn is_json(&self, answer: &Answer) -> Result<bool> {
+        if answer.ruling.is_some() {
+            return Ok(false);
+        }
         let found = self.shared.formats.is_json(&answer.headers, &answer.url);
-        found.map_err(|error| error.detail("url", self.shared.client.show(&answer.url)))
+        found
+            .map_err(|error| web_page(error, answer.redirected))
+            .map_err(|error| error.detail("url", self.shared.client.show(&answer.url)))
     }
 
     /// Whether a 200 may still be an error.
     fn is_graphql(&self) -> bool {
         matches!(self.request.body, Some(Content::Graphql(_)))
+    }
+
+    /// Asks for the split's own URL if it is not what these tell; `None` when it is. A small body is received, and comes
+    /// with its size.
+    pub(crate) async fn ask(&self, validators: &Validators) -> Result<Option<(Answer, Option<usize>)>> {
+        let prepare = |call: &mut Call| {
+            self.prepare(call);
+            let headers = [(IF_NONE_MATCH, &validators.etag), (IF_MODIFIED_SINCE, &validators.modified)];
+            for (name, value) in headers {
+                if let Some(value) = value.as_deref().and_then(|value| HeaderValue::from_str(value).ok()) {
+                    call.headers.insert(name, value);
+                    call.also = Some(StatusCode::NOT_MODIFIED);
+                }
+            }
+        };
+        let mut answer = self.get(prepare).await?;
+        if answer.status == StatusCode::NOT_MODIFIED && answer.ruling.is_none() {
+            // Nothing follows, and reading it gives the connection back.
+            answer.body.is_longer_than(0).await?;
+            return Ok(None);
+        }
+        self.judge_stream(&mut answer).await?;
+        let is_long = answer.body.is_longer_than(conditional::SMALL).await;
+        let is_long = is_long.map_err(|error| error.detail("url", self.show()))?;
+        let bytes = (!is_long).then(|| answer.body.peeked_bytes());
+        Ok(Some((answer, bytes)))
     }
 
     /// Asks for the split's own URL.
@@ -199,6 +251,7 @@ impl Reading {
             call.private = Some((self.base.clone(), wanted.headers.clone()));
         }
         call.body = wanted.body.as_ref().map(Content::bytes);
+        call.responses = Some(self.shared.responses.clone());
         prepare(&mut call);
         self.shared.client.send(&self.cx, call).await
     }

@@ -1,5 +1,6 @@
 //! A page from the wire to its batches.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,15 +8,19 @@ use futures::TryStreamExt;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::de::IgnoredAny;
-use towpath_core::{Batch, Error, Json, Position, Result};
+use towpath_core::{Batch, Error, ErrorKind, Json, Position, Result};
 use towpath_formats::MemoryInput;
 use towpath_formats::json::{JsonPath, Page};
 use url::Url;
 
 use super::input::Document;
+use super::judge::web_page;
+use super::metadata::Facts;
 use super::{Reading, graphql, whole};
 use crate::client::Answer;
+use crate::formats::html;
 use crate::pagination::{Key, Place, Seen, link};
+use crate::responses::Ruling;
 
 /// Bodies up to this size are parsed where they arrive: handing them over would cost more.
 const SMALL: usize = 16 << 10;
@@ -31,11 +36,18 @@ pub(super) struct Fetched {
     name: Arc<str>,
     /// Whether the server says that there is nothing.
     is_empty: bool,
+    /// What the rules for answers say.
+    ruling: Option<Ruling>,
+    facts: Option<Facts>,
+    redirected: bool,
 }
 
 /// A page that has been looked into.
 pub(super) struct Opened {
+    /// What the rules for answers say.
+    pub(super) ruling: Option<Ruling>,
     content: Content,
+    facts: Option<Facts>,
     headers: HeaderMap,
     url: Url,
 }
@@ -57,16 +69,27 @@ enum Content {
 impl Fetched {
     /// Requests a page and waits for its last byte.
     pub(super) async fn get(reading: &Reading, place: &Place) -> Result<Self> {
-        let answer = reading.page(&place.page).await?;
+        let answer = reading.page(&place.page).await.map_err(|error| expired(error, place))?;
         Self::collect(reading, answer).await
     }
 
     /// Waits for the last byte of an answer.
-    pub(super) async fn collect(reading: &Reading, answer: Answer) -> Result<Self> {
-        let Answer { status, headers, url, body, .. } = answer;
-        let name: Arc<str> = reading.shared.client.show(&url).into();
-        let body = body.collect(reading.shared.max_body).await.map_err(|error| error.detail("url", &name))?;
-        Ok(Self { body, headers, url, name, is_empty: status == StatusCode::NO_CONTENT })
+    pub(super) async fn collect(reading: &Reading, mut answer: Answer) -> Result<Self> {
+        let name: Arc<str> = reading.shared.client.show(&answer.url).into();
+        let facts = reading.shared.metadata.facts(&answer, &name);
+        let body = match answer.ruling {
+            None => answer.body.collect(reading.shared.max_body).await,
+            // The body of a refusal is no page.
+            Some(_) => Ok(Bytes::new()),
+        };
+        let body = body.map_err(|error| error.detail("url", &name))?;
+        let ruling = reading.judge(&answer, Some(&body))?;
+        if ruling == Some(Ruling::Skip) {
+            reading.shared.responses.skipped(&reading.cx, &name, answer.status);
+        }
+        let Answer { status, headers, url, redirected, .. } = answer;
+        let is_empty = status == StatusCode::NO_CONTENT || ruling == Some(Ruling::Empty);
+        Ok(Self { body, headers, url, name, is_empty, ruling, facts, redirected })
     }
 
     /// Looks into it.
@@ -74,15 +97,19 @@ impl Fetched {
     /// # Errors
     /// `DataInvalid` when it is not what it should be; `Unavailable` when it ends in the middle.
     pub(super) async fn open(self, reading: &Reading) -> Result<Opened> {
-        let Self { body, headers, url, name, is_empty } = self;
-        if is_empty {
-            return Ok(Opened { content: Content::Nothing, headers, url });
+        let Self { body, headers, url, name, is_empty, ruling, facts, redirected } = self;
+        if is_empty || ruling.is_some() {
+            return Ok(Opened { ruling, content: Content::Nothing, facts, headers, url });
         }
         if reading.is_graphql() {
             graphql::refuse_errors(&body).map_err(|error| error.detail("url", &name))?;
         }
         let is_json = reading.shared.formats.is_json(&headers, &url);
+        let is_json = is_json.map_err(|error| web_page(error, redirected));
         let content = if is_json.map_err(|error| error.detail("url", &name))? {
+            if redirected && body.trim_ascii_start().starts_with(b"<") {
+                return Err(web_page(html(), redirected).detail("url", &name));
+            }
             let small = body.len() <= SMALL;
             let shared = reading.shared.clone();
             let (text, shown) = (body.clone(), name.clone());
@@ -92,8 +119,20 @@ impl Fetched {
         } else {
             Content::Other { body, name }
         };
-        Ok(Opened { content, headers, url })
+        Ok(Opened { ruling, content, facts, headers, url })
     }
+}
+
+/// Adds to a refusal what a cursor may have to do with it: most servers keep them for a while only.
+fn expired(error: Error, place: &Place) -> Error {
+    let is_cursor = matches!(place.page, Key::Cursor(_) | Key::Json(_) | Key::Url(_));
+    let refused = matches!(error.kind(), ErrorKind::Config | ErrorKind::NotFound | ErrorKind::DataInvalid);
+    if !is_cursor || !refused {
+        return error;
+    }
+    error
+        .detail("page", place.index + 1)
+        .help("the cursor may have expired: `towpath state reset` makes the next run begin at the first page")
 }
 
 fn parse(body: &Bytes, name: &str, records: Option<&JsonPath>) -> Result<Page> {
@@ -121,6 +160,17 @@ impl Opened {
     ) -> Seen<'a> {
         let headers = &self.headers;
         Seen { records, headers, link: link::next(headers), url: &self.url, value, last }
+    }
+
+    /// By which it is told from another page with records.
+    pub(super) fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match &self.content {
+            Content::Nothing => {}
+            Content::Json { page, .. } => page.records().hash(&mut hasher),
+            Content::Other { body, .. } => body.hash(&mut hasher),
+        }
+        hasher.finish()
     }
 
     /// A value of the body.
@@ -151,7 +201,20 @@ impl Opened {
     }
 
     /// Its batches behind a position within it. Their positions are within it, too.
-    pub(super) async fn batches(&self, reading: &Reading, within: Position) -> Result<Vec<Batch>> {
+    pub(super) async fn batches(
+        &self,
+        reading: &Reading,
+        place: &Place,
+        within: Position,
+    ) -> Result<Vec<Batch>> {
+        let mut batches = self.decode(reading, within).await?;
+        for batch in &mut batches {
+            reading.shared.metadata.add(batch, self.facts.as_ref(), place.index + 1)?;
+        }
+        Ok(batches)
+    }
+
+    async fn decode(&self, reading: &Reading, within: Position) -> Result<Vec<Batch>> {
         let formats = &reading.shared.formats;
         let (reader, body, name) = match &self.content {
             Content::Nothing => return Ok(Vec::new()),

@@ -10,6 +10,7 @@ use towpath_core::{Batch, Error, Position, Result};
 use super::page::{Fetched, Opened};
 use super::{Reading, Spot};
 use crate::pagination::{Key, Place};
+use crate::responses::Ruling;
 
 /// The pages of a split.
 pub(super) struct Pages {
@@ -24,6 +25,8 @@ pub(super) struct Pages {
     told: HashSet<u64>,
     /// Where in the first page to begin.
     begin: (u64, Position),
+    /// The digest of the last page's records.
+    last: Option<u64>,
 }
 
 /// Work that goes on by itself and ends when nobody wants it any more.
@@ -39,6 +42,8 @@ enum Ahead {
 struct Done {
     batches: Vec<Batch>,
     next: Option<Place>,
+    /// Of the records of a page that is counted, to notice a server that does not count.
+    digest: Option<u64>,
 }
 
 impl Pages {
@@ -56,6 +61,7 @@ impl Pages {
             known: VecDeque::new(),
             told: HashSet::new(),
             begin,
+            last: None,
         }
     }
 
@@ -68,6 +74,7 @@ impl Pages {
             } else {
                 self.told_page(&place, row, within).await?
             };
+            self.refuse_same(&place, done.digest)?;
             self.next = done.next;
             let batches = with_positions(done.batches, (place, row), self.next.as_ref())?;
             if !batches.is_empty() {
@@ -85,6 +92,9 @@ impl Pages {
             None => Fetched::get(&self.reading, place).await?,
         };
         let opened = fetched.open(&self.reading).await?;
+        if let Some(done) = ruled(&self.reading, &opened, place) {
+            return Ok(done);
+        }
         if !self.reading.shared.pagination.is_told() {
             let done = finish(&self.reading, &opened, place, row, within).await?;
             if let Some(next) = &done.next {
@@ -99,8 +109,8 @@ impl Pages {
             self.ahead =
                 Some(Ahead::OnItsWay(Task::spawn(async move { Fetched::get(&reading, &next).await })));
         }
-        let batches = opened.batches(&self.reading, within).await?;
-        Ok(Done { batches, next })
+        let batches = opened.batches(&self.reading, place, within).await?;
+        Ok(Done { batches, next, digest: None })
     }
 
     /// Reads one of several known pages, and sees to it that those behind it are on their way.
@@ -145,6 +155,23 @@ impl Pages {
         self.known.push_back((place, task));
     }
 
+    /// Ends pages that a server gives again and again, because it does not know the parameter that counts them.
+    fn refuse_same(&mut self, place: &Place, digest: Option<u64>) -> Result<()> {
+        let last = std::mem::replace(&mut self.last, digest);
+        if digest.is_none() || digest != last {
+            return Ok(());
+        }
+        let pagination = &self.reading.shared.pagination;
+        let request = pagination.request(&self.reading.request, &place.page)?;
+        let (param, page) = (pagination.counter().unwrap_or_default(), place.index + 1);
+        Err(Error::data(format!("page {page} has the same records as page {}", page - 1))
+            .detail("url", self.reading.shared.client.show(&request.url))
+            .help(format!(
+                "the server seems to ignore `{param}`: check `param` in `pagination`, or set `may_repeat: true` if pages \
+                 may really be alike"
+            )))
+    }
+
     /// Ends a chain that comes back to a page that it has had.
     fn refuse_loop(&mut self, place: &Place, next: &Place) -> Result<()> {
         self.told.insert(hash(&place.page));
@@ -163,6 +190,16 @@ impl Pages {
     }
 }
 
+/// What is left of a page that the rules for answers leave out.
+fn ruled(reading: &Reading, opened: &Opened, place: &Place) -> Option<Done> {
+    let next = match opened.ruling? {
+        Ruling::Empty => return None,
+        Ruling::Stop => None,
+        Ruling::Skip => reading.shared.pagination.next_known(place),
+    };
+    Some(Done { batches: Vec::new(), next, digest: None })
+}
+
 /// Decodes a page and tells where it leads, by the number of its records.
 async fn finish(
     reading: &Reading,
@@ -171,10 +208,14 @@ async fn finish(
     row: u64,
     within: Position,
 ) -> Result<Done> {
-    let batches = opened.batches(reading, within).await?;
+    if let Some(done) = ruled(reading, opened, place) {
+        return Ok(done);
+    }
+    let batches = opened.batches(reading, place, within).await?;
     let records = row + batches.iter().map(records).sum::<u64>();
     let next = opened.after(reading, place, Some(records))?;
-    Ok(Done { batches, next })
+    let digest = (records > 0 && reading.shared.pagination.may_not_repeat()).then(|| opened.digest());
+    Ok(Done { batches, next, digest })
 }
 
 fn records(batch: &Batch) -> u64 {

@@ -13,6 +13,7 @@ use towpath_core::{BatchStream, ByteSize, Error, ErrorKind, Outcome, Position, R
 use towpath_formats::{ByteStream, Input, MemoryInput};
 
 use super::input::{Document, Start, ask_for_range, bytes, changed, placed, start, total};
+use super::judge::web_page;
 use super::page::LARGE;
 use super::{Reading, whole, without_transfer_compression};
 use crate::client::Answer;
@@ -41,10 +42,13 @@ impl Reading {
             return self.anywhere_of(self.get(without_transfer_compression).await?, known, at).await;
         }
         let range = format!("bytes=0-{}", HEAD - 1);
-        let answer = self.get(|call| ask_for_range(call, &range, None)).await?;
+        let mut answer = self.get(|call| ask_for_range(call, &range, None)).await?;
+        if let Some(ruling) = answer.ruling {
+            return self.left_out(&answer, ruling, known.as_ref());
+        }
         let has_part = answer.status == StatusCode::PARTIAL_CONTENT;
         if has_part && let Some(size) = total(answer.status, &answer.headers) {
-            let document = self.document(&answer.headers, known.as_ref(), Some(size))?;
+            let document = self.document(&answer, known.as_ref(), Some(size))?;
             self.refuse_html(&answer)?;
             let head = answer.body.collect(ByteSize::new(HEAD)).await;
             let head = head.map_err(|error| error.detail("url", self.show()))?;
@@ -74,7 +78,7 @@ impl Reading {
         let Some(size) = size.filter(|_| is_get && has_ranges(&answer.headers)) else {
             return self.spooled(answer, known, at).await;
         };
-        let document = self.document(&answer.headers, known.as_ref(), Some(size))?;
+        let document = self.document(&answer, known.as_ref(), Some(size))?;
         self.refuse_html(&answer)?;
         // The rest of this answer is not worth its bytes.
         answer.body.finish(Outcome::Success);
@@ -93,10 +97,16 @@ impl Reading {
     }
 
     /// From memory.
-    async fn spooled(&self, answer: Answer, known: Option<Document>, at: Position) -> Result<BatchStream> {
-        self.refuse_html(&answer)?;
+    async fn spooled(
+        &self,
+        mut answer: Answer,
+        known: Option<Document>,
+        at: Position,
+    ) -> Result<BatchStream> {
+        if let Some(ruling) = answer.ruling {
+            return self.left_out(&answer, ruling, known.as_ref());
+        }
         let told = total(answer.status, &answer.headers);
-        let headers = answer.headers;
         let body = answer.body.collect(self.shared.max_body).await.map_err(|error| {
             let error = error.detail("url", self.show());
             if error.kind() == ErrorKind::DataInvalid && error.help_text().is_some() {
@@ -104,35 +114,46 @@ impl Reading {
             }
             error
         })?;
+        if let Some(ruling) = self.judge(&answer, Some(&body))? {
+            return self.left_out(&answer, ruling, known.as_ref());
+        }
+        self.refuse_html(&answer)?;
         let size = body.len() as u64;
         if told.is_some_and(|told| told != size) {
             return Err(
                 Error::unavailable(format!("the body ended after {size} bytes")).detail("url", self.show())
             );
         }
-        let document = self.document(&headers, known.as_ref(), Some(size))?;
+        let document = self.document(&answer, known.as_ref(), Some(size))?;
         self.batches_of(Arc::new(MemoryInput::new(self.show(), body)), document, at)
     }
 
     /// What is kept of a document, which must be the one that is known.
-    fn document(&self, headers: &HeaderMap, known: Option<&Document>, size: Option<u64>) -> Result<Document> {
-        let same = |known: &Document| known.is_same(headers) && known.size == size;
+    fn document(&self, answer: &Answer, known: Option<&Document>, size: Option<u64>) -> Result<Document> {
+        let same = |known: &Document| known.is_same(&answer.headers) && known.size == size;
         if known.is_some_and(|known| !same(known)) {
             return Err(changed().detail("url", self.show()));
         }
-        Ok(Document { size, ..Document::of(headers) })
+        let facts = known.and_then(|known| known.facts.clone());
+        let facts =
+            facts.or_else(|| self.shared.metadata.facts(answer, &self.shared.client.show(&answer.url)));
+        Ok(Document { size, facts, ..Document::of(&answer.headers) })
     }
 
     fn batches_of(&self, input: Arc<dyn Input>, document: Document, at: Position) -> Result<BatchStream> {
         let reader = self.shared.formats.body_reader(&document, &self.request.url);
         let reader = reader.map_err(|error| error.detail("url", self.show()))?;
         let batches = reader.read(&self.cx, input, &whole(), at, self.columns.as_deref());
-        Ok(placed(batches, document))
+        Ok(placed(batches, document, self.shared.clone()))
     }
 
     /// A page for people where a file was expected is an error of its own.
     fn refuse_html(&self, answer: &Answer) -> Result<()> {
-        if Formats::is_html(&answer.headers) { Err(html().detail("url", self.show())) } else { Ok(()) }
+        if !Formats::is_html(&answer.headers) {
+            return Ok(());
+        }
+        let shown = self.shared.client.show(&answer.url);
+        Err(web_page(html(), answer.redirected).detail("url", shown))
     }
 }
 
@@ -145,7 +166,7 @@ impl RangedInput {
     /// The bytes that answer a request for a range, from its beginning on.
     async fn request(&self, range: &str, from: u64) -> Result<ByteStream> {
         let validator = self.document.validator.as_deref();
-        let answer = self.reading.get(|call| ask_for_range(call, range, validator)).await?;
+        let answer = self.reading.get_rest(|call| ask_for_range(call, range, validator)).await?;
         self.answered(answer, from).map_err(|error| error.detail("url", &self.name))
     }
 

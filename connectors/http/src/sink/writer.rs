@@ -274,7 +274,7 @@ impl Sender {
     /// The rows that an answer refuses.
     async fn judge(&self, answer: Answer, rows: RecordBatch, place: &str) -> Result<Vec<Rejected>> {
         let target = &self.target;
-        let Answer { status, body, token, .. } = answer;
+        let Answer { status, mut body, token, .. } = answer;
         let clean = |text: &str| target.client.without_secrets(text, &target.home, token.as_deref());
         if target.refuse.contains(&status) {
             let text = body.beginning(REFUSAL_BYTES, Outcome::Success).await;

@@ -1,6 +1,7 @@
 //! Documents that are read from any place: Parquet, Arrow and Avro, by ranges or from memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde_json::json;
 use towpath_core::{ErrorKind, Json, Position, ScanRequest};
@@ -246,4 +247,42 @@ async fn pages_may_be_of_any_format() {
     .await;
     let options = json!({"format": "avro", "pagination": {"type": "page_number"}});
     assert_eq!(read(with(server.url("/x"), options)).await.unwrap(), ids(0..4));
+}
+
+#[tokio::test]
+async fn rules_and_columns_about_answers_hold_for_them_too() {
+    let metadata = json!({"_status": "status", "_range": "header:content-range"});
+    let rules = json!([{"status": 404, "action": "skip"}, {"contains": "not ready", "action": "stop"}]);
+    let more = json!({"metadata": metadata, "responses": rules});
+
+    let (body, rows) = large().await;
+    let size = body.len();
+    let gone = Arc::new(AtomicBool::new(false));
+    let is_gone = gone.clone();
+    let change =
+        move |_: &Request, answer| if is_gone.load(Relaxed) { Response::status(404) } else { answer };
+    let server = serve(body, change).await;
+    let opened = open(with(server.url("/x.parquet"), more.clone())).await;
+    let mut request = ScanRequest::default();
+    request.columns = Some(vec!["id".to_owned(), "_status".to_owned()]);
+    let found = opened.rows_of(&request).await.unwrap();
+    let range = format!("bytes 0-65535/{size}");
+    assert_eq!(found.len(), rows.len());
+    assert_eq!(found[0], json!({"id": 0, "_status": 206, "_range": range}));
+    // What is read on later tells the answer with which it began.
+    let split = opened.only_split().await;
+    let batches = opened.batches(&split, Position::Start).await.unwrap();
+    let rest = opened.batches(&split, batches[0].resume.clone()).await.unwrap();
+    assert_eq!(to_json(&rest), to_json(&batches[1..]));
+    gone.store(true, Relaxed);
+    let found = opened.batches(&split, batches[0].resume.clone()).await.unwrap_err();
+    assert_eq!(found.message(), "a rule of `responses` leaves out a document of which a part was read");
+
+    let missing = always(Response::status(404)).await;
+    let opened = open(with(missing.url("/x.parquet"), more.clone())).await;
+    assert_eq!(opened.rows().await.unwrap(), ids(0..0));
+    assert_eq!(opened.cx.metrics().warnings().len(), 1);
+
+    let early = always(Response::text("not ready")).await;
+    assert_eq!(read(with(early.url("/x.parquet"), more)).await.unwrap(), ids(0..0));
 }

@@ -1,12 +1,16 @@
 //! The connector against servers in the process: each option changes what happens.
 
+mod answers;
 mod asking;
 mod auth;
 mod bodies;
+mod conditional;
 mod conformance;
 mod documents;
 mod failures;
+mod lies;
 mod limits;
+mod metadata;
 mod pages;
 mod parents;
 mod redirects;

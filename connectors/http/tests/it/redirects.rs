@@ -101,8 +101,69 @@ async fn redirects_are_bounded() {
 async fn a_circle_of_redirects_ends() {
     let server = TestServer::start(|_| async { to(302, "/") }).await;
     let found = error(with(server.url("/"), json!({}))).await;
-    assert_eq!(found.message(), "the server redirects more than 5 times");
+    assert_eq!(found.message(), "the server redirects in a circle");
     assert_eq!(server.requests().len(), 6);
+}
+
+#[tokio::test]
+async fn a_circle_of_redirects_is_named() {
+    let server = TestServer::start(|request: Request| async move {
+        match request.path.as_str() {
+            "/a" => to(307, "/b"),
+            _ => to(302, "/a?token=hush"),
+        }
+    })
+    .await;
+    let found = error(with(server.url("/start"), json!({}))).await;
+    let (a, b) = (server.url("/a?token=***"), server.url("/b"));
+    assert_eq!(found.detail_value("redirects"), Some(&*format!("{b} -> {a} -> {b}")), "{found}");
+    assert!(found.help_text().unwrap().contains("cookie"), "{found}");
+}
+
+#[tokio::test]
+async fn a_303_after_a_reading_post_is_followed_with_get() {
+    let server = TestServer::start(|request: Request| async move {
+        match (request.method.as_str(), request.path.as_str()) {
+            ("POST", "/search") => to(303, "/result/7"),
+            ("GET", "/result/7") if request.body.is_empty() => Response::json(&json!([{"id": 7}])),
+            _ => Response::status(400),
+        }
+    })
+    .await;
+    let mut options = with(server.url("/search"), credentials());
+    options["body"] = json!({"json": {"q": "x"}});
+    assert_eq!(read(options).await.unwrap(), [json!({"id": 7})]);
+    let last = server.requests().pop().unwrap().request;
+    assert_eq!((last.header("content-type"), last.header("authorization")), (None, Some("Bearer t0ken")));
+}
+
+#[tokio::test]
+async fn a_302_after_a_reading_post_is_not_guessed_at() {
+    let server = redirecting("/elsewhere".to_owned()).await;
+    let found = error(with(server.url("/"), json!({"body": {"json": {}}}))).await;
+    assert!(found.message().starts_with("the server answered 302"), "{found}");
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_login_page_is_told_from_other_html() {
+    let page = "<!doctype html><html><form action=/login></form></html>";
+    for (content_type, more) in [
+        ("text/html", json!({})),
+        ("text/html", json!({"records": "$.data"})),
+        ("text/html", json!({"format": "csv"})),
+        ("application/json", json!({})),
+        ("text/html", json!({"pagination": {"type": "page_number"}})),
+    ] {
+        let server = TestServer::start(move |request: Request| async move {
+            if request.path == "/login" { Response::bytes(content_type, page) } else { to(302, "/login") }
+        })
+        .await;
+        let found = error(with(server.url("/x"), more.clone())).await;
+        let message = "the server redirects to a web page instead of answering with data";
+        assert_eq!((found.kind(), found.message()), (ErrorKind::DataInvalid, message), "{more}");
+        assert_eq!(found.detail_value("url"), Some(&*server.url("/login")));
+        assert!(found.help_text().unwrap().contains("login: set `auth`"), "{found}");
+    }
 }
 
 #[tokio::test]

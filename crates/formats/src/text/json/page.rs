@@ -72,7 +72,7 @@ impl Page {
     }
 
     /// The text of the records: an array, an object, or lines.
-    pub(crate) fn records(&self) -> &str {
+    pub fn records(&self) -> &str {
         match &self.records {
             Records::At(range) => &self.text()[range.clone()],
             Records::Lines(lines) => lines,

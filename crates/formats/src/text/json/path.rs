@@ -53,7 +53,7 @@ impl JsonPath {
     }
 
     /// The one value that it names, read straight from the text: no value is built but the one that is asked for.
-    pub(crate) fn value_in(&self, text: &str) -> Option<Value> {
+    pub fn value_in(&self, text: &str) -> Option<Value> {
         if let Some(steps) = &self.steps {
             let found = find(&mut Cursor::new(text), steps).ok()??;
             return serde_json::from_str(&text[found]).ok();
