@@ -17,6 +17,7 @@
 
 mod auth;
 mod body;
+mod budgets;
 mod client;
 mod config;
 mod decode;
@@ -24,6 +25,8 @@ mod errors;
 mod expand;
 mod formats;
 mod limits;
+mod network;
+mod pace;
 mod pagination;
 mod query;
 mod read;
@@ -37,10 +40,10 @@ mod tls;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, BodyTemplate, Combine, CredentialsPlace, Digest, Graphql, KeyPlace, LoginMethod,
-    OneOrMany, Pagination, ParamPlace, ReadMethod, RejectedRows, RequestBody, RowsOfRequest, Scalar,
-    SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm,
-    TokenPlace, TokenSource, Values, Windows, WriteMethod,
+    Auth, BodyFormat, BodyTemplate, Budget, BudgetWindow, Combine, CredentialsPlace, Digest, Graphql, Http2,
+    KeyPlace, LoginMethod, OneOrMany, Pagination, ParamPlace, PrivateNetworks, ReadMethod, RejectedRows,
+    RequestBody, RowsOfRequest, Scalar, SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig,
+    Timeouts, TimestampForm, TokenAlgorithm, TokenPlace, TokenSource, Values, Windows, WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;
