@@ -1,21 +1,23 @@
 //! One client for each connection: permits, redirects, timeouts, and errors that name the URL without its secrets.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
-use reqwest::redirect::Policy;
-use reqwest::{Certificate, Identity, Method, Request, Response, StatusCode};
+use reqwest::{Method, Request, Response, StatusCode};
 use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result};
 use url::Url;
 
-use crate::auth::{self, Credentials, Home, Token, Tokens};
+use crate::auth::{self, Credentials, Home, Rotation, Token, Tokens, Turn};
 use crate::body::{Body, Deadline};
-use crate::config::{ConnectionOptions, Timeouts};
+use crate::budgets::Budgets;
+use crate::config::{ConnectionOptions, PrivateNetworks, Timeouts};
 use crate::decode::ACCEPTED;
 use crate::errors::{Refusal, no_answer};
-use crate::limits::{LONGEST_PAUSE, Limits};
+use crate::limits::Limits;
+use crate::network;
+use crate::pace::Pace;
 use crate::redact::Redactor;
 use crate::responses::{Case, JUDGED, Responses, Ruling};
 use crate::tls;
@@ -26,15 +28,16 @@ const TOKEN_BYTES: ByteSize = ByteSize::mib(1);
 /// How much of a refusal's body is read for its message.
 const REFUSAL_BYTES: usize = 4 << 10;
 
-/// How long an unused connection is probed for life.
-const KEEPALIVE: Duration = Duration::from_mins(1);
-
 /// Sends requests.
 pub(crate) struct Client {
     http: Arc<reqwest::Client>,
     credentials: Credentials,
     /// Of schemes that fetch theirs.
     tokens: Option<Arc<Tokens>>,
+    /// Of schemes that have several.
+    rotation: Option<Arc<Rotation>>,
+    budgets: Arc<Budgets>,
+    networks: PrivateNetworks,
     redactor: Redactor,
     timeouts: Timeouts,
     redirects: u32,
@@ -124,18 +127,18 @@ impl Client {
         let tokens = Tokens::shared(options, cx, &mut redactor)?;
         let certificates = tls::trusted(options).await?;
         let identity = tls::identity(options).await?;
-        let connect = options.timeout.connect.get();
-        let ConnectionOptions { ca_certificate, client_certificate, client_key, .. } = options;
-        let key = format!("{connect:?} {ca_certificate:?} {client_certificate:?} {client_key:?}");
-        let connection = cx.clone();
+        network::hide(options, &mut redactor);
+        let (connection, key, reach) = (cx.clone(), network::key(options), options.clone());
+        let make = move || network::client(&reach, certificates, identity);
         // Reading the system's certificates takes some milliseconds.
-        let http = cx
-            .cpu(move || connection.connection().shared(&key, || build(connect, certificates, identity)))
-            .await?;
+        let http = cx.cpu(move || connection.connection().shared(&key, make)).await?;
         Ok(Self {
             http,
             credentials,
             tokens,
+            rotation: Rotation::shared(options, cx)?,
+            budgets: Budgets::shared(options, cx)?,
+            networks: options.private_networks,
             redactor,
             timeouts: options.timeout,
             redirects: options.redirects,
@@ -145,6 +148,11 @@ impl Client {
     /// Hides this text in what servers say.
     pub(crate) fn hide(&mut self, text: &str) {
         self.redactor.hide_value(text);
+    }
+
+    /// What is hidden in what servers say.
+    pub(crate) fn redactor(&mut self) -> &mut Redactor {
+        &mut self.redactor
     }
 
     /// A URL as it may be shown.
@@ -169,11 +177,12 @@ impl Client {
     /// Follows redirects until there is an answer. `call.url` is where it stands.
     async fn follow(&self, cx: &Context, call: &mut Call) -> Result<Answer> {
         let (mut visited, mut renewed, mut waited) = (Vec::new(), false, false);
+        let mut turn = Turn::default();
         loop {
             // Before the permit, because a request for a token needs one as well.
-            let token = self.token(cx, call).await?;
-            let origin = call.url.origin().ascii_serialization();
-            let permit = cx.permit(&origin).await?;
+            let token = self.token(cx, call, &mut turn).await?;
+            let mut pace = Pace::new(&self.budgets, cx, &call.url, turn.is_taken()).await?;
+            let permit = cx.permit(pace.origin()).await?;
             let now = cx.clock().monotonic();
             if !waited && token.as_ref().is_some_and(|token| token.is_over(now)) {
                 // It expired while we waited. Where tokens live shorter than a wait, this one has to do.
@@ -181,8 +190,16 @@ impl Client {
                 continue;
             }
             let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
+            pace.sent();
+            turn.sent();
             let (response, permit) = self.attempt(cx, call, token.as_deref(), deadline, permit).await?;
+            pace.answered();
             let limits = Limits::of(response.headers(), cx.clock().now());
+            if self.rotation.as_ref().is_some_and(|all| all.learn(cx, &mut turn, response.status(), limits)) {
+                let mut body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+                body.beginning(REFUSAL_BYTES, Outcome::Success).await;
+                continue;
+            }
             if let Some(target) = redirect(&response, call)? {
                 permit.finish(Outcome::Success, cx.clock().monotonic());
                 visited.push(call.url.clone());
@@ -199,7 +216,7 @@ impl Client {
             let redirected = !visited.is_empty();
             if status.is_success() || call.also == Some(status) || call.takes.contains(&status) {
                 if let Some(pause) = limits.exhausted {
-                    hold_back(cx, &origin, pause);
+                    pace.hold_back(cx, pause, false);
                 }
                 let url = call.url.clone();
                 return Ok(Answer { status, headers, url, redirected, at, token, body, ruling: None });
@@ -212,26 +229,28 @@ impl Client {
                 tokens.forget(token).await;
                 continue;
             }
-            let ruling =
-                self.refuse(cx, call, &origin, (status, limits), &mut body, token.as_deref()).await?;
+            let ruling = self.refuse(cx, call, &pace, (status, limits), &mut body, token.as_deref()).await?;
             let url = call.url.clone();
             return Ok(Answer { status, headers, url, redirected, at, token, body, ruling: Some(ruling) });
         }
     }
 
     /// The token for a request, if it gets one.
-    async fn token(&self, cx: &Context, call: &Call) -> Result<Option<Arc<Token>>> {
-        match &self.tokens {
-            Some(tokens) if call.home.owns(&call.url) => tokens.current(self, cx).await.map(Some),
-            _ => Ok(None),
+    async fn token(&self, cx: &Context, call: &Call, turn: &mut Turn) -> Result<Option<Arc<Token>>> {
+        match (&self.tokens, &self.rotation) {
+            _ if !call.home.owns(&call.url) => Ok(None),
+            (Some(tokens), _) => tokens.current(self, cx).await.map(Some),
+            (None, Some(rotation)) => rotation.next(cx, turn).await.map(Some),
+            (None, None) => Ok(None),
         }
     }
 
     /// Sends a request for a token. Nothing follows its redirects, and nothing shows its answer.
     pub(crate) async fn exchange(&self, cx: &Context, request: Request) -> Result<Exchanged> {
-        let origin = request.url().origin().ascii_serialization();
+        let mut pace = Pace::new(&self.budgets, cx, request.url(), false).await?;
         let method = request.method().clone();
-        let permit = cx.permit(&origin).await?;
+        let permit = cx.permit(pace.origin()).await?;
+        pace.sent();
         let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
         let (response, permit) = self.execute(cx, request, deadline, permit).await?;
         let (status, headers) = (response.status(), response.headers().clone());
@@ -242,8 +261,8 @@ impl Client {
         }
         let refusal =
             Refusal { status, limits, body: String::new(), method: &method, with_credentials: true };
-        slow_down(cx, &origin, &refusal);
-        let body = body.beginning(REFUSAL_BYTES, refusal.outcome()).await;
+        pace.slow_down(cx, &refusal);
+        let body = body.beginning(REFUSAL_BYTES, pace.outcome(&refusal)).await;
         Ok(Exchanged { status, headers, limits, body: body.into() })
     }
 
@@ -281,6 +300,7 @@ impl Client {
         deadline: Deadline,
         permit: Permit,
     ) -> Result<(Response, Permit)> {
+        network::check(self.networks, request.url())?;
         let limit = ("timeout.first_byte", self.timeouts.first_byte.get());
         let (error, outcome) = match deadline.wait(cx, limit, self.http.execute(request)).await {
             Ok(Ok(response)) => return Ok((response, permit)),
@@ -315,7 +335,7 @@ impl Client {
         &self,
         cx: &Context,
         call: &Call,
-        origin: &str,
+        pace: &Pace,
         (status, limits): (StatusCode, Limits),
         body: &mut Body,
         token: Option<&Token>,
@@ -327,10 +347,10 @@ impl Client {
             method: if call.reads { &Method::GET } else { &call.method },
             with_credentials: self.credentials.present,
         };
-        slow_down(cx, origin, &refusal);
+        pace.slow_down(cx, &refusal);
         let rules = call.responses.as_deref().filter(|rules| rules.has(status));
         let most = if rules.is_some() { JUDGED } else { REFUSAL_BYTES };
-        let said = body.beginning(most, refusal.outcome()).await;
+        let said = body.beginning(most, pace.outcome(&refusal)).await;
         refusal.body = self.without_secrets(&said, &call.home, token);
         let Some(rules) = rules else { return Err(refusal.error()) };
         let case = Case { status, body: Some(&said), shown: &refusal.body, wait: refusal.limits.wait() };
@@ -347,25 +367,6 @@ impl Client {
     /// A text without the secrets of the configuration.
     pub(crate) fn redact(&self, text: &str) -> String {
         self.redactor.text(text)
-    }
-}
-
-/// Does what an overloaded server asks for.
-fn slow_down(cx: &Context, origin: &str, refusal: &Refusal<'_>) {
-    if refusal.is_overload() {
-        cx.metrics().add_throttled(1);
-        if let Some(pause) = refusal.limits.wait() {
-            hold_back(cx, origin, pause);
-        }
-    }
-}
-
-/// Holds back everybody who talks to this server.
-fn hold_back(cx: &Context, origin: &str, pause: Duration) {
-    let pause = pause.min(LONGEST_PAUSE);
-    if !pause.is_zero() {
-        tracing::debug!(origin, ?pause, "the server asks for a pause");
-        cx.connection().limiter().pause(origin, pause);
     }
 }
 
@@ -387,34 +388,32 @@ fn redirect(response: &Response, call: &Call) -> Result<Option<Url>> {
     }
 }
 
-fn build(
-    connect: Duration,
-    certificates: Vec<Certificate>,
-    identity: Option<Identity>,
-) -> Result<reqwest::Client> {
-    let mut builder = reqwest::Client::builder()
-        // Redirects, retries and cookies are decided above this.
-        .redirect(Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .connect_timeout(connect)
-        .pool_max_idle_per_host(usize::MAX)
-        .tcp_nodelay(true)
-        .tcp_keepalive(KEEPALIVE)
-        .http2_adaptive_window(true);
-    if !certificates.is_empty() {
-        builder = builder.tls_certs_merge(certificates);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::source_config;
+    use serde_json::json;
+    use towpath_testkit::http::{Response, TestServer};
+
+    #[tokio::test]
+    async fn each_redirect_is_looked_at() {
+        // Another test's thread may have done it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let metadata = "http://169.254.169.254/latest/meta-data/";
+        let server =
+            TestServer::start(move |_| async move { Response::status(302).header("location", metadata) })
+                .await;
+        let cx = towpath_testkit::context_with(|builder| builder);
+        let mut client = Client::new(&source_config(json!({})).connection(), &cx).await.unwrap();
+        // Its resolver still finds this machine, as if that was a public server.
+        client.networks = PrivateNetworks::Refuse;
+        let mut url = Url::parse(&server.url("/").replace("127.0.0.1", "localhost")).unwrap();
+        let home = Arc::new(Home::new(None, &mut url).unwrap());
+        let Err(error) = client.send(&cx, Call::read(Method::GET, url, home)).await else {
+            panic!("it was followed")
+        };
+        assert_eq!(error.message(), "the address lies in a private network");
+        assert_eq!(error.detail_value("url"), Some(metadata));
+        assert_eq!(server.requests().len(), 1);
     }
-    let has_identity = identity.is_some();
-    if let Some(identity) = identity {
-        builder = builder.identity(identity);
-    }
-    builder.build().map_err(|error| {
-        let unexpected = Error::unexpected("the HTTP client cannot be built").source(error);
-        if has_identity {
-            unexpected.help("check that `client_key` belongs to `client_certificate`")
-        } else {
-            unexpected
-        }
-    })
 }

@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 use towpath_core::{Error, ErrorKind, Outcome, Retry};
 
 use crate::limits::Limits;
+use crate::network;
 
 /// How many characters of a body an error shows.
 const EXCERPT: usize = 200;
@@ -112,6 +113,9 @@ pub(crate) fn excerpt(body: &str) -> Option<String> {
 
 /// A request that got no answer.
 pub(crate) fn no_answer(error: reqwest::Error) -> Error {
+    if let Some(refused) = network::refused(&error) {
+        return refused;
+    }
     let cause = chain(&error);
     // The URL is told without its secrets by the caller.
     let error = error.without_url();
@@ -122,6 +126,12 @@ pub(crate) fn no_answer(error: reqwest::Error) -> Error {
         Error::unavailable("the server's certificate is not trusted")
             .retry(Retry::Never)
             .help("set `ca_certificate` to the file of the authority that signed it")
+    } else if cause.contains("proxy authorization required") {
+        Error::new(ErrorKind::Unauthenticated, "the proxy wants credentials")
+            .help("put them into the URL of the proxy: http://user:password@host:port")
+    } else if cause.contains("tunnel error") || cause.contains("SOCKS error") {
+        Error::unavailable("the proxy makes no connection to the server")
+            .help("check `proxy`, or HTTPS_PROXY in the environment, and what the proxy lets through")
     } else if error.is_dns() {
         Error::unavailable("the host name cannot be resolved").help("check the host name and the network")
     } else if error.is_timeout() {

@@ -17,6 +17,7 @@
 
 mod auth;
 mod body;
+mod budgets;
 mod client;
 mod conditional;
 mod config;
@@ -25,6 +26,8 @@ mod errors;
 mod expand;
 mod formats;
 mod limits;
+mod network;
+mod pace;
 mod pagination;
 mod parent;
 mod query;
@@ -40,10 +43,10 @@ mod tls;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, BodyTemplate, Combine, CredentialsPlace, Digest, Graphql, KeyPlace, LoginMethod,
-    OneOrMany, Pagination, ParamPlace, ReadMethod, RejectedRows, RequestBody, RowsOfRequest, Scalar,
-    SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm,
-    TokenPlace, TokenSource, Values, Windows, WriteMethod,
+    Auth, BodyFormat, BodyTemplate, Budget, BudgetWindow, Combine, CredentialsPlace, Digest, Graphql, Http2,
+    KeyPlace, LoginMethod, OneOrMany, Pagination, ParamPlace, PrivateNetworks, ReadMethod, RejectedRows,
+    RequestBody, RowsOfRequest, Scalar, SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig,
+    Timeouts, TimestampForm, TokenAlgorithm, TokenPlace, TokenSource, Values, Windows, WriteMethod,
 };
 pub use config::{MetadataField, ResponseAction, ResponseRule, Statuses};
 pub use sink::{HttpSink, HttpWriter};

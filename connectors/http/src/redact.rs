@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use reqwest::header::HeaderValue;
+use towpath_core::Json;
 use url::Url;
+
+use crate::config::RequestBody;
 
 /// What stands where a secret stood.
 const HIDDEN: &str = "***";
@@ -27,6 +30,9 @@ const SECRET_NAMES: [&str; 16] = [
     "token",
     "x-amz-signature",
 ];
+
+/// What the names of other secrets hold.
+const SECRET_WORDS: [&str; 6] = ["apikey", "api_key", "credential", "passw", "private_key", "secret"];
 
 /// Secrets shorter than this are not looked for in texts: they would hide half of every message.
 const SHORTEST_SECRET: usize = 4;
@@ -55,6 +61,54 @@ impl Redactor {
     pub(crate) fn hide_basic(&mut self, header: &HeaderValue) {
         if let Some(credentials) = header.to_str().ok().and_then(|value| value.strip_prefix("Basic ")) {
             self.hide_value(credentials);
+        }
+    }
+
+    /// Hides what stands under names of secrets in the body of requests.
+    pub(crate) fn hide_body(&mut self, body: &RequestBody) {
+        match body {
+            RequestBody::Json(json) => self.hide_fields(json),
+            RequestBody::Form(form) => {
+                for (name, values) in form {
+                    self.hide_named(name, &values.0);
+                }
+            }
+            RequestBody::Graphql(graphql) => {
+                for (name, value) in &graphql.variables {
+                    // As a document, so that the name counts.
+                    self.hide_fields(&serde_json::json!({ name: value }));
+                }
+            }
+        }
+    }
+
+    /// Hides the values of a field or parameter that we send, if it has the name of a secret.
+    pub(crate) fn hide_named<'a>(&mut self, name: &str, values: impl IntoIterator<Item = &'a String>) {
+        if self.is_secret(name) {
+            values.into_iter().for_each(|text| self.hide_field(text));
+        }
+    }
+
+    fn hide_fields(&mut self, json: &Json) {
+        match json {
+            Json::Object(fields) => {
+                for (name, value) in fields {
+                    match value {
+                        Json::String(text) if self.is_secret(name) => self.hide_field(text),
+                        Json::Number(number) if self.is_secret(name) => self.hide_value(&number.to_string()),
+                        value => self.hide_fields(value),
+                    }
+                }
+            }
+            Json::Array(values) => values.iter().for_each(|value| self.hide_fields(value)),
+            Json::String(_) | Json::Number(_) | Json::Bool(_) | Json::Null => {}
+        }
+    }
+
+    /// What is filled in from parameters is no secret of ours.
+    fn hide_field(&mut self, text: &str) {
+        if !text.contains('{') {
+            self.hide_value(text);
         }
     }
 
@@ -99,7 +153,9 @@ impl Redactor {
 
     fn is_secret(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
-        SECRET_NAMES.contains(&name.as_str()) || self.names.contains(&name)
+        SECRET_NAMES.contains(&name.as_str())
+            || SECRET_WORDS.iter().any(|word| name.contains(word))
+            || self.names.contains(&name)
     }
 }
 
@@ -125,6 +181,17 @@ mod tests {
     fn a_url_without_secrets_is_shown_as_it_is() {
         let url = "https://a.example/x?page=2&q=a+b&empty";
         assert_eq!(shown(&Redactor::default(), url), url);
+    }
+
+    #[test]
+    fn what_is_sent_under_the_name_of_a_secret_is_hidden() {
+        let mut redactor = Redactor::default();
+        redactor.hide_fields(&serde_json::json!({
+            "user": "annabel",
+            "login": [{"userPassword": "hush-1", "pin": {"client_secret": 123_456}}],
+            "token": "{from_params}",
+        }));
+        assert_eq!(redactor.text("annabel hush-1 123456 {from_params}"), "annabel *** *** {from_params}");
     }
 
     #[test]

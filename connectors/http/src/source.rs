@@ -158,6 +158,8 @@ impl HttpSource {
         }
         let mut client = Client::new(&config.connection(), cx).await?;
         targets.secrets().for_each(|text| client.hide(text));
+        config.body.iter().for_each(|body| client.redactor().hide_body(body));
+        config.query.iter().for_each(|(name, values)| client.redactor().hide_named(name, &values.0));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
         let shared = Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata };

@@ -22,9 +22,12 @@ impl Carrier {
         match place {
             KeyPlace::Header => Ok(Self::Header(header_name(name)?, secret_value(name, value)?)),
             KeyPlace::Query => Ok(Self::Query(name.to_owned(), Secret::new(value.to_owned()))),
-            KeyPlace::Cookie if format!("{name}{value}").contains([';', ',', ' ']) => Err(Error::config(
-                format!("name or value of the cookie `{name}` hold characters that no cookie can"),
-            )),
+            // Browsers send spaces and commas as they got them.
+            KeyPlace::Cookie if name.contains([';', ',', ' ', '=']) || value.contains(';') => {
+                Err(Error::config(format!(
+                    "name or value of the cookie `{name}` hold characters that no cookie can"
+                )))
+            }
             KeyPlace::Cookie => Ok(Self::Cookie(secret_value("Cookie", &format!("{name}={value}"))?)),
         }
     }

@@ -108,6 +108,7 @@ impl Grant {
                 scopes,
                 params,
                 credentials_in,
+                ..
             } => {
                 let client_secret = client_secret.as_ref();
                 let credentials_in = *credentials_in;
@@ -216,7 +217,9 @@ impl Grant {
             )));
         }
         let seconds = json["expires_in"].as_f64().or_else(|| text("expires_in")?.parse().ok());
+        // Some say 0 of a token that never expires. One that is over at once would be of no use.
         let lifetime = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let lifetime = lifetime.filter(|lifetime| !lifetime.is_zero());
         Ok(Granted { value, lifetime, refresh: secret("refresh_token").filter(|_| self.has_refresh_token()) })
     }
 
@@ -329,6 +332,10 @@ fn session(auth: &Auth, options: &ConnectionOptions) -> Result<Grant> {
     };
     if let Some(place) = send {
         place.check()?;
+    }
+    if expires_in.is_some_and(|lifetime| lifetime.get().is_zero()) {
+        return Err(Error::config("a session with `expires_in: 0s` is over before it begins")
+            .help("leave it out to use a session until the server refuses it"));
     }
     let mut sent = HeaderMap::new();
     sent.insert(ACCEPT, JSON);

@@ -8,14 +8,16 @@ mod files;
 mod grant;
 mod jwt;
 mod keys;
+mod rotation;
 mod signature;
 mod sigv4;
+mod token_file;
 mod tokens;
 
 use std::time::SystemTime;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
-use towpath_core::{Error, Result};
+use towpath_core::{Error, Result, Secret};
 use url::{Origin, Url};
 
 use crate::client::Call;
@@ -24,6 +26,7 @@ use crate::query;
 use crate::redact::Redactor;
 use carrier::{Carrier, basic, header_name, secret_value};
 pub(crate) use files::read_in;
+pub(crate) use rotation::{Rotation, Turn};
 pub(crate) use tokens::{Token, Tokens};
 
 /// What requests carry.
@@ -52,9 +55,9 @@ impl Credentials {
         }
         let mut carrier = None;
         match &options.auth {
-            Some(Auth::Bearer { token }) => {
-                redactor.hide_value(token.expose());
-                carrier = Some(Carrier::bearer(token.expose())?);
+            Some(Auth::Bearer { token, tokens, .. }) => {
+                hide_all(token.iter().chain(tokens), redactor);
+                carrier = token.as_ref().map(|token| Carrier::bearer(token.expose())).transpose()?;
             }
             Some(Auth::Basic { username, password }) => {
                 redactor.hide_value(password.expose());
@@ -62,9 +65,10 @@ impl Credentials {
                 redactor.hide_basic(&header);
                 carrier = Some(Carrier::Header(AUTHORIZATION, header));
             }
-            Some(Auth::ApiKey { name, value, place }) => {
-                redactor.hide_value(value.expose());
-                carrier = Some(Carrier::new(*place, name, value.expose())?);
+            Some(Auth::ApiKey { name, value, values, place, .. }) => {
+                hide_all(value.iter().chain(values), redactor);
+                let key = value.as_ref().map(|value| Carrier::new(*place, name, value.expose()));
+                carrier = key.transpose()?;
             }
             // The others have tokens, which are fetched.
             _ => {}
@@ -134,19 +138,14 @@ impl Signer {
         match auth {
             Auth::Hmac { secret, secret_in, digest, message, headers, query, signature_in, timestamp_in } => {
                 redactor.hide_value(secret.expose());
-                for value in
-                    headers.values().chain(query.values()).filter(|value| !value.expose().contains('{'))
-                {
-                    redactor.hide_value(value.expose());
-                }
+                let fixed = headers.values().chain(query.values());
+                hide_all(fixed.filter(|value| !value.expose().contains('{')), redactor);
                 let (key, forms) =
                     (keys::shared(secret, *secret_in, *digest)?, (*signature_in, *timestamp_in));
                 Ok(Some(Self::Hmac(signature::Signer::new(key, message, headers, query, forms)?)))
             }
             Auth::AwsSigv4 { region, service, access_key_id, secret_access_key, session_token } => {
-                for secret in [Some(secret_access_key), session_token.as_ref()].into_iter().flatten() {
-                    redactor.hide_value(secret.expose());
-                }
+                hide_all(session_token.iter().chain([secret_access_key]), redactor);
                 let signer = sigv4::Signer::new(
                     (region, service),
                     access_key_id,
@@ -167,6 +166,10 @@ impl Signer {
         };
         signer.into_iter().flat_map(signature::Signer::parameters)
     }
+}
+
+fn hide_all<'a>(secrets: impl IntoIterator<Item = &'a Secret>, redactor: &mut Redactor) {
+    secrets.into_iter().for_each(|secret| redactor.hide_value(secret.expose()));
 }
 
 fn user_agent(options: &ConnectionOptions) -> Result<HeaderValue> {

@@ -9,6 +9,7 @@ use super::carrier::Carrier;
 use super::grant::{Grant, Granted};
 use super::jwt::Issuer;
 use super::keys::TokenKey;
+use super::token_file::TokenFile;
 use crate::client::Client;
 use crate::config::{Auth, ConnectionOptions, TokenAlgorithm, TokenPlace};
 use crate::redact::Redactor;
@@ -25,6 +26,11 @@ pub(crate) struct Token {
 }
 
 impl Token {
+    /// One that is good until the server refuses it.
+    pub(super) fn lasting(carrier: Carrier, value: Secret) -> Self {
+        Self { carrier, value, until: None }
+    }
+
     /// Whether it is to be renewed.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until <= now)
@@ -41,6 +47,8 @@ impl Token {
 /// The tokens of one configuration of a connection.
 pub(crate) struct Tokens {
     way: Way,
+    /// Where the refresh token is kept.
+    file: Option<TokenFile>,
     /// Held while a token is fetched, so that all others wait for that one.
     state: tokio::sync::Mutex<State>,
 }
@@ -159,7 +167,13 @@ impl Tokens {
         if let Some((.., tokens)) = same {
             return Ok(Some(tokens.clone()));
         }
-        let tokens = Arc::new(Self { way, state: tokio::sync::Mutex::default() });
+        let file = match auth {
+            Auth::RefreshToken { refresh_token, token_file: Some(path), .. } => {
+                Some(TokenFile::new(path, refresh_token))
+            }
+            _ => None,
+        };
+        let tokens = Arc::new(Self { way, file, state: tokio::sync::Mutex::default() });
         known.push((auth.clone(), options.base_url.clone(), tokens.clone()));
         Ok(Some(tokens))
     }
@@ -178,10 +192,16 @@ impl Tokens {
         if let Some(refusal) = &state.refusal {
             return Err(refusal.error());
         }
+        if let (Some(file), None) = (&self.file, &state.refresh) {
+            state.refresh = Some(file.load().await?);
+        }
         let granted = self.way.token(client, cx, state.refresh.as_ref()).await;
         let granted = granted.inspect_err(|error| state.refusal = Refused::finally(error))?;
-        if granted.refresh.is_some() {
-            state.refresh = granted.refresh;
+        if let Some(refresh) = granted.refresh {
+            if let Some(file) = &self.file {
+                file.keep(&refresh, cx).await;
+            }
+            state.refresh = Some(refresh);
         }
         let good_for = |lifetime: Duration| lifetime.saturating_sub(LONGEST_MARGIN.min(lifetime / 10));
         let token = Arc::new(Token {

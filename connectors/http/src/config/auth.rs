@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use towpath_core::{HumanDuration, Json, Secret};
+use towpath_core::{HumanDuration, Json, Rate, Secret};
 use towpath_formats::json::JsonPath;
 
 use super::signing::{Digest, SecretForm, SignatureForm, TimestampForm, TokenAlgorithm};
@@ -18,7 +18,15 @@ pub enum Auth {
     /// `Authorization: Bearer TOKEN`.
     Bearer {
         /// The token.
-        token: Secret,
+        #[serde(default)]
+        token: Option<Secret>,
+        /// Several tokens instead, in rotation. One whose limit is used up rests, by what the server says. One that the
+        /// server refuses where it takes another is not used any more, and the report says so.
+        #[serde(default)]
+        tokens: Vec<Secret>,
+        /// How many requests each of `tokens` may make, such as `5000/h`.
+        #[serde(default)]
+        rate_limit: Option<Rate>,
     },
     /// `Authorization: Basic`, a name and a password.
     Basic {
@@ -33,10 +41,17 @@ pub enum Auth {
         /// The name of the header, parameter or cookie.
         name: String,
         /// The key.
-        value: Secret,
+        #[serde(default)]
+        value: Option<Secret>,
+        /// Several keys instead, in rotation, as `tokens` of `bearer`.
+        #[serde(default)]
+        values: Vec<Secret>,
         /// Where it goes.
         #[serde(default, rename = "in")]
         place: KeyPlace,
+        /// How many requests each of `values` may make, such as `5000/h`.
+        #[serde(default)]
+        rate_limit: Option<Rate>,
     },
     /// `OAuth2` between machines: a token for an id and a secret. It is fetched once for all streams, again before it
     /// expires, and once more when the server refuses it with 401.
@@ -59,7 +74,7 @@ pub enum Auth {
         credentials_in: CredentialsPlace,
     },
     /// `OAuth2` on behalf of a user who has agreed: access tokens for a refresh token. When the server gives a new refresh
-    /// token with an access token, that one is used for the rest of the run.
+    /// token with an access token, that one is used for the rest of the run, and in the next one if there is a `token_file`.
     #[serde(rename = "oauth2_refresh_token")]
     RefreshToken {
         /// The URL that gives tokens.
@@ -71,6 +86,11 @@ pub enum Auth {
         client_secret: Option<Secret>,
         /// The refresh token.
         refresh_token: Secret,
+        /// The file in which the last refresh token is kept for the next run, for servers that give each one once. It is
+        /// replaced at once and only its owner can read it. A new `refresh_token` here counts more than what it holds. Two runs
+        /// at a time cannot share it.
+        #[serde(default)]
+        token_file: Option<PathBuf>,
         /// The scopes to ask for; by default all that were agreed to.
         #[serde(default)]
         scopes: Vec<String>,

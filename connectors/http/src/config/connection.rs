@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use towpath_core::{HumanDuration, Secret};
+use towpath_core::{HumanDuration, Rate, Secret};
 
 use super::auth::Auth;
 
@@ -22,6 +22,59 @@ pub(crate) struct ConnectionOptions {
     pub ca_certificate: Option<PathBuf>,
     pub client_certificate: Option<PathBuf>,
     pub client_key: Option<PathBuf>,
+    pub proxy: Option<Secret>,
+    pub http2: Http2,
+    pub private_networks: PrivateNetworks,
+    pub budgets: Vec<Budget>,
+}
+
+/// Whether HTTP/2 is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Http2 {
+    /// With servers that offer it in TLS.
+    #[default]
+    Auto,
+    /// Nothing else, also without TLS.
+    Only,
+    /// HTTP/1.1 only.
+    Never,
+}
+
+/// Whether servers in private networks are talked to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PrivateNetworks {
+    /// As with all others.
+    #[default]
+    Allow,
+    /// Never.
+    Refuse,
+}
+
+/// A number of requests to some URLs in each period.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Which URLs: a path behind `base_url`, or a whole URL, without the query. `*` stands for any characters.
+    #[serde(rename = "match")]
+    pub pattern: String,
+    /// How many in which period, such as `30/m`.
+    pub rate: Rate,
+    /// Which periods the server counts in.
+    #[serde(default)]
+    pub window: BudgetWindow,
+}
+
+/// The periods of a budget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetWindow {
+    /// Each that ends now: never more than so many in any period.
+    #[default]
+    Moving,
+    /// One after the other by the clock, such as each full minute.
+    Fixed,
 }
 
 /// How long is waited for what. A request that takes longer is tried again.

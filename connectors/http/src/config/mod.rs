@@ -21,7 +21,7 @@ use towpath_formats::json::JsonPath;
 use towpath_formats::{Columns, Compression, ReadFormat};
 
 pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
-pub use connection::Timeouts;
+pub use connection::{Budget, BudgetWindow, Http2, PrivateNetworks, Timeouts};
 pub(crate) use connection::{ConnectionOptions, default_redirects};
 pub use metadata::MetadataField;
 pub use pagination::{Pagination, ParamPlace};
@@ -65,6 +65,23 @@ pub struct SourceConfig {
     /// A PEM file with the private key of `client_certificate`; it may be the same file.
     #[serde(default)]
     pub client_key: Option<PathBuf>,
+    /// The proxy that requests go through: `http://`, `https://` or `socks5://` (`socks5h://` lets it look up names), with
+    /// `user:password@` if it wants them, or `none`. By default the environment says (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
+    #[serde(default)]
+    pub proxy: Option<Secret>,
+    /// Whether HTTP/2 is spoken.
+    #[serde(default)]
+    pub http2: Http2,
+    /// Whether servers in private networks are talked to: this machine, private, link-local and unique-local addresses,
+    /// metadata of clouds. Refuse them where URLs come from somebody who is not trusted. Names are looked up first, and each
+    /// redirect is looked at. The proxy of the environment is then left alone.
+    #[serde(default)]
+    pub private_networks: PrivateNetworks,
+    /// Budgets of parts of the API, such as `[{ match: "/search/*", rate: 30/m }]`. All streams of the connection share them,
+    /// a request spends of each that matches it, and the limits that the server tells in its answer pause them instead of
+    /// all requests.
+    #[serde(default)]
+    pub budgets: Vec<Budget>,
 
     /// The URL to read. Like every URL and path here it may hold `{name}`, filled in from `params`.
     #[serde(default)]
@@ -81,7 +98,8 @@ pub struct SourceConfig {
     /// The method; by default GET, or POST with a `body`.
     #[serde(default)]
     pub method: Option<ReadMethod>,
-    /// The body of each request: `json: ...`, `form: { name: value }` or `graphql: { query, variables }`.
+    /// The body of each request: `json: ...`, `form: { name: value }` or `graphql: { query, variables }`. What stands there,
+    /// or in `query`, under a name such as `password`, `token`, `api_key` or `client_secret` is shown in no error.
     #[serde(default)]
     pub body: Option<RequestBody>,
     /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, a range
@@ -185,6 +203,10 @@ impl SourceConfig {
             ca_certificate: self.ca_certificate.clone(),
             client_certificate: self.client_certificate.clone(),
             client_key: self.client_key.clone(),
+            proxy: self.proxy.clone(),
+            http2: self.http2,
+            private_networks: self.private_networks,
+            budgets: self.budgets.clone(),
         }
     }
 }

@@ -12,7 +12,7 @@ use towpath_core::{ByteSize, Json, Secret};
 use towpath_formats::json::JsonPath;
 
 use super::auth::Auth;
-use super::connection::{ConnectionOptions, Timeouts, default_redirects};
+use super::connection::{Budget, ConnectionOptions, Http2, PrivateNetworks, Timeouts, default_redirects};
 use super::values::OneOrMany;
 
 /// The options of an HTTP sink.
@@ -47,6 +47,23 @@ pub struct SinkConfig {
     /// A PEM file with the private key of `client_certificate`; it may be the same file.
     #[serde(default)]
     pub client_key: Option<PathBuf>,
+    /// The proxy that requests go through: `http://`, `https://` or `socks5://` (`socks5h://` lets it look up names), with
+    /// `user:password@` if it wants them, or `none`. By default the environment says (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
+    #[serde(default)]
+    pub proxy: Option<Secret>,
+    /// Whether HTTP/2 is spoken.
+    #[serde(default)]
+    pub http2: Http2,
+    /// Whether servers in private networks are talked to: this machine, private, link-local and unique-local addresses,
+    /// metadata of clouds. Refuse them where URLs come from somebody who is not trusted. Names are looked up first, and each
+    /// redirect is looked at. The proxy of the environment is then left alone.
+    #[serde(default)]
+    pub private_networks: PrivateNetworks,
+    /// Budgets of parts of the API, such as `[{ match: "/search/*", rate: 30/m }]`. All streams of the connection share them,
+    /// a request spends of each that matches it, and the limits that the server tells in its answer pause them instead of
+    /// all requests.
+    #[serde(default)]
+    pub budgets: Vec<Budget>,
 
     /// The URL to send to. With `rows: single` it may hold `{column}`, filled in from the row and percent-encoded, so that
     /// no value can leave its place. Scheme, host and port stand as they are.
@@ -253,6 +270,10 @@ impl SinkConfig {
             ca_certificate: self.ca_certificate.clone(),
             client_certificate: self.client_certificate.clone(),
             client_key: self.client_key.clone(),
+            proxy: self.proxy.clone(),
+            http2: self.http2,
+            private_networks: self.private_networks,
+            budgets: self.budgets.clone(),
         }
     }
 }

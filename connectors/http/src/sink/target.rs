@@ -69,6 +69,7 @@ impl Target {
             url.query_pairs_mut().append_pair(name, value);
         }
         let mut client = Client::new(&config.connection(), cx).await?;
+        config.query.iter().for_each(|(name, values)| client.redactor().hide_named(name, &values.0));
         let mut headers = Vec::new();
         for (name, value) in config.headers_by_row(true) {
             client.hide(value.expose());

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio::net::TcpListener;
 use towpath_core::{ErrorKind, Outcome};
-use towpath_testkit::http::{RawReply, RawServer, Response};
+use towpath_testkit::http::{RawReply, RawServer, Request, Response, TestServer};
 
 use crate::support::{always, error, open, with};
 
@@ -118,4 +118,23 @@ async fn a_gzip_that_is_cut_is_tried_again() {
     let server = RawServer::start(move |_| RawReply::close(reply.clone())).await;
     let error = error(with(server.url("/x"), json!({}))).await;
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unavailable, true), "{error:?}");
+}
+
+#[tokio::test]
+async fn secrets_in_bodies_and_queries_are_hidden_by_their_names() {
+    let server = TestServer::start(|request: Request| async move {
+        let body = String::from_utf8(request.body.to_vec()).unwrap();
+        Response::text(format!("what is {body} {}", request.query)).with_status(400)
+    })
+    .await;
+    for body in [
+        json!({"json": {"login": {"user": "annabel", "password": "hush-1"}}}),
+        json!({"form": {"user": "annabel", "client_secret": "hush-1"}}),
+        json!({"graphql": {"query": "q", "variables": {"user": "annabel", "apiKey": "hush-1"}}}),
+    ] {
+        let options = json!({"body": body, "query": {"api_key": "hush-2", "q": "shown"}});
+        let shown = error(with(server.url("/"), options)).await.to_string();
+        assert!(shown.contains("annabel") && shown.contains("shown"), "{shown}");
+        assert!(!shown.contains("hush"), "{shown}");
+    }
 }

@@ -109,6 +109,21 @@ async fn a_session_may_live_in_a_cookie_or_in_the_query() {
 }
 
 #[tokio::test]
+async fn a_cookie_goes_back_as_it_came() {
+    let server = TestServer::start(|request: Request| async move {
+        match request.path.as_str() {
+            "/login" => Response::status(204).header("set-cookie", "sid=a, b c=\"d\"; Path=/"),
+            _ => Response::json(&json!([{"id": 0}])),
+        }
+    })
+    .await;
+    let auth = json!({"type": "session", "url": server.url("/login"), "token": {"cookie": "sid"}});
+    let opened = open(with(server.url("/x"), json!({"auth": auth}))).await;
+    assert_eq!(opened.rows().await.unwrap(), ids(0..1));
+    assert_eq!(server.requests()[1].request.header("cookie"), Some("sid=a, b c=\"d\""));
+}
+
+#[tokio::test]
 async fn the_token_of_a_session_is_in_no_position() {
     let (server, _) = log_in_server().await;
     let auth = json!({
@@ -178,6 +193,10 @@ async fn a_scheme_that_cannot_work_is_refused_when_it_is_opened() {
     for (auth, message) in [
         (session(json!({})), "a session needs `url` or `path`, one of them, to log in at"),
         (session(json!({"url": "nowhere"})), "`auth.url` is not an HTTP URL"),
+        (
+            session(json!({"url": "http://a", "expires_in": "0s"})),
+            "a session with `expires_in: 0s` is over before it begins",
+        ),
         (
             session(json!({"url": "http://a", "json": {}, "form": {"a": "b"}})),
             "a log-in has `json` or `form` and not both",

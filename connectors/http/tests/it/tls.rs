@@ -16,10 +16,10 @@ use towpath_core::{ErrorKind, Json};
 
 use crate::support::{context, error, install_tls, open_with, read, with};
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/certificates");
+pub(crate) const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/certificates");
 
 /// A server with a certificate of our own authority, that answers each connection once.
-async fn server() -> String {
+pub(crate) async fn server() -> String {
     install_tls();
     serve(ServerConfig::builder().with_no_client_auth()).await
 }
