@@ -55,6 +55,8 @@ pub(crate) struct Call {
     pub(crate) private: Option<(Url, HeaderMap)>,
     /// Whether it reads, whatever its method.
     pub(crate) reads: bool,
+    /// Whether a `Content-Encoding` is left as it is.
+    pub(crate) raw: bool,
 }
 
 impl Call {
@@ -62,7 +64,7 @@ impl Call {
     pub(crate) fn read(method: Method, url: Url, home: Arc<Home>) -> Self {
         let (headers, body) = (HeaderMap::new(), None);
         let takes = Arc::default();
-        Self { method, url, headers, body, home, also: None, takes, private: None, reads: true }
+        Self { method, url, headers, body, home, also: None, takes, private: None, reads: true, raw: false }
     }
 }
 
@@ -169,7 +171,12 @@ impl Client {
             }
             let status = response.status();
             let headers = response.headers().clone();
-            let body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+            let idle = self.timeouts.idle.get();
+            let body = if call.raw && status.is_success() {
+                Body::raw(response, cx, permit, idle, deadline)
+            } else {
+                Body::new(response, cx, permit, idle, deadline)?
+            };
             if status.is_success() || call.also == Some(status) || call.takes.contains(&status) {
                 if let Some(pause) = limits.exhausted {
                     hold_back(cx, &origin, pause);
@@ -324,7 +331,7 @@ fn redirect(response: &Response, call: &Call) -> Result<Option<Url>> {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
         // These turn a POST into a GET, which would lose the rows.
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => {
-            call.method == Method::GET
+            matches!(call.method, Method::GET | Method::HEAD)
         }
         _ => false,
     };

@@ -20,6 +20,7 @@ mod body;
 mod client;
 mod config;
 mod decode;
+mod download;
 mod errors;
 mod expand;
 mod formats;
@@ -37,10 +38,10 @@ mod tls;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, BodyTemplate, Combine, CredentialsPlace, Digest, Graphql, KeyPlace, LoginMethod,
-    OneOrMany, Pagination, ParamPlace, ReadMethod, RejectedRows, RequestBody, RowsOfRequest, Scalar,
-    SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm,
-    TokenPlace, TokenSource, Values, Windows, WriteMethod,
+    Auth, BodyFormat, BodyTemplate, Combine, CredentialsPlace, Digest, DownloadConfig, Graphql, KeyPlace,
+    LoginMethod, OneOrMany, Pagination, ParamPlace, ReadMethod, RejectedRows, RequestBody, RowsOfRequest,
+    SameName, Scalar, SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm,
+    TokenAlgorithm, TokenPlace, TokenSource, Values, Windows, WriteMethod,
 };
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;

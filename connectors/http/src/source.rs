@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{
     BatchStream, Context, Dataset, Error, Json, Planned, Position, Pushdown, Result, ResultExt, Resume,
-    ScanPlan, ScanRequest, Source, SourceCapabilities, Split,
+    ScanPlan, ScanRequest, Source, SourceCapabilities, Split, chunk_schema,
 };
 use url::Url;
 
@@ -19,12 +19,14 @@ use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::Client;
 use crate::config::SourceConfig;
+use crate::download::{self, Download, Part, Within};
 use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
 use crate::read::{Reading, Shared, Spot};
 use crate::request::Wanted;
 
 /// Reads HTTP APIs and downloads.
+#[derive(Clone)]
 pub struct HttpSource {
     shared: Arc<Shared>,
     targets: Arc<Targets>,
@@ -35,8 +37,8 @@ pub struct HttpSource {
 }
 
 /// What a split holds. Secrets of a URL stay in the pipeline file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Payload {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Payload {
     /// The URL as it may be shown.
     url: String,
     /// Which of the pipeline's URLs it is, where some of it may not be shown.
@@ -54,14 +56,31 @@ struct Payload {
     /// The only columns that are wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     columns: Option<Vec<String>>,
+    /// The bytes of a file, where it is downloaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) part: Option<Part>,
 }
 
 /// Where planning goes on.
-#[derive(Debug, Serialize, Deserialize)]
-struct NextUrl {
-    next: u64,
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct NextUrl {
+    pub(crate) next: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    moment: Option<Moment>,
+    pub(crate) moment: Option<Moment>,
+    /// Where in the file of that URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) within: Option<Within>,
+}
+
+impl NextUrl {
+    fn of(planned: &Position) -> Result<Self> {
+        match planned {
+            Position::Start => Ok(Self::default()),
+            Position::End => Ok(Self { next: u64::MAX, ..Self::default() }),
+            Position::At(at) => Self::deserialize(at)
+                .map_err(|error| Error::unsupported("this plan was stored by another version").source(error)),
+        }
+    }
 }
 
 impl Source for HttpSource {
@@ -78,6 +97,9 @@ impl Source for HttpSource {
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
             let reading = self.reading(cx, self.some_targets(cx)?.request(0)?)?;
+            if let Some(download) = &self.shared.download {
+                return download::probe(&reading, download).await.map(drop);
+            }
             let first = self.shared.pagination.first();
             // Many servers refuse HEAD. The body is left where it is.
             let answer = reading.page(&first.page).await?;
@@ -89,15 +111,20 @@ impl Source for HttpSource {
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
         let request = self.some_targets(cx).and_then(|targets| targets.request(0)).operation("discover")?;
         let url = request.url.clone();
-        let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
         let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
         let mut dataset = Dataset::new(name, self.named.clone());
-        dataset.schema = batches.try_next().await?.map(|batch| batch.rows.schema());
+        dataset.schema = if self.shared.download.is_some() {
+            Some(chunk_schema())
+        } else {
+            let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
+            batches.try_next().await?.map(|batch| batch.rows.schema())
+        };
         Ok(vec![dataset])
     }
 
     async fn plan(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
-        let planned = self.splits(cx, request);
+        let planned =
+            if self.shared.download.is_some() { self.files(cx, request) } else { self.splits(cx, request) };
         planned.map_err(|error| error.connector(CONNECTOR.name()).operation("plan"))
     }
 
@@ -105,12 +132,15 @@ impl Source for HttpSource {
         if from == Position::End {
             return Ok(stream::empty().boxed());
         }
-        let begun = self.split_request(split).and_then(|(request, columns)| {
-            let columns = columns.map(Into::into);
-            Ok((Reading { columns, ..self.reading(cx, request)? }, Spot::of(from)?))
+        let begun = self.split_request(split).and_then(|(request, payload)| {
+            let reading = self.reading(cx, request)?;
+            if self.shared.download.is_some() {
+                return download::batches(reading, payload.part, from);
+            }
+            let columns = payload.columns.map(Into::into);
+            Ok(Reading { columns, ..reading }.batches(Spot::of(from)?))
         });
-        let (reading, from) = begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
-        Ok(reading.batches(from))
+        begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))
     }
 }
 
@@ -120,6 +150,7 @@ impl HttpSource {
         let base = config.base_url.as_deref().map(base).transpose()?;
         config.pagination.validate(&config)?;
         let formats = Formats::new(&config)?;
+        let download = Download::new(&config, targets.len())?;
         if config.pages_in_flight == 0 {
             return Err(Error::config("`pages_in_flight` must be above zero"));
         }
@@ -127,7 +158,7 @@ impl HttpSource {
         targets.secrets().for_each(|text| client.hide(text));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
-        let shared = Shared { client, formats, pagination, pages_in_flight, max_body };
+        let shared = Shared { client, formats, pagination, pages_in_flight, max_body, download };
         Ok(Self { shared: Arc::new(shared), targets: Arc::new(targets), base, cursor_param, named })
     }
 
@@ -143,17 +174,7 @@ impl HttpSource {
             return Err(Error::config(format!("`cursor_param: {param}` has no cursor to send"))
                 .help("set the stream's `cursor`, or remove `cursor_param`"));
         }
-        let next = match &request.planned {
-            Position::Start => NextUrl { next: 0, moment: None },
-            Position::End => NextUrl { next: u64::MAX, moment: None },
-            Position::At(at) => {
-                let at = NextUrl::deserialize(at);
-                at.map_err(|error| {
-                    Error::unsupported("this plan was stored by another version").source(error)
-                })?
-            }
-        };
-        let NextUrl { next, moment } = next;
+        let NextUrl { next, moment, .. } = NextUrl::of(&request.planned)?;
         let has_windows = self.targets.has_windows();
         // A plan that goes on is of the moment at which it began.
         let moment = has_windows.then(|| {
@@ -190,9 +211,11 @@ impl HttpSource {
                 after: after.clone(),
                 moment: moment.clone().filter(|_| by_index),
                 columns: columns.clone(),
+                part: None,
             };
-            (index >= next)
-                .then(|| planned(id, &payload, &NextUrl { next: index + 1, moment: moment.clone() }))
+            (index >= next).then(|| {
+                planned(id, &payload, &NextUrl { next: index + 1, moment: moment.clone(), within: None })
+            })
         });
         let cursor = if self.cursor_param.is_some() || (has_windows && request.cursor.is_some()) {
             Pushdown::Inexact
@@ -213,8 +236,30 @@ impl HttpSource {
         Ok(if targets.len() > 0 { Arc::new(targets) } else { self.targets.clone() })
     }
 
-    /// The request that a split is read by, and its columns.
-    fn split_request(&self, split: &Split) -> Result<(Wanted, Option<Vec<String>>)> {
+    /// The parts of the files at all URLs.
+    fn files(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
+        let NextUrl { next, moment, within } = NextUrl::of(&request.planned)?;
+        let mut from_first = request.clone();
+        from_first.columns = None;
+        if let Position::At(_) = request.planned {
+            from_first.planned = Position::At(json!(NextUrl { next: 0, moment, within: None }));
+        }
+        let plan = self.splits(cx, &from_first)?;
+        let (source, cx) = (self.clone(), cx.clone());
+        let steps = plan.splits.map(move |step| match step? {
+            Planned::Split { split, resume } => {
+                let (request, payload) = source.split_request(&split)?;
+                let (reading, next) = (source.reading(&cx, request)?, NextUrl::of(&resume)?);
+                Ok(download::Step { id: split.id, payload, reading, next })
+            }
+            Planned::Complete { .. } => Err(Error::unexpected("URLs leave nothing for the next run")),
+        });
+        let splits = download::plan(steps.boxed(), self.shared.clone(), next, within);
+        Ok(ScanPlan { schema: Some(chunk_schema()), splits, columns: Pushdown::Unsupported, ..plan })
+    }
+
+    /// The request that a split is read by, and what it holds.
+    fn split_request(&self, split: &Split) -> Result<(Wanted, Payload)> {
         let payload = Payload::deserialize(&split.payload);
         let payload = match payload {
             Ok(payload) if split.version == 1 => payload,
@@ -245,7 +290,7 @@ impl HttpSource {
         if let (Some(param), Some(after)) = (&self.cursor_param, &payload.after) {
             request.set_query(param, after);
         }
-        Ok((request, payload.columns))
+        Ok((request, payload))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod auth;
 mod connection;
+mod download;
 mod pagination;
 mod request;
 mod signing;
@@ -21,6 +22,7 @@ use towpath_formats::{Columns, Compression, ReadFormat};
 pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
 pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
+pub use download::{DownloadConfig, SameName};
 pub use pagination::{Pagination, ParamPlace};
 pub use request::{Graphql, ReadMethod, RequestBody};
 pub use signing::{Digest, SecretForm, SignatureForm, TimestampForm, TokenAlgorithm};
@@ -100,6 +102,9 @@ pub struct SourceConfig {
     /// The format of the bodies; by default told by `Content-Type`, else by the URL's extension.
     #[serde(default)]
     pub format: Option<ReadFormat>,
+    /// How files are downloaded, with `format: bytes`.
+    #[serde(default)]
+    pub download: Option<DownloadConfig>,
     /// The codec of the document itself; by default told by the URL's extension. `Content-Encoding` is always obeyed.
     #[serde(default)]
     pub compression: Option<Compression>,

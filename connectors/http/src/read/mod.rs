@@ -21,6 +21,7 @@ use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::{Answer, Call, Client};
 use crate::config::Pagination;
+use crate::download::Download;
 use crate::formats::{Formats, html};
 use crate::pagination::Key;
 use crate::request::{Content, Wanted};
@@ -38,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) pagination: Pagination,
     pub(crate) pages_in_flight: usize,
     pub(crate) max_body: ByteSize,
+    /// Set where files are downloaded as they are.
+    pub(crate) download: Option<Download>,
 }
 
 /// A split under reading.
@@ -160,7 +163,7 @@ impl Reading {
     }
 
     /// The split's URL as it may be shown.
-    fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         self.shared.client.show(&self.request.url)
     }
 
@@ -182,7 +185,7 @@ impl Reading {
     }
 
     /// Asks for the split's own URL.
-    async fn get(&self, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
+    pub(crate) async fn get(&self, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
         self.send(&self.request, prepare).await
     }
 

@@ -129,7 +129,7 @@ impl Target {
 
     fn call(&self, method: Method, url: Url, headers: HeaderMap, body: Option<Bytes>) -> Call {
         let (home, takes) = (self.home.clone(), self.takes.clone());
-        Call { method, url, headers, body, home, also: None, takes, private: None, reads: false }
+        Call { method, url, headers, body, home, also: None, takes, private: None, reads: false, raw: false }
     }
 }
 

@@ -5,6 +5,7 @@ mod auth;
 mod bodies;
 mod conformance;
 mod documents;
+mod downloads;
 mod failures;
 mod limits;
 mod pages;
