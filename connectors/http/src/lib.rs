@@ -22,6 +22,7 @@ mod client;
 mod conditional;
 mod config;
 mod decode;
+mod download;
 mod errors;
 mod expand;
 mod formats;
@@ -43,10 +44,11 @@ mod tls;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, BodyTemplate, Budget, BudgetWindow, Combine, CredentialsPlace, Digest, Graphql, Http2,
-    KeyPlace, LoginMethod, OneOrMany, Pagination, ParamPlace, PrivateNetworks, ReadMethod, RejectedRows,
-    RequestBody, RowsOfRequest, Scalar, SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig,
-    Timeouts, TimestampForm, TokenAlgorithm, TokenPlace, TokenSource, Values, Windows, WriteMethod,
+    Auth, BodyFormat, BodyTemplate, Budget, BudgetWindow, Combine, CredentialsPlace, Digest, DownloadConfig,
+    Graphql, Http2, KeyPlace, LoginMethod, OneOrMany, Pagination, ParamPlace, PrivateNetworks, ReadMethod,
+    RejectedRows, RequestBody, RowsOfRequest, SameName, Scalar, SecretForm, SignatureForm, SinkBody,
+    SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm, TokenPlace, TokenSource, Values,
+    Windows, WriteMethod,
 };
 pub use config::{MetadataField, ResponseAction, ResponseRule, Statuses};
 pub use sink::{HttpSink, HttpWriter};

@@ -141,6 +141,7 @@ impl Target {
             private: None,
             reads: false,
             responses: None,
+            raw: false,
         }
     }
 }

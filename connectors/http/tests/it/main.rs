@@ -8,6 +8,7 @@ mod budgets;
 mod conditional;
 mod conformance;
 mod documents;
+mod downloads;
 mod failures;
 mod lies;
 mod limits;
