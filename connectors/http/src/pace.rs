@@ -75,7 +75,7 @@ impl Pace {
     /// What a refusal means for the limits of the connection. A budget or token that is used up says nothing about the server.
     pub(crate) fn outcome(&self, refusal: &Refusal<'_>) -> Outcome {
         match refusal.outcome() {
-            Outcome::Overloaded(_)
+            Outcome::Overloaded(_) | Outcome::RateLimited(_)
                 if self.is_apart() && refusal.status != StatusCode::SERVICE_UNAVAILABLE =>
             {
                 Outcome::Success
