@@ -4,6 +4,7 @@ mod bad_input;
 mod databases;
 mod datasets;
 mod disk;
+mod downloads;
 mod formats;
 mod http_sink;
 mod incremental;

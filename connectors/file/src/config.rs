@@ -62,6 +62,11 @@ fn default_split_size() -> ByteSize {
 }
 
 impl SourceConfig {
+    /// Whether files are read as they are.
+    pub(crate) fn is_bytes(&self) -> bool {
+        self.format == Some(ReadFormat::Bytes)
+    }
+
     /// What the formats need to know. `partitions` are the columns that come from folders.
     pub(crate) fn read_options(&self, partitions: &[&str]) -> ReadOptions {
         let of_folder = |name: &String| partitions.contains(&name.as_str());
@@ -84,7 +89,8 @@ pub struct SinkConfig {
     /// Where the rows go. A plain path is exactly that file, replaced in one step. With `{part}` it is as many files as
     /// needed, and rows can be appended. Placeholders: `{stream}`, `{run}` (the run's id), `{part}` (the number of the
     /// file in the run, behind the run's id unless the path holds `{run}`), and `{sequence}` (the number of the file
-    /// within its writer, otherwise a part of `{part}` from the second file on).
+    /// within its writer, otherwise a part of `{part}` from the second file on). With `format: bytes` it is a folder, such as
+    /// `downloads/` or `downloads/{stream}/`, in which files have the names that the source gives them.
     pub path: String,
     /// Columns that become folders `column=value` in front of the file name and are left out of the files. A null is
     /// `__HIVE_DEFAULT_PARTITION__`. None by default.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 use towpath_core::{Context, Error, Limiter, Outcome, Permit, Result};
-use towpath_formats::{ByteStream, Input};
+use towpath_formats::{ByteStream, Input, chunks};
 
 use crate::blocking::joined;
 use crate::errors::{CONNECTOR, changed, io_error};
@@ -23,11 +23,19 @@ const CHUNK: u64 = 1 << 20;
 pub(crate) struct FileInput {
     file: Arc<FileEntry>,
     cx: Context,
+    /// What it is called below the folder that is read, where it is read as it is.
+    below: Option<String>,
 }
 
 impl FileInput {
     pub(crate) fn new(file: FileEntry, cx: &Context) -> Self {
-        Self { file: Arc::new(file), cx: cx.clone() }
+        Self { file: Arc::new(file), cx: cx.clone(), below: None }
+    }
+
+    /// The same file, called this where it is read as it is.
+    pub(crate) fn below(mut self, name: String) -> Self {
+        self.below = Some(name);
+        self
     }
 
     /// Waits until the connection's limits allow one more open file.
@@ -63,6 +71,18 @@ impl Input for FileInput {
         Some(self.file.size)
     }
 
+    fn file(&self) -> chunks::File {
+        let path = &self.file.path;
+        let name = self.below.as_deref().unwrap_or_else(|| path.rsplit('/').next().unwrap_or(path));
+        let FileEntry { size, modified, .. } = *self.file;
+        chunks::File {
+            name: name.to_owned(),
+            size: Some(size),
+            version: Some(format!("{size}-{modified}")),
+            digest: None,
+        }
+    }
+
     async fn stream(&self, from: u64) -> Result<ByteStream> {
         let permit = self.permit().await;
         let file = self.file.clone();
@@ -70,7 +90,7 @@ impl Input for FileInput {
         let state = Reading {
             pending: Some(first),
             permit: Some(permit),
-            input: Self { file: self.file.clone(), cx: self.cx.clone() },
+            input: Self { file: self.file.clone(), cx: self.cx.clone(), below: None },
         };
         Ok(stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) }).boxed())
     }

@@ -28,11 +28,12 @@ pub use source::FileSource;
 use towpath_core::Connector;
 
 /// Local files.
-pub const CONNECTOR: Connector = Connector::new("file", "Local files: CSV, JSON, Parquet, Arrow and Avro.")
-    .source::<FileSource>()
-    .sink::<FileSink>()
-    .uri(&["file"], uri::options)
-    .example(EXAMPLE);
+pub const CONNECTOR: Connector =
+    Connector::new("file", "Local files: CSV, JSON, Parquet, Arrow and Avro, and any files as they are.")
+        .source::<FileSource>()
+        .sink::<FileSink>()
+        .uri(&["file"], uri::options)
+        .example(EXAMPLE);
 
 const EXAMPLE: &str = r#"name: sales
 streams:

@@ -137,7 +137,7 @@ fn absolute(path: &str) -> Result<PathBuf> {
 }
 
 /// Without empty parts and `.`, so that a path is spelled in one way.
-fn tidy(path: &str) -> String {
+pub(crate) fn tidy(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
     match (path.starts_with('/'), parts.is_empty() && !path.is_empty()) {
         (true, _) => format!("/{}", parts.join("/")),

@@ -6,7 +6,8 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use towpath_core::{
-    Context, Error, ErrorKind, Estimate, PlanStream, Planned, Position, Result, ScanRequest, Split,
+    CHUNK_BYTES, Context, Error, ErrorKind, Estimate, PlanStream, Planned, Position, Result, ScanRequest,
+    Split,
 };
 use towpath_formats::Piece;
 
@@ -161,7 +162,10 @@ impl Planner {
         let payload = FilePiece { file: file.clone(), piece, columns: self.columns.clone() };
         let payload = serde_json::to_value(payload).map_err(unexpected)?;
         let resume = Position::At(serde_json::to_value(resume).map_err(unexpected)?);
-        let split = Split::new(id, payload).estimate(Estimate { rows: None, bytes });
+        let mut split = Split::new(id, payload).estimate(Estimate { rows: None, bytes });
+        if self.source.config().is_bytes() {
+            split = split.memory(2 * CHUNK_BYTES as u64);
+        }
         Ok(Some(Planned::Split { split, resume }))
     }
 

@@ -15,7 +15,7 @@ use towpath_formats::{Input, Piece, Reader};
 use crate::config::{HivePartitions, SourceConfig};
 use crate::errors::CONNECTOR;
 use crate::input::FileInput;
-use crate::list::{FileEntry, Listing, Walk};
+use crate::list::{FileEntry, Listing, Walk, tidy};
 use crate::partitions::{Extension, partitions};
 use crate::plan::{self, Planner};
 use crate::seen::Seen;
@@ -58,6 +58,11 @@ impl Source for FileSource {
         }
         if config.file_column.as_deref() == Some("") {
             return wrong("`file_column` needs a name");
+        }
+        if config.file_column.is_some() && config.is_bytes() {
+            return wrong(
+                "`file_column` does not go with `format: bytes`, which tells the names of files anyway",
+            );
         }
         Ok(Self { shared: Arc::new(Shared { config, readers: Mutex::default() }) })
     }
@@ -102,7 +107,8 @@ impl Source for FileSource {
         let extension = self.extension(&path, columns)?;
         let of_file = extension.of_file();
         let reader = self.reader(&path)?;
-        let batches = reader.read(cx, input(file, cx), &piece, from, of_file.as_deref());
+        let input = FileInput::new(file, cx).below(below(&self.config().path.0, &path));
+        let batches = reader.read(cx, Arc::new(input), &piece, from, of_file.as_deref());
         let extended = batches.and_then(move |batch| {
             let extended = extension.extend(batch.rows).map(|rows| Batch { rows, ..batch });
             std::future::ready(extended)
@@ -125,6 +131,8 @@ impl FileSource {
     pub(crate) fn partitions(&self, path: &str) -> Vec<(String, Option<String>)> {
         match self.config().hive_partitions {
             HivePartitions::Off => Vec::new(),
+            // They are a part of the file's name.
+            _ if self.config().is_bytes() => Vec::new(),
             HivePartitions::Auto | HivePartitions::Required => partitions(path),
         }
     }
@@ -190,6 +198,34 @@ impl FileSource {
     }
 }
 
+/// What a file is called below the folder that is read: that of the path, or before the first wildcard. Several paths are
+/// read as if from the folder that all of them lie in, so that no two files have one name.
+fn below(paths: &[String], path: &str) -> String {
+    let parent = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
+    let folder = |wanted: &String| {
+        let wanted = tidy(wanted);
+        let is_folder = paths.len() == 1 && path.starts_with(&format!("{wanted}/"));
+        match wanted.find(['*', '?', '[', '{']) {
+            _ if is_folder => wanted,
+            Some(wildcard) if wanted != path => parent(&wanted[..wildcard]),
+            _ => parent(&wanted),
+        }
+    };
+    let mut common: Option<Vec<String>> = None;
+    for folder in paths.iter().map(folder) {
+        let parts: Vec<String> = folder.split('/').map(str::to_owned).collect();
+        common = Some(match common {
+            None => parts,
+            Some(before) => {
+                before.into_iter().zip(parts).take_while(|(a, b)| a == b).map(|(part, _)| part).collect()
+            }
+        });
+    }
+    let common = common.unwrap_or_default().join("/");
+    let below = path.strip_prefix(&common).unwrap_or(path);
+    below.trim_start_matches('/').to_owned()
+}
+
 /// A file as the formats read it.
 pub(crate) fn input(file: FileEntry, cx: &Context) -> Arc<dyn Input> {
     Arc::new(FileInput::new(file, cx))
@@ -207,6 +243,21 @@ fn extensions(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_called_as_below_the_folder_that_is_read() {
+        let name = |paths: &[&str], path: &str| {
+            below(&paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>(), path)
+        };
+        assert_eq!(name(&["/data/big.iso"], "/data/big.iso"), "big.iso");
+        assert_eq!(name(&["./in/"], "in/a/b.iso"), "a/b.iso");
+        assert_eq!(name(&["in/**/*.iso"], "in/a/b.iso"), "a/b.iso");
+        assert_eq!(name(&["in/x*/b.iso"], "in/x1/b.iso"), "x1/b.iso");
+        assert_eq!(name(&["in/a.iso", "in/deep/*.iso"], "in/deep/b.iso"), "deep/b.iso");
+        assert_eq!(name(&["in/a.iso", "out/b.iso"], "out/b.iso"), "out/b.iso");
+        assert_eq!(name(&["/x/a.iso", "/y/b.iso"], "/y/b.iso"), "y/b.iso");
+        assert_eq!(name(&["*.iso"], "b.iso"), "b.iso");
+    }
 
     #[test]
     fn extensions_tell_format_and_codec() {

@@ -73,8 +73,33 @@ impl Body {
         deadline: Deadline,
     ) -> Result<Self> {
         let announced = response.content_length().filter(|_| !is_encoded(response.headers()));
-        Ok(Self {
-            chunks: Chunks::new(response, cx.metrics().clone())?,
+        let chunks = Chunks::new(response, cx.metrics().clone())?;
+        Ok(Self::of(chunks, announced, cx, permit, idle, deadline))
+    }
+
+    /// The body of an answer as it comes, whatever its encoding.
+    pub(crate) fn raw(
+        response: reqwest::Response,
+        cx: &Context,
+        permit: Permit,
+        idle: Duration,
+        deadline: Deadline,
+    ) -> Self {
+        let announced = response.content_length();
+        let chunks = Chunks::Plain(response, cx.metrics().clone());
+        Self::of(chunks, announced, cx, permit, idle, deadline)
+    }
+
+    fn of(
+        chunks: Chunks,
+        announced: Option<u64>,
+        cx: &Context,
+        permit: Permit,
+        idle: Duration,
+        deadline: Deadline,
+    ) -> Self {
+        Self {
+            chunks,
             announced,
             cx: cx.clone(),
             permit: Some(permit),
@@ -82,7 +107,7 @@ impl Body {
             deadline,
             received: 0,
             peeked: VecDeque::new(),
-        })
+        }
     }
 
     /// The first bytes, which stay where they are; none at the end.

@@ -58,6 +58,8 @@ pub(crate) struct Call {
     pub(crate) reads: bool,
     /// The rules for answers that are refusals.
     pub(crate) responses: Option<Arc<Responses>>,
+    /// Whether a `Content-Encoding` is left as it is.
+    pub(crate) raw: bool,
 }
 
 impl Call {
@@ -76,13 +78,14 @@ impl Call {
             private: None,
             reads: true,
             responses: None,
+            raw: false,
         }
     }
 
     /// Goes on to where the server redirects. What an answer with 303 points at is read with GET.
     fn redirect(&mut self, status: StatusCode, target: Url) {
         self.url = target;
-        if status == StatusCode::SEE_OTHER {
+        if status == StatusCode::SEE_OTHER && self.method != Method::HEAD {
             self.method = Method::GET;
             self.body = None;
             self.headers.remove(CONTENT_TYPE);
@@ -194,8 +197,12 @@ impl Client {
             }
             let status = response.status();
             let headers = response.headers().clone();
-            let at = cx.clock().now();
-            let mut body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+            let (at, idle) = (cx.clock().now(), self.timeouts.idle.get());
+            let mut body = if call.raw && status.is_success() {
+                Body::raw(response, cx, permit, idle, deadline)
+            } else {
+                Body::new(response, cx, permit, idle, deadline)?
+            };
             let redirected = !visited.is_empty();
             if status.is_success() || call.also == Some(status) || call.takes.contains(&status) {
                 if let Some(pause) = limits.exhausted {
@@ -375,7 +382,9 @@ fn redirect(response: &Response, call: &Call) -> Result<Option<Url>> {
         StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
         // These turn a POST into a GET, which would lose the rows of a write.
         StatusCode::SEE_OTHER => call.reads || call.method == Method::GET,
-        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => call.method == Method::GET,
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => {
+            matches!(call.method, Method::GET | Method::HEAD)
+        }
         _ => false,
     };
     let Some(location) = response.headers().get(LOCATION).filter(|_| follows) else { return Ok(None) };

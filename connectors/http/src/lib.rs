@@ -21,6 +21,7 @@ mod client;
 mod conditional;
 mod config;
 mod decode;
+mod download;
 mod errors;
 mod expand;
 mod formats;
@@ -39,10 +40,10 @@ mod tls;
 use towpath_core::Connector;
 
 pub use config::{
-    Auth, BodyFormat, BodyTemplate, Combine, CredentialsPlace, Digest, Graphql, KeyPlace, LoginMethod,
-    OneOrMany, Pagination, ParamPlace, ReadMethod, RejectedRows, RequestBody, RowsOfRequest, Scalar,
-    SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm,
-    TokenPlace, TokenSource, Values, Windows, WriteMethod,
+    Auth, BodyFormat, BodyTemplate, Combine, CredentialsPlace, Digest, DownloadConfig, Graphql, KeyPlace,
+    LoginMethod, OneOrMany, Pagination, ParamPlace, ReadMethod, RejectedRows, RequestBody, RowsOfRequest,
+    SameName, Scalar, SecretForm, SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm,
+    TokenAlgorithm, TokenPlace, TokenSource, Values, Windows, WriteMethod,
 };
 pub use config::{MetadataField, ResponseAction, ResponseRule, Statuses};
 pub use sink::{HttpSink, HttpWriter};

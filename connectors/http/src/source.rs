@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{
     BatchStream, Context, Dataset, Error, Json, Planned, Position, Pushdown, Result, ResultExt, Resume,
-    ScanPlan, ScanRequest, Source, SourceCapabilities, Split,
+    ScanPlan, ScanRequest, Source, SourceCapabilities, Split, chunk_schema,
 };
 use url::Url;
 
@@ -20,6 +20,7 @@ use crate::auth::Home;
 use crate::client::Client;
 use crate::conditional::{self, Candidate, Conditional};
 use crate::config::SourceConfig;
+use crate::download::{self, Download, Part, Within};
 use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
 use crate::read::{Metadata, Reading, Shared, Spot};
@@ -40,8 +41,8 @@ pub struct HttpSource {
 }
 
 /// What a split holds. Secrets of a URL stay in the pipeline file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Payload {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Payload {
     /// The URL as it may be shown.
     url: String,
     /// Which of the pipeline's URLs it is, where some of it may not be shown.
@@ -59,10 +60,13 @@ struct Payload {
     /// The only columns that are wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     columns: Option<Vec<String>>,
+    /// The bytes of a file, where it is downloaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) part: Option<Part>,
 }
 
 /// Where planning goes on.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct NextUrl {
     pub(crate) next: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,16 +74,28 @@ pub(crate) struct NextUrl {
     /// The versions of the URLs before it, of a stream that reads only what has changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) validators: Option<String>,
+    /// Where in the file of that URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) within: Option<Within>,
 }
 
 impl NextUrl {
     fn at(next: u64) -> Self {
-        Self { next, moment: None, validators: None }
+        Self { next, ..Self::default() }
     }
 
     pub(crate) fn position(&self) -> Result<Position> {
         let at = serde_json::to_value(self);
         at.map(Position::At).map_err(|error| Error::unexpected("a position cannot be stored").source(error))
+    }
+
+    fn of(planned: &Position) -> Result<Self> {
+        match planned {
+            Position::Start => Ok(Self::at(0)),
+            Position::End => Ok(Self::at(u64::MAX)),
+            Position::At(at) => Self::deserialize(at)
+                .map_err(|error| Error::unsupported("this plan was stored by another version").source(error)),
+        }
     }
 }
 
@@ -97,6 +113,9 @@ impl Source for HttpSource {
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
             let reading = self.reading(cx, self.some_targets(cx)?.request(0)?)?;
+            if let Some(download) = &self.shared.download {
+                return download::probe(&reading, download).await.map(drop);
+            }
             let first = self.shared.pagination.first();
             // Many servers refuse HEAD. The body is left where it is.
             let answer = reading.page(&first.page).await?;
@@ -108,15 +127,20 @@ impl Source for HttpSource {
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
         let request = self.some_targets(cx).and_then(|targets| targets.request(0)).operation("discover")?;
         let url = request.url.clone();
-        let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
         let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
         let mut dataset = Dataset::new(name, self.named.clone());
-        dataset.schema = batches.try_next().await?.map(|batch| batch.rows.schema());
+        dataset.schema = if self.shared.download.is_some() {
+            Some(chunk_schema())
+        } else {
+            let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
+            batches.try_next().await?.map(|batch| batch.rows.schema())
+        };
         Ok(vec![dataset])
     }
 
     async fn plan(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
-        let planned = self.splits(cx, request);
+        let planned =
+            if self.shared.download.is_some() { self.files(cx, request) } else { self.splits(cx, request) };
         planned.map_err(|error| error.connector(CONNECTOR.name()).operation("plan"))
     }
 
@@ -124,16 +148,20 @@ impl Source for HttpSource {
         if from == Position::End {
             return Ok(stream::empty().boxed());
         }
-        let begun = self.split_request(split).and_then(|(request, columns)| {
-            let columns = columns.map(Into::into);
-            Ok((Reading { columns, ..self.reading(cx, request)? }, Spot::of(from)?))
+        let begun = self.split_request(split).and_then(|(request, payload)| {
+            let reading = self.reading(cx, request)?;
+            if self.shared.download.is_some() {
+                return download::batches(reading, payload.part, from);
+            }
+            let columns = payload.columns.map(Into::into);
+            let (reading, from) = (Reading { columns, ..reading }, Spot::of(from)?);
+            let answered = self.conditional.as_ref().filter(|_| from.is_none()).and_then(|c| c.take(split));
+            Ok(match answered {
+                Some(answer) => reading.batches_of_answer(answer),
+                None => reading.batches(from),
+            })
         });
-        let (reading, from) = begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))?;
-        let answered = self.conditional.as_ref().filter(|_| from.is_none()).and_then(|c| c.take(split));
-        Ok(match answered {
-            Some(answer) => reading.batches_of_answer(answer),
-            None => reading.batches(from),
-        })
+        begun.map_err(|error| error.connector(CONNECTOR.name()).operation("read"))
     }
 }
 
@@ -146,6 +174,7 @@ impl HttpSource {
         let responses = Arc::new(Responses::new(&config.responses)?);
         let metadata = Metadata::new(&config)?;
         let conditional = Conditional::new(&config)?.map(Arc::new);
+        let download = Download::new(&config, targets.len())?;
         if config.pages_in_flight == 0 {
             return Err(Error::config("`pages_in_flight` must be above zero"));
         }
@@ -153,7 +182,7 @@ impl HttpSource {
         targets.secrets().for_each(|text| client.hide(text));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
-        let shared = Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata };
+        let shared = Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata, download };
         let (shared, targets) = (Arc::new(shared), Arc::new(targets));
         Ok(Self { shared, targets, base, cursor_param, named, conditional })
     }
@@ -170,17 +199,7 @@ impl HttpSource {
             return Err(Error::config(format!("`cursor_param: {param}` has no cursor to send"))
                 .help("set the stream's `cursor`, or remove `cursor_param`"));
         }
-        let next = match &request.planned {
-            Position::Start => NextUrl::at(0),
-            Position::End => NextUrl::at(u64::MAX),
-            Position::At(at) => {
-                let at = NextUrl::deserialize(at);
-                at.map_err(|error| {
-                    Error::unsupported("this plan was stored by another version").source(error)
-                })?
-            }
-        };
-        let NextUrl { next, moment, validators } = next;
+        let NextUrl { next, moment, validators, .. } = NextUrl::of(&request.planned)?;
         let has_windows = self.targets.has_windows();
         // A plan that goes on is of the moment at which it began.
         let moment = has_windows.then(|| {
@@ -218,6 +237,7 @@ impl HttpSource {
                 after: after.clone(),
                 moment: moment.clone().filter(|_| by_index),
                 columns: columns.clone(),
+                part: None,
             };
             Some(
                 serde_json::to_value(payload)
@@ -252,8 +272,30 @@ impl HttpSource {
         Ok(if targets.len() > 0 { Arc::new(targets) } else { self.targets.clone() })
     }
 
-    /// The request that a split is read by, and its columns.
-    pub(crate) fn split_request(&self, split: &Split) -> Result<(Wanted, Option<Vec<String>>)> {
+    /// The parts of the files at all URLs.
+    fn files(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
+        let NextUrl { next, moment, within, .. } = NextUrl::of(&request.planned)?;
+        let mut from_first = request.clone();
+        from_first.columns = None;
+        if let Position::At(_) = request.planned {
+            from_first.planned = NextUrl { moment, ..NextUrl::at(0) }.position()?;
+        }
+        let plan = self.splits(cx, &from_first)?;
+        let (source, cx) = (self.clone(), cx.clone());
+        let steps = plan.splits.map(move |step| match step? {
+            Planned::Split { split, resume } => {
+                let (request, payload) = source.split_request(&split)?;
+                let (reading, next) = (source.reading(&cx, request)?, NextUrl::of(&resume)?);
+                Ok(download::Step { id: split.id, payload, reading, next })
+            }
+            Planned::Complete { .. } => Err(Error::unexpected("URLs leave nothing for the next run")),
+        });
+        let splits = download::plan(steps.boxed(), self.shared.clone(), next, within);
+        Ok(ScanPlan { schema: Some(chunk_schema()), splits, columns: Pushdown::Unsupported, ..plan })
+    }
+
+    /// The request that a split is read by, and what it holds.
+    pub(crate) fn split_request(&self, split: &Split) -> Result<(Wanted, Payload)> {
         let payload = Payload::deserialize(&split.payload);
         let payload = match payload {
             Ok(payload) if split.version == 1 => payload,
@@ -284,7 +326,7 @@ impl HttpSource {
         if let (Some(param), Some(after)) = (&self.cursor_param, &payload.after) {
             request.set_query(param, after);
         }
-        Ok((request, payload.columns))
+        Ok((request, payload))
     }
 }
 

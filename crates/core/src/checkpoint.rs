@@ -156,6 +156,12 @@ impl Checkpoint {
         Ok(next)
     }
 
+    /// Forgets the run under way: what the target holds of it cannot be completed any more, so the next run reads
+    /// everything again. The cursor and what the last finished run left stay.
+    pub fn start_again(&mut self) {
+        self.progress = None;
+    }
+
     /// Whether a run was interrupted, so that the next one goes on with it.
     pub fn is_under_way(&self) -> bool {
         self.progress.is_some()

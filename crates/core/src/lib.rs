@@ -21,6 +21,7 @@ mod align;
 mod boxed;
 mod cancellation;
 mod checkpoint;
+mod chunks;
 mod column_type;
 mod connector;
 mod context;
@@ -40,6 +41,7 @@ pub use cancellation::Cancellation;
 pub use checkpoint::{
     Advance, Applied, Checkpoint, CommitToken, Finished, Progress, SplitAdvance, SplitProgress,
 };
+pub use chunks::{CHUNK_BYTES, chunk_schema, is_chunks};
 pub use column_type::{ColumnType, TypeFamily};
 pub use connector::{Connector, OptionError, SinkEntry, SourceEntry};
 pub use context::{Clock, Connection, Context, ContextBuilder, CpuPool, Job, PermitWaits};
@@ -50,7 +52,7 @@ pub use metrics::{Metrics, MetricsSnapshot};
 pub use rejected::Rejected;
 pub use secret::Secret;
 pub use sink::{
-    Begun, Committed, Delivery, LoadSpec, Sink, SinkCapabilities, Staged, WriteDisposition, Writer,
+    Begun, Committed, Delivery, LoadSpec, Sink, SinkCapabilities, Staged, Takes, WriteDisposition, Writer,
 };
 pub use source::{
     Batch, BatchStream, Comparison, CursorRange, Dataset, Estimate, PlanStream, Planned, Position, Predicate,

@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Checkpoint, ColumnType, CommitToken, Context, Error, Json, Rejected, Result, TypeFamily};
+use crate::{
+    Checkpoint, ColumnType, CommitToken, Context, Error, Json, Rejected, Result, TypeFamily, is_chunks,
+};
 
 /// A system that rows can be written to.
 ///
@@ -133,6 +135,8 @@ pub struct SinkCapabilities {
     /// Small batches are joined until they have so many bytes, or nothing more has come for a moment: enough for what a
     /// write costs by itself, such as the round trips of a transaction, to be small beside its rows.
     pub batch_bytes: usize,
+    /// What its rows are.
+    pub takes: Takes,
 }
 
 impl SinkCapabilities {
@@ -146,6 +150,7 @@ impl SinkCapabilities {
             evolves: true,
             column_bytes: 0,
             batch_bytes: 512 << 10,
+            takes: Takes::Records,
         }
     }
 
@@ -167,17 +172,24 @@ impl SinkCapabilities {
         self
     }
 
+    /// Says that it takes chunks of files and nothing else.
+    pub fn takes_chunks(mut self) -> Self {
+        self.takes = Takes::Chunks;
+        self
+    }
+
     /// Sets the kinds of types that it can hold.
     pub fn types(mut self, types: Vec<TypeFamily>) -> Self {
         self.types = types;
         self
     }
 
-    /// Refuses columns of a kind that this sink cannot hold.
+    /// Refuses rows that are not what this sink takes, and columns of a kind that it cannot hold.
     ///
     /// # Errors
     /// `SchemaMismatch` names the first such column and its type.
     pub fn check_types(&self, schema: &Schema) -> Result<()> {
+        self.takes.check(schema)?;
         for field in schema.fields() {
             let families = TypeFamily::all_of(field.data_type());
             if families.iter().any(|family| !self.types.contains(family)) {
@@ -196,6 +208,37 @@ impl SinkCapabilities {
     pub fn fixed_schema(mut self) -> Self {
         self.evolves = false;
         self
+    }
+}
+
+/// What the rows of a sink are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Takes {
+    /// Records, each by itself.
+    Records,
+    /// Chunks of files, as [`chunk_schema`](crate::chunk_schema) has them.
+    Chunks,
+}
+
+impl Takes {
+    /// Refuses rows of the other kind.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` says what the rows are and what the sink takes.
+    pub fn check(self, schema: &Schema) -> Result<()> {
+        match (self, is_chunks(schema)) {
+            (Self::Records, true) => {
+                Err(Error::schema("the source gives whole files as bytes, and the sink takes rows").help(
+                    "write them into a sink with `format: bytes`, or set the source's `format` to what the files hold",
+                ))
+            }
+            (Self::Chunks, false) => {
+                Err(Error::schema("the sink takes whole files as bytes, and the source gives rows")
+                    .help("set `format: bytes` at the source, or another `format` at the sink"))
+            }
+            (Self::Records, false) | (Self::Chunks, true) => Ok(()),
+        }
     }
 }
 

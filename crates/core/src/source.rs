@@ -251,17 +251,27 @@ pub struct Split {
     pub payload: Json,
     /// How much it holds, for progress and scheduling.
     pub estimate: Option<Estimate>,
+    /// How many bytes reading it holds in memory beside its batches; `None` to have it guessed from the estimate, as for a
+    /// format that is decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
 impl Split {
     /// A split of version 1.
     pub fn new(id: impl Into<SplitId>, payload: Json) -> Self {
-        Self { id: id.into(), version: 1, payload, estimate: None }
+        Self { id: id.into(), version: 1, payload, estimate: None, memory: None }
     }
 
     /// Sets how much it holds.
     pub fn estimate(mut self, estimate: Estimate) -> Self {
         self.estimate = Some(estimate);
+        self
+    }
+
+    /// Sets how many bytes reading it holds in memory beside its batches.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
         self
     }
 }

@@ -21,6 +21,13 @@ pub trait Input: Send + Sync + fmt::Debug + 'static {
     /// Its length in bytes, if it is known. Formats that are read from the end (Parquet) need it.
     fn size(&self) -> Option<u64>;
 
+    /// What its chunks say of it when it is read as it is. By default its name is the last part of what a person calls it.
+    #[cfg(feature = "bytes")]
+    fn file(&self) -> crate::chunks::File {
+        let name = self.name().rsplit(['/', '\\']).next().unwrap_or_default();
+        crate::chunks::File { name: name.to_owned(), size: self.size(), ..Default::default() }
+    }
+
     /// The bytes from an offset to the end, in chunks of some hundred KiB.
     ///
     /// # Errors

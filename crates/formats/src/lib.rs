@@ -16,6 +16,8 @@
     )
 )]
 
+#[cfg(feature = "bytes")]
+pub mod chunks;
 mod codec;
 mod columnar;
 mod encode;

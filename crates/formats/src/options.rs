@@ -196,6 +196,8 @@ name_or_map! {
         Arrow,
         /// Avro object container files.
         Avro,
+        /// Whole files as they are, byte by byte, for a sink with `format: bytes`.
+        Bytes,
     }
 }
 
@@ -216,6 +218,8 @@ name_or_map! {
         Arrow,
         /// Avro object container files.
         Avro,
+        /// Whole files as they are, byte by byte, from a source with `format: bytes`.
+        Bytes,
     }
 }
 

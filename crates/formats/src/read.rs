@@ -37,6 +37,8 @@ enum Format {
     #[cfg(any(feature = "csv", feature = "json"))]
     Text(text::Reader),
     Columnar(Columnar),
+    #[cfg(feature = "bytes")]
+    Bytes,
 }
 
 impl Reader {
@@ -52,6 +54,10 @@ impl Reader {
         content_type: Option<&str>,
         content_encoding: Option<&str>,
     ) -> Result<Self> {
+        #[cfg(feature = "bytes")]
+        if options.format == Some(ReadFormat::Bytes) {
+            return Self::of_bytes(&options);
+        }
         // What follows a path in a URL is not part of a file's name.
         let name = if name.contains("://") { name.split(['?', '#']).next().unwrap_or(name) } else { name };
         let compression = match options.compression {
@@ -77,8 +83,26 @@ impl Reader {
             ReadFormat::Parquet => columnar_format(Columnar::Parquet, compression)?,
             ReadFormat::Arrow => columnar_format(Columnar::Arrow, compression)?,
             ReadFormat::Avro => columnar_format(Columnar::Avro, compression)?,
+            ReadFormat::Bytes => return Err(crate::feature::lacks("format", "bytes")),
         };
         Ok(Self { format })
+    }
+
+    /// A reader of files as they are.
+    #[cfg(feature = "bytes")]
+    fn of_bytes(options: &ReadOptions) -> Result<Self> {
+        let of_rows = [
+            (options.compression.is_some(), "compression"),
+            (!options.columns.0.is_empty(), "columns"),
+            (options.sample_rows.is_some(), "sample_rows"),
+        ];
+        match of_rows.iter().find(|(is_set, _)| *is_set) {
+            None => Ok(Self { format: Format::Bytes }),
+            Some((_, option)) => Err(Error::config(format!(
+                "`{option}` does not go with `format: bytes`, which reads files as they are"
+            ))
+            .help(format!("remove `{option}`, or set another `format`"))),
+        }
     }
 
     /// The columns of an input: from its footer, or declared and inferred from a sample. The reader remembers them for
@@ -91,6 +115,8 @@ impl Reader {
             #[cfg(any(feature = "csv", feature = "json"))]
             Format::Text(reader) => reader.schema(cx, input).await,
             Format::Columnar(kind) => columnar::schema(*kind, cx, input).await,
+            #[cfg(feature = "bytes")]
+            Format::Bytes => Ok(towpath_core::chunk_schema()),
         }
     }
 
@@ -106,6 +132,8 @@ impl Reader {
             #[cfg(any(feature = "csv", feature = "json"))]
             Format::Text(reader) => reader.pieces(cx, input, target),
             Format::Columnar(kind) => columnar::pieces(*kind, cx, input, target),
+            #[cfg(feature = "bytes")]
+            Format::Bytes => crate::chunks::read::pieces(&*input, target),
         }
     }
 
@@ -129,6 +157,9 @@ impl Reader {
             #[cfg(any(feature = "csv", feature = "json"))]
             Format::Text(reader) => reader.read(cx, input, piece, &from, columns),
             Format::Columnar(kind) => columnar::read(*kind, cx, input, piece, from, columns),
+            // Chunks are whole or none.
+            #[cfg(feature = "bytes")]
+            Format::Bytes => crate::chunks::read::read(input, piece, &from),
         }
     }
 
@@ -149,7 +180,7 @@ impl Reader {
     ) -> Result<towpath_core::Batch> {
         match &self.format {
             Format::Text(reader) => reader.page(cx, page, before, columns).await,
-            Format::Columnar(_) => Err(Error::config("pages are JSON; remove `format`")),
+            _ => Err(Error::config("pages are JSON; remove `format`")),
         }
     }
 }
@@ -159,7 +190,7 @@ impl Reader {
     pub(crate) fn into_text(self) -> text::Reader {
         match self.format {
             Format::Text(reader) => reader,
-            Format::Columnar(kind) => panic!("{kind:?} is no text"),
+            other => panic!("{other:?} is no text"),
         }
     }
 }
@@ -251,6 +282,8 @@ mod tests {
         match Reader::new(ReadOptions::default(), name, content_type, None).unwrap().format {
             Format::Text(reader) => reader.kind().to_owned(),
             Format::Columnar(kind) => format!("{kind:?}"),
+            #[cfg(feature = "bytes")]
+            Format::Bytes => "bytes".to_owned(),
         }
     }
 

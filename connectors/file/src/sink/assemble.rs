@@ -140,6 +140,7 @@ fn read_options(target: &Target, written: &Schema) -> ReadOptions {
         WriteFormat::Parquet(_) => ReadFormat::Parquet,
         WriteFormat::Arrow => ReadFormat::Arrow,
         WriteFormat::Avro => ReadFormat::Avro,
+        WriteFormat::Bytes => ReadFormat::Bytes,
     });
     ReadOptions {
         format,

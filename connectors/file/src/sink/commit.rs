@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use towpath_core::{Applied, Checkpoint, CommitToken, Committed, Error, ErrorKind, LoadSpec, Result, Staged};
 
+use super::bytes::Partials;
 use super::manifest::{Home, Intent, Locked, Move, sync_folder};
 use crate::errors::{CONNECTOR, io_error};
 
@@ -110,11 +111,12 @@ pub(crate) fn prepare(
     if !moves.is_empty() && old != Old::Overwritten {
         locked.note_files(moves.iter().map(|step| step.target.as_str()))?;
     }
-    Ok(Some((held, Intent { checkpoint, moves: moves.to_vec(), replace: old == Old::Go })))
+    let (moves, replace) = (moves.to_vec(), old == Old::Go);
+    Ok(Some((held, Intent { checkpoint, moves, replace, partials: Partials::new() })))
 }
 
 /// The checkpoint as the target holds it now, and after this token; `None` when it was applied before.
-fn next(locked: &Locked, token: &CommitToken) -> Result<Option<(Checkpoint, Checkpoint)>> {
+pub(crate) fn next(locked: &Locked, token: &CommitToken) -> Result<Option<(Checkpoint, Checkpoint)>> {
     let manifest = locked.load()?.ok_or_else(|| {
         Error::new(ErrorKind::Conflict, "the manifest is gone")
             .connector(CONNECTOR)

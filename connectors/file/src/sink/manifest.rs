@@ -8,6 +8,7 @@
 //!                              files           the committed files, one a line, below `out`
 //!                              columns.json    the columns of the last commit, for the schema contract of the next run
 //!                              staged/RUN/     files that are written and not committed
+//!                              staged/partial/ files of which the manifest knows some bytes, with `format: bytes`
 //! ```
 //!
 //! A commit first notes in the manifest what it is about to do, then does it, then notes that it is done. Whoever finds
@@ -22,6 +23,7 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use towpath_core::{Checkpoint, Error, LoadSpec, Result};
 
+use super::bytes::Partials;
 use crate::errors::{CONNECTOR, io_error};
 use crate::names::encode;
 
@@ -44,6 +46,9 @@ pub(crate) struct Manifest {
     /// The commit under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) intent: Option<Intent>,
+    /// The files of which some bytes are committed.
+    #[serde(default, skip_serializing_if = "Partials::is_empty")]
+    pub(crate) partials: Partials,
 }
 
 /// What a commit is about to do.
@@ -54,6 +59,9 @@ pub(crate) struct Intent {
     pub(crate) moves: Vec<Move>,
     /// Whether the files of earlier commits go.
     pub(crate) replace: bool,
+    /// The files of which some bytes are committed, once it is done.
+    #[serde(default, skip_serializing_if = "Partials::is_empty")]
+    pub(crate) partials: Partials,
 }
 
 /// A staged file and its place, both below the base.
@@ -179,7 +187,18 @@ impl Locked {
 
     /// Puts the manifest in place of the old one, durably.
     pub(crate) fn store(&self, checkpoint: &Checkpoint, intent: Option<&Intent>) -> Result<Manifest> {
-        let manifest = Manifest { version: VERSION, checkpoint: checkpoint.clone(), intent: intent.cloned() };
+        self.store_with(checkpoint, Partials::new(), intent)
+    }
+
+    /// The same with files of which some bytes are committed.
+    pub(crate) fn store_with(
+        &self,
+        checkpoint: &Checkpoint,
+        partials: Partials,
+        intent: Option<&Intent>,
+    ) -> Result<Manifest> {
+        let manifest =
+            Manifest { version: VERSION, checkpoint: checkpoint.clone(), intent: intent.cloned(), partials };
         let text = serde_json::to_vec(&manifest)
             .map_err(|error| Error::unexpected("the manifest cannot be written").source(error))?;
         self.replace(&self.home.manifest(), &text)?;
@@ -193,7 +212,7 @@ impl Locked {
         if intent.replace {
             self.remove_others(&intent.moves)?;
         }
-        self.store(&intent.checkpoint, None)
+        self.store_with(&intent.checkpoint, intent.partials.clone(), None)
     }
 
     /// Moves the staged files that are not yet in place.

@@ -1,8 +1,12 @@
 //! Writing files: staged in a hidden folder, moved into place when they are complete.
+//!
+//! [`FileSink`] is one of two sinks: [`RowSink`] encodes rows, [`bytes::ByteSink`] puts files together from their chunks.
 
 mod assemble;
+mod bytes;
 mod claim;
 mod commit;
+mod either;
 mod form;
 mod manifest;
 mod output;
@@ -26,17 +30,17 @@ use crate::blocking::blocking;
 use crate::config::SinkConfig;
 use crate::errors::{CONNECTOR, io_error};
 use commit::{Old, Receipt};
+pub use either::{FileSink, FileWriter};
 use manifest::Home;
 use output::FileOutput;
 use partition::Partitioning;
 use template::{FileName, Template};
 use types::examples;
-use writer::Density;
-pub use writer::FileWriter;
+use writer::{Density, RowWriter};
 
-/// Writes files.
+/// Writes rows into files.
 #[derive(Debug, Clone)]
-pub struct FileSink {
+pub(crate) struct RowSink {
     target: Arc<Target>,
     types: Vec<TypeFamily>,
 }
@@ -107,9 +111,9 @@ impl Target {
     }
 }
 
-impl Sink for FileSink {
+impl Sink for RowSink {
     type Config = SinkConfig;
-    type Writer = FileWriter;
+    type Writer = RowWriter;
 
     async fn open(config: SinkConfig, _: &Context) -> Result<Self> {
         let target = Target::new(config)?;
@@ -165,8 +169,8 @@ impl Sink for FileSink {
         Ok(begun.with_schema(schema))
     }
 
-    async fn writer(&self, cx: &Context, begun: &Begun, part: u32) -> Result<FileWriter> {
-        FileWriter::new(self.target.clone(), cx, begun, part)
+    async fn writer(&self, cx: &Context, begun: &Begun, part: u32) -> Result<RowWriter> {
+        RowWriter::new(self.target.clone(), cx, begun, part)
     }
 
     async fn commit(
@@ -227,13 +231,10 @@ impl Sink for FileSink {
     }
 }
 
-impl FileSink {
+impl RowSink {
     fn check_disposition(&self, disposition: WriteDisposition) -> Result<()> {
         match disposition {
-            WriteDisposition::Merge => Err(Error::unsupported("files cannot be merged into by key")
-                .connector(CONNECTOR)
-                .detail("path", self.target.template.text())
-                .help("use `append` or `replace`, or a database as the sink, such as postgres")),
+            WriteDisposition::Merge => Err(no_merge(self.target.template.text())),
             WriteDisposition::Append if self.target.template.is_plain() => {
                 Err(needs_part(&self.target.template, "nothing can be appended to a path that is one file"))
             }
@@ -285,6 +286,14 @@ impl FileSink {
         }
         Ok(moves)
     }
+}
+
+/// The error for `merge`.
+fn no_merge(path: &str) -> Error {
+    Error::unsupported("files cannot be merged into by key")
+        .connector(CONNECTOR)
+        .detail("path", path)
+        .help("use `append` or `replace`, or a database as the sink, such as postgres")
 }
 
 /// The error for a path that is one file where several are needed, with a path that would do.

@@ -12,7 +12,7 @@ use super::manifest::Move;
 struct Target {
     folder: tempfile::TempDir,
     cx: Context,
-    sink: FileSink,
+    sink: RowSink,
 }
 
 impl Target {
@@ -20,7 +20,7 @@ impl Target {
         let folder = tempfile::tempdir().unwrap();
         let options = json!({ "path": format!("{}/{path}", folder.path().display()) });
         let cx = context();
-        let sink = FileSink::open(serde_json::from_value(options).unwrap(), &cx).await.unwrap();
+        let sink = RowSink::open(serde_json::from_value(options).unwrap(), &cx).await.unwrap();
         Self { folder, cx, sink }
     }
 

@@ -29,7 +29,7 @@ const FINISHED_AT_ONCE: usize = 16;
 static STAGED: AtomicU64 = AtomicU64::new(0);
 
 /// Writes rows into staging files.
-pub struct FileWriter {
+pub(crate) struct RowWriter {
     cx: Context,
     target: Arc<Target>,
     home: Home,
@@ -62,16 +62,16 @@ struct Finished {
     encoded: Encoded,
 }
 
-impl std::fmt::Debug for FileWriter {
+impl std::fmt::Debug for RowWriter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("FileWriter")
+        f.debug_struct("RowWriter")
             .field("staging", &self.staging)
             .field("part", &self.part)
             .finish_non_exhaustive()
     }
 }
 
-impl Writer for FileWriter {
+impl Writer for RowWriter {
     async fn write(&mut self, rows: RecordBatch) -> Result<()> {
         if rows.num_rows() == 0 {
             return Ok(());
@@ -112,7 +112,7 @@ impl Writer for FileWriter {
     }
 }
 
-impl FileWriter {
+impl RowWriter {
     pub(crate) fn new(target: Arc<Target>, cx: &Context, begun: &Begun, part: u32) -> Result<Self> {
         let home = target.home(&begun.load);
         Ok(Self {

@@ -9,6 +9,7 @@ use towpath_connector_file::CONNECTOR;
 use towpath_core::{
     ColumnType, Context, DynSink, DynSource, ErrorKind, Json, Result, TypeFamily, WriteDisposition,
 };
+use towpath_formats::chunks::{Cutter, File, batch};
 use towpath_testkit::conformance::ErrorCase;
 use towpath_testkit::conformance::sink::SinkFixture;
 use towpath_testkit::conformance::source::SourceFixture;
@@ -30,6 +31,10 @@ mod incremental_source {
 
 mod parquet_source {
     towpath_testkit::source_conformance! { case = super::Seeded::new("parquet", false).await }
+}
+
+mod bytes_source {
+    towpath_testkit::source_conformance! { case = super::Seeded::bytes() }
 }
 
 mod csv_sink {
@@ -60,7 +65,7 @@ mod plain_parquet_sink {
 struct Seeded {
     folder: Folder,
     rows: Vec<Json>,
-    incremental: bool,
+    more: Json,
 }
 
 impl Seeded {
@@ -85,16 +90,37 @@ impl Seeded {
             let with_day = |row: Json| json!({"id": row[0], "name": row[1], "amount": row[2], "day": day});
             all.extend(values.into_iter().map(with_day));
         }
-        Self { folder, rows: all, incremental }
+        Self { folder, rows: all, more: json!({ "incremental": incremental }) }
+    }
+
+    /// Files as they are, of which one is cut into two splits of several chunks.
+    fn bytes() -> Self {
+        let folder = Folder::new();
+        let mut rows = Vec::new();
+        for (name, length) in [("day=1/a", 5), ("day=1/b", 0), ("day=2/c", (4 << 20) + 7)] {
+            let content: Vec<u8> = (0..length).map(|at: usize| u8::try_from(at % 251).unwrap()).collect();
+            let path = format!("in/{name}");
+            folder.write(&path, &content);
+            let modified = folder.at(&path).metadata().unwrap().modified().unwrap();
+            let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+            let version = Some(format!("{length}-{modified}"));
+            let file = File { name: name.to_owned(), size: Some(length as u64), version, digest: None };
+            let mut cutter = Cutter::new(0);
+            cutter.push(&content.into());
+            let full: Vec<_> = std::iter::from_fn(|| cutter.full()).collect();
+            for (offset, data) in full.into_iter().chain([cutter.rest()]) {
+                rows.extend(rows::to_json([&batch(&file, offset, data).unwrap()]));
+            }
+        }
+        Self { folder, rows, more: json!({ "format": "bytes" }) }
     }
 }
 
 #[async_trait]
 impl SourceFixture for Seeded {
     async fn open(&self, cx: &Context) -> Result<Arc<dyn DynSource>> {
-        let options = self
-            .folder
-            .options("in/*/*", &json!({ "split_size": "2300KiB", "incremental": self.incremental }));
+        let mut options = self.folder.options("in/*/*", &self.more);
+        options["split_size"] = json!("2300KiB");
         CONNECTOR.source_entry().unwrap().open(options, cx).await
     }
 

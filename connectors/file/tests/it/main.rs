@@ -1,5 +1,6 @@
 //! Files, read and written for real.
 
+mod bytes;
 mod conformance;
 mod sink;
 mod source;

@@ -2,6 +2,7 @@
 
 mod auth;
 mod connection;
+mod download;
 mod metadata;
 mod pagination;
 mod request;
@@ -23,6 +24,7 @@ use towpath_formats::{Columns, Compression, ReadFormat};
 pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
 pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
+pub use download::{DownloadConfig, SameName};
 pub use metadata::MetadataField;
 pub use pagination::{Pagination, ParamPlace};
 pub use request::{Graphql, ReadMethod, RequestBody};
@@ -104,6 +106,9 @@ pub struct SourceConfig {
     /// The format of the bodies; by default told by `Content-Type`, else by the URL's extension.
     #[serde(default)]
     pub format: Option<ReadFormat>,
+    /// How files are downloaded, with `format: bytes`.
+    #[serde(default)]
+    pub download: Option<DownloadConfig>,
     /// The codec of the document itself; by default told by the URL's extension. `Content-Encoding` is always obeyed.
     #[serde(default)]
     pub compression: Option<Compression>,

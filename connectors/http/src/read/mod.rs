@@ -24,6 +24,7 @@ use crate::auth::Home;
 use crate::client::{Answer, Call, Client};
 use crate::conditional::{self, Validators};
 use crate::config::Pagination;
+use crate::download::Download;
 use crate::formats::{Formats, html};
 use crate::pagination::Key;
 use crate::request::{Content, Wanted};
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) max_body: ByteSize,
     pub(crate) responses: Arc<Responses>,
     pub(crate) metadata: Metadata,
+    /// Set where files are downloaded as they are.
+    pub(crate) download: Option<Download>,
 }
 
 /// A split under reading.
@@ -181,7 +184,7 @@ impl Reading {
     }
 
     /// The split's URL as it may be shown.
-    fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         self.shared.client.show(&self.request.url)
     }
 
@@ -234,7 +237,7 @@ impl Reading {
     }
 
     /// Asks for the split's own URL.
-    async fn get(&self, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
+    pub(crate) async fn get(&self, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
         self.send(&self.request, prepare).await
     }
 

@@ -140,6 +140,7 @@ impl Target {
             private: None,
             reads: false,
             responses: None,
+            raw: false,
         }
     }
 }

@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use serde_json::json;
 use towpath_connector_http::CONNECTOR;
 use towpath_core::{Context, DynSink, DynSource, ErrorKind, Json, Result};
+use towpath_formats::chunks::{Cutter, File, batch};
 use towpath_testkit::conformance::ErrorCase;
 use towpath_testkit::conformance::sink::SinkFixture;
 use towpath_testkit::conformance::source::SourceFixture;
 use towpath_testkit::http::{Request, Response, TestServer};
 
+use crate::downloads::{content, ranged};
 use crate::support::install_tls;
 
 const SECRET: &str = "conformance-s3cret";
@@ -142,6 +144,95 @@ mod streamed_lines {
     towpath_testkit::source_conformance! {
         case = super::Api::new(serde_json::json!({"path": "/lines/{group}"})).await
     }
+}
+
+/// A server of files.
+struct Files {
+    server: TestServer,
+    options: Json,
+}
+
+/// The length of the file of this number: one is read by two splits, of which the first has two chunks.
+fn length(number: usize) -> usize {
+    [5, (2 << 20) + 9, 0][number - 1]
+}
+
+impl Files {
+    async fn new() -> Self {
+        install_tls();
+        let server = TestServer::start(|request: Request| async move {
+            if request.header("authorization") != Some(&format!("Bearer {SECRET}")) {
+                return Response::status(401);
+            }
+            match request.path.strip_prefix("/files/").and_then(|number| number.parse().ok()) {
+                Some(number) => ranged(&request, &content(length(number)), "\"v1\""),
+                None => Response::status(404),
+            }
+        })
+        .await;
+        let options = json!({
+            "base_url": server.url(""),
+            "path": "/files/{number}",
+            "params": {"number": [1, 2, 3]},
+            "format": "bytes",
+            "download": {"part_bytes": "2MiB"},
+            "auth": {"type": "bearer", "token": SECRET},
+        });
+        Self { server, options }
+    }
+}
+
+#[async_trait]
+impl SourceFixture for Files {
+    async fn open(&self, cx: &Context) -> Result<Arc<dyn DynSource>> {
+        CONNECTOR.source_entry().unwrap().open(self.options.clone(), cx).await
+    }
+
+    fn rows(&self) -> Vec<Json> {
+        let mut rows = Vec::new();
+        for number in 1..=3 {
+            let content = content(length(number));
+            let file = File {
+                name: number.to_string(),
+                size: Some(content.len() as u64),
+                version: Some("\"v1\"".to_owned()),
+                digest: None,
+            };
+            let mut cutter = Cutter::new(0);
+            cutter.push(&content);
+            let full = std::iter::from_fn(|| cutter.full()).collect::<Vec<_>>();
+            for (offset, data) in full.into_iter().chain([cutter.rest()]) {
+                rows.extend(towpath_testkit::rows::to_json([&batch(&file, offset, data).unwrap()]));
+            }
+        }
+        rows
+    }
+
+    fn broken(&self) -> Vec<ErrorCase> {
+        let cx = self.context();
+        let mut wrong = self.options.clone();
+        wrong["auth"]["token"] = json!("x");
+        let mut nowhere = self.options.clone();
+        nowhere["path"] = json!("/nothing/{number}");
+        vec![
+            ErrorCase::source("wrong token", ErrorKind::Unauthenticated, CONNECTOR, wrong, &cx)
+                .mentions("/1"),
+            ErrorCase::source("no such file", ErrorKind::NotFound, CONNECTOR, nowhere, &cx).mentions("404"),
+        ]
+    }
+
+    async fn leftovers(&self) -> Result<Vec<String>> {
+        let left = self.server.in_flight();
+        Ok((left > 0).then(|| format!("{left} requests")).into_iter().collect())
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![SECRET.to_owned()]
+    }
+}
+
+mod downloads {
+    towpath_testkit::source_conformance! { case = super::Files::new().await }
 }
 
 /// An endpoint that keeps what it gets.

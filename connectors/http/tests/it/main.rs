@@ -7,6 +7,7 @@ mod bodies;
 mod conditional;
 mod conformance;
 mod documents;
+mod downloads;
 mod failures;
 mod lies;
 mod limits;

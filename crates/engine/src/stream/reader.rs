@@ -219,7 +219,9 @@ async fn hold(stream: &Stream, split: &Split, writer: usize) -> Lease {
 
 /// What reading this split holds in memory beside its batches.
 fn overhead(split: &Split) -> usize {
-    let known = split.estimate.and_then(|estimate| estimate.bytes);
-    usize::try_from(known.map_or(FIRST_LEASE as u64, |bytes| bytes.saturating_mul(4).min(MOST_OVERHEAD)))
-        .unwrap_or(FIRST_LEASE)
+    let guessed = || {
+        let known = split.estimate.and_then(|estimate| estimate.bytes);
+        known.map_or(FIRST_LEASE as u64, |bytes| bytes.saturating_mul(4).min(MOST_OVERHEAD))
+    };
+    usize::try_from(split.memory.unwrap_or_else(guessed)).unwrap_or(FIRST_LEASE)
 }

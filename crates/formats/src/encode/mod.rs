@@ -90,6 +90,7 @@ impl Target {
             WriteFormat::Avro => {
                 Ok(Box::new(blocks::Blocks::new(cx, avro::Avro::new(schema)?, Compression::None)))
             }
+            WriteFormat::Bytes => Err(crate::feature::no_rows()),
             #[cfg(not(all(
                 feature = "csv",
                 feature = "json",

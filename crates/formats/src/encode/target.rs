@@ -27,6 +27,9 @@ impl Target {
             Error::config(format!("the format of `{name}` cannot be told by its name"))
                 .help("set `format` to csv, tsv, ndjson, json, parquet, arrow or avro")
         })?;
+        if format == WriteFormat::Bytes {
+            return Err(crate::feature::no_rows());
+        }
         let compression = options.compression.unwrap_or(by_name);
         if !built(&format) {
             return Err(crate::feature::lacks("format", feature(&format)));
@@ -88,6 +91,7 @@ fn built(format: &WriteFormat) -> bool {
         WriteFormat::Parquet(_) => cfg!(feature = "parquet"),
         WriteFormat::Arrow => cfg!(feature = "arrow"),
         WriteFormat::Avro => cfg!(feature = "avro"),
+        WriteFormat::Bytes => cfg!(feature = "bytes"),
     }
 }
 
@@ -99,6 +103,7 @@ pub(super) fn feature(format: &WriteFormat) -> &'static str {
         WriteFormat::Parquet(_) => "parquet",
         WriteFormat::Arrow => "arrow",
         WriteFormat::Avro => "avro",
+        WriteFormat::Bytes => "bytes",
     }
 }
 
@@ -112,6 +117,7 @@ pub(super) fn name(format: &WriteFormat) -> &'static str {
         WriteFormat::Parquet(_) => "Parquet",
         WriteFormat::Arrow => "Arrow",
         WriteFormat::Avro => "Avro",
+        WriteFormat::Bytes => "bytes",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value};
-use towpath_core::Json;
+use towpath_core::{Connector, Json};
 
 use super::run::{Telling, execute};
 use super::uri::{self, Place};
@@ -14,7 +14,7 @@ use crate::pipeline::{self, ProcessEnvironment, typed};
 pub(crate) struct Arguments {
     /// Where rows come from: a URI such as `https://api.example/users`, or a path.
     source_uri: String,
-    /// Where rows go: a URI or a path.
+    /// Where rows go: a URI or a path. A folder, with `/` at its end, gets whole files as they are.
     sink_uri: String,
     /// An option of the source, such as `delimiter=;` or `format={type: csv, header: false}`. Can be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
@@ -73,6 +73,10 @@ enum Policy {
     Continue,
 }
 
+/// The option and its value by which files are copied as they are.
+const FORMAT: &str = "format";
+const BYTES: &str = "bytes";
+
 /// How problems call the pipeline that the command stands for.
 const NAME: &str = "the pipeline of this command";
 
@@ -84,8 +88,12 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
 
 /// The pipeline as YAML, so that what is wrong is shown as for a file.
 fn pipeline_text(arguments: &Arguments) -> Result<String, Failed> {
-    let source = Side::new(&arguments.source_uri, "--source", &arguments.source)?;
-    let sink = Side::new(&arguments.sink_uri, "--sink", &arguments.sink)?;
+    let mut source = Side::new(&arguments.source_uri, "--source", &arguments.source)?;
+    let mut sink = Side::new(&arguments.sink_uri, "--sink", &arguments.sink)?;
+    if arguments.sink_uri.ends_with('/') && copies_files(&source, &sink) {
+        source.set(FORMAT, BYTES);
+        sink.set(FORMAT, BYTES);
+    }
     let default = source.inner_name().unwrap_or_else(|| match uri::stem(&arguments.source_uri) {
         empty if empty.is_empty() => "data".to_owned(),
         stem => stem,
@@ -100,6 +108,19 @@ fn pipeline_text(arguments: &Arguments) -> Result<String, Failed> {
     let sides = format!("streams:\n  {stream}:\n    source:\n{source}    sink:\n{sink}");
     let own = own_lines(arguments);
     Ok([head, lines("", top), sides, own, transform(&arguments.transform)?].concat())
+}
+
+/// Whether a copy into a folder is one of whole files: both sides can do that, and nobody asked for a format.
+fn copies_files(source: &Side, sink: &Side) -> bool {
+    let can = |side: &Side, validate: &dyn Fn(Json) -> bool| {
+        let mut options = side.from_uri.clone();
+        options.insert(FORMAT.to_owned(), BYTES.into());
+        side.option(FORMAT).is_none() && validate(options.into())
+    };
+    let reads =
+        |options| source.connector.source_entry().is_some_and(|entry| entry.validate(options).is_ok());
+    let writes = |options| sink.connector.sink_entry().is_some_and(|entry| entry.validate(options).is_ok());
+    can(source, &reads) && can(sink, &writes)
 }
 
 /// What the stream says besides its source, sink and transform.
@@ -137,6 +158,8 @@ fn lines<const N: usize>(indent: &str, entries: [(&str, Option<Json>); N]) -> St
 
 /// A source or sink: what the URI stands for, and the options over it, as they stand in the pipeline.
 struct Side {
+    connector: Connector,
+    from_uri: Map<String, Json>,
     entries: Vec<(String, String)>,
 }
 
@@ -144,7 +167,8 @@ impl Side {
     fn new(address: &str, argument: &str, options: &[String]) -> Result<Self, Failed> {
         let Place { connector, options: from_uri } = uri::place(address)?;
         let mut entries = Map::from_iter([("connector".to_owned(), Value::from(connector.name()))]);
-        entries.extend(from_uri.as_object().cloned().unwrap_or_default());
+        let from_uri = from_uri.as_object().cloned().unwrap_or_default();
+        entries.extend(from_uri.clone());
         let mut entries: Vec<_> = entries.into_iter().map(|(key, value)| (key, literal(&value))).collect();
         for option in options {
             let (key, value) = option.split_once('=').ok_or_else(|| {
@@ -154,7 +178,11 @@ impl Side {
             entries.retain(|(known, _)| known != key);
             entries.push((key.to_owned(), value_text(value)));
         }
-        Ok(Self { entries })
+        Ok(Self { connector, from_uri, entries })
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        self.entries.push((key.to_owned(), literal(&value.into())));
     }
 
     fn lines(&self) -> String {
@@ -277,6 +305,20 @@ streams:
 "#;
         assert_eq!(rest, expected);
         pipeline::parse(NAME, &text, &ProcessEnvironment).unwrap();
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_copy_into_a_folder_is_one_of_whole_files() {
+        let formats = |arguments: &[&str]| text(arguments).matches("\"format\": \"bytes\"").count();
+        assert_eq!(formats(&["https://a/big.iso", "file:./downloads/"]), 2);
+        assert_eq!(formats(&["https://a/big.iso", "downloads/"]), 2);
+        assert_eq!(formats(&["https://a/rows.json", "downloads"]), 0);
+        assert_eq!(formats(&["https://a/big.iso", "downloads/", "--source", "format=csv"]), 0);
+        assert_eq!(
+            formats(&["https://a/x.iso", "downloads/", "--sink", "format=bytes", "--source", "format=bytes"]),
+            0
+        );
     }
 
     #[test]

@@ -1,0 +1,208 @@
+//! Where files go, and which partial files are in use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::ErrorKind as Io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use towpath_core::{Error, ErrorKind, Result};
+
+use super::super::manifest::Home;
+use super::super::template::{FileName, Template};
+use crate::errors::{CONNECTOR, io_error};
+
+/// The name that stands for a file while the folder's path is read.
+const ANY: &str = "_";
+
+/// The folder of the staged files that are put together.
+const PARTIAL: &str = "partial";
+
+/// A folder for files.
+#[derive(Debug)]
+pub(super) struct Place {
+    text: String,
+    /// The folder with a name in it.
+    template: Template,
+    in_use: Mutex<InUse>,
+}
+
+/// Which partial files somebody still needs.
+#[derive(Debug, Default)]
+struct InUse {
+    /// Those of which the manifest knows bytes.
+    kept: BTreeSet<String>,
+    /// The parts that have written to a file and were neither committed nor thrown away.
+    parts: BTreeMap<String, BTreeSet<u32>>,
+}
+
+impl Place {
+    pub(super) fn new(path: &str) -> Result<Self> {
+        let trimmed = path.trim_end_matches('/');
+        let folder = if trimmed.is_empty() && !path.is_empty() { "/" } else { trimmed };
+        let wrong = |message: &str, help: &str| {
+            Err(Error::config(message).connector(CONNECTOR).detail("path", path).help(help))
+        };
+        if path.is_empty() {
+            return wrong("the path names no folder", "write for example `path: downloads/`");
+        }
+        if folder.contains("{part}") || folder.contains("{run}") || folder.contains("{sequence}") {
+            return wrong(
+                "with `format: bytes` the path is a folder, in which files have names of their own",
+                "leave out all placeholders but `{stream}`",
+            );
+        }
+        let template = Template::parse(&format!("{}/{ANY}", folder.trim_end_matches('/')))?;
+        Ok(Self { text: path.to_owned(), template, in_use: Mutex::default() })
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The folder in which everything lies.
+    pub(super) fn base(&self) -> &Path {
+        self.template.base()
+    }
+
+    /// A file's path below the base.
+    pub(super) fn target(&self, stream: &str, name: &str) -> String {
+        let any = self.template.render(FileName { stream, run: "", part: 0, sequence: 0 }, "");
+        format!("{}{name}", any.strip_suffix(ANY).unwrap_or_default())
+    }
+
+    /// Makes the folders above a file below the base. Links are not followed, so that nothing lands outside.
+    pub(super) fn make_folders(&self, target: &str) -> Result<()> {
+        let base = self.base();
+        fs::create_dir_all(base).map_err(|error| io_error(error, "commit", base.display()))?;
+        let in_the_way = |path: &Path, what: &str, help: &str| {
+            Error::new(ErrorKind::Conflict, format!("{what} is in the way"))
+                .connector(CONNECTOR)
+                .operation("commit")
+                .detail("path", path.display())
+                .help(help.to_owned())
+        };
+        let parts: Vec<_> = target.split('/').collect();
+        let mut path = base.to_owned();
+        for (index, part) in parts.iter().enumerate() {
+            path.push(part);
+            let is_file = index + 1 == parts.len();
+            match fs::symlink_metadata(&path) {
+                Ok(found) if is_file && found.is_dir() => {
+                    return Err(in_the_way(&path, "a folder", "move it away and run again"));
+                }
+                Ok(_) if is_file => {}
+                Ok(found) if found.is_symlink() => {
+                    return Err(in_the_way(&path, "a link", "make it a folder: links are not followed"));
+                }
+                Ok(found) if !found.is_dir() => {
+                    return Err(in_the_way(&path, "a file", "move it away and run again"));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == Io::NotFound && is_file => {}
+                Err(error) if error.kind() == Io::NotFound => match fs::create_dir(&path) {
+                    Err(error) if error.kind() != Io::AlreadyExists => {
+                        return Err(io_error(error, "commit", path.display()));
+                    }
+                    _ => {}
+                },
+                Err(error) => return Err(io_error(error, "commit", path.display())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a part writes to a partial file, so that nobody removes it.
+    pub(super) fn touch(&self, key: &str, part: u32) {
+        self.in_use().parts.entry(key.to_owned()).or_default().insert(part);
+    }
+
+    /// Notes that a part's bytes are not wanted. A file that nobody else needs goes.
+    pub(super) fn release(&self, home: &Home, part: u32, keys: impl Iterator<Item = String>) {
+        let mut in_use = self.in_use();
+        for key in keys {
+            let is_wanted = in_use.parts.get_mut(&key).is_some_and(|parts| {
+                parts.remove(&part);
+                !parts.is_empty()
+            });
+            if !is_wanted {
+                in_use.parts.remove(&key);
+                if !in_use.kept.contains(&key) {
+                    // What stays behind, the next run clears away.
+                    let _ = fs::remove_file(partial_path(home, &key));
+                }
+            }
+        }
+        let _ = fs::remove_dir(home.staging(PARTIAL));
+    }
+
+    /// The partial files that a part has written to.
+    pub(super) fn touched_by(&self, part: u32) -> Vec<String> {
+        let in_use = self.in_use();
+        in_use.parts.iter().filter(|(_, parts)| parts.contains(&part)).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Notes what a commit has made of these parts.
+    pub(super) fn committed(&self, parts: &BTreeSet<u32>, kept: impl Iterator<Item = String>) {
+        let mut in_use = self.in_use();
+        in_use.kept = kept.collect();
+        in_use.parts.retain(|_, using| {
+            using.retain(|part| !parts.contains(part));
+            !using.is_empty()
+        });
+    }
+
+    fn in_use(&self) -> MutexGuard<'_, InUse> {
+        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where partial files lie.
+pub(super) fn partial_folder(home: &Home) -> PathBuf {
+    home.staging(PARTIAL)
+}
+
+/// Where a partial file lies.
+pub(super) fn partial_path(home: &Home, key: &str) -> PathBuf {
+    partial_folder(home).join(key)
+}
+
+/// The name under which the staging folder is known, for what clears the others.
+pub(super) const fn partial_run() -> &'static str {
+    PARTIAL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_a_folder_for_all_files_or_for_those_of_each_stream() {
+        let target = |path: &str| {
+            let place = Place::new(path).unwrap();
+            (place.base().display().to_string(), place.target("s", "a/b.iso"))
+        };
+        assert_eq!(target("downloads/"), ("downloads".to_owned(), "a/b.iso".to_owned()));
+        assert_eq!(target("./x/{stream}"), ("./x".to_owned(), "s/a/b.iso".to_owned()));
+        assert_eq!(target("/"), ("/".to_owned(), "a/b.iso".to_owned()));
+        for path in ["", "x/{part}", "x/{run}/"] {
+            assert!(Place::new(path).is_err(), "{path}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_on_the_way_is_not_followed() {
+        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::os::unix::fs::symlink(outside.path(), folder.path().join("a")).unwrap();
+        let place = Place::new(folder.path().to_str().unwrap()).unwrap();
+        let error = place.make_folders("a/b/c").unwrap_err().to_string();
+        assert!(error.contains("a link is in the way") && error.contains("/a)"), "{error}");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+        place.make_folders("b/c/d").unwrap();
+        assert!(folder.path().join("b/c").is_dir());
+        let error = place.make_folders("b/c").unwrap_err().to_string();
+        assert!(error.contains("a folder is in the way"), "{error}");
+    }
+}
