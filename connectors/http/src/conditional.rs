@@ -246,7 +246,12 @@ impl Plan {
             let Asked::Changed(validators) = asked else { continue };
             self.note(key, &validators);
             let validators = Some(self.found.clone()).filter(|found| !found.is_empty());
-            let next = NextUrl { next: candidate.index + 1, moment: self.next.moment.clone(), validators };
+            let next = NextUrl {
+                next: candidate.index + 1,
+                moment: self.next.moment.clone(),
+                validators,
+                ..NextUrl::default()
+            };
             return Ok(Some(Planned::Split { split: candidate.split, resume: next.position()? }));
         }
         self.complete = true;

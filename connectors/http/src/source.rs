@@ -182,7 +182,8 @@ impl HttpSource {
         targets.secrets().for_each(|text| client.hide(text));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
-        let shared = Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata, download };
+        let shared =
+            Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata, download };
         let (shared, targets) = (Arc::new(shared), Arc::new(targets));
         Ok(Self { shared, targets, base, cursor_param, named, conditional })
     }

@@ -133,7 +133,7 @@ pub(super) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a 
 async fn fetch(reading: &Reading, url: Url) -> Result<Digest> {
     let shown = reading.shared.client.show(&url);
     let call = Call::read(Method::GET, url, reading.home.clone());
-    let answer = reading.shared.client.send(&reading.cx, call).await?;
+    let mut answer = reading.shared.client.send(&reading.cx, call).await?;
     let text = answer.body.collect(checksum::LARGEST).await.map_err(|error| error.detail("url", &shown))?;
     checksum::of_text(&String::from_utf8_lossy(&text), &reading.request.url).ok_or_else(|| {
         Error::data("the checksum file holds no digest of the file").detail("url", shown).help(
