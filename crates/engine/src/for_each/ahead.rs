@@ -135,14 +135,14 @@ impl Ahead {
                     let step = step.transpose()?;
                     self.planned(step);
                 }
-                block = first.blocks.recv() => match block {
-                    Some(block) => return block.map(Next::Block),
-                    None => {
-                        let ended = (&mut first.task).await;
-                        ended.map_err(|panic| Error::unexpected(format!("the parent's reader ended: {panic}")))?;
-                        splits.pop_front();
+                block = first.blocks.recv() => {
+                    if let Some(block) = block {
+                        return block.map(Next::Block);
                     }
-                },
+                    let ended = (&mut first.task).await;
+                    ended.map_err(|panic| Error::unexpected(format!("the parent's reader ended: {panic}")))?;
+                    splits.pop_front();
+                }
             }
         }
     }

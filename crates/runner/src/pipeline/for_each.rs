@@ -46,7 +46,7 @@ struct Include(Vec<(String, String)>);
 pub(super) fn link(
     file: &PipelineFile,
     entries: &[Entry],
-    specs: Vec<StreamSpec>,
+    specs: &[StreamSpec],
     mut report: impl FnMut(Problem),
 ) -> Vec<StreamSpec> {
     for entry in entries {

@@ -139,7 +139,7 @@ impl Resolver<'_> {
                 commit: stream.commit,
             });
         }
-        for_each::link(file, &entries, specs, |problem| self.report(problem))
+        for_each::link(file, &entries, &specs, |problem| self.report(problem))
     }
 
     /// What can be told of a stream before it runs.
