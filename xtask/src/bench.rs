@@ -12,11 +12,13 @@ use crate::workspace::{RUNNER, Workspace};
 mod convert;
 mod databases;
 mod duckdb;
+mod http;
 mod latency;
 mod machine;
 mod measure;
 mod memory;
 mod page;
+mod python;
 mod requests;
 mod server;
 mod stall;
@@ -40,7 +42,8 @@ pub(crate) struct Arguments {
     /// docs/benchmarks.md stays as it is.
     #[arg(long, default_value_t = SCALE)]
     scale: f64,
-    /// Which works of databases to measure, by name: `read`, `write`, `copy`, `memory`. docs/benchmarks.md stays as it is.
+    /// Which works of a benchmark to measure, by name: `read`, `write`, `copy`, `memory` of databases, `pages`, `rows`,
+    /// `limit` of http. docs/benchmarks.md stays as it is.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
     /// Whom to measure Towpath against in databases, by name: `client` for that of the database, `duckdb`, `connectorx`,
@@ -78,6 +81,11 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "convert", summary: "file to file, beside a bare loop and peers", run: convert::run },
     Benchmark { name: "memory", summary: "peak memory for ten times the data", run: memory::run },
     Benchmark { name: "stall", summary: "the longest stall of the event loop", run: stall::run },
+    Benchmark {
+        name: "http",
+        summary: "many pages, many small rows beside aiohttp, and a server with a hard limit",
+        run: http::run,
+    },
     Benchmark {
         name: "postgres",
         summary: "TPC-H's lineitem out of and into Postgres, beside psql and peers",

@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod docs;
 mod new_connector;
+mod packages;
 mod process;
 mod services;
 mod slim;

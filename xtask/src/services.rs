@@ -52,6 +52,15 @@ enum Action {
     Status,
 }
 
+/// Installs Debian packages where that can be done; tells whether it could.
+pub(crate) fn install(packages: &[&str]) -> Result<bool> {
+    let can_install = provision::can_install();
+    if can_install {
+        provision::install(packages)?;
+    }
+    Ok(can_install)
+}
+
 /// A kind of server: how it is started and stopped.
 struct Service {
     name: &'static str,

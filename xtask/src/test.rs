@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::packages;
 use crate::process;
 use crate::services;
 use crate::towpath::BINARY_VARIABLE;
@@ -45,13 +46,14 @@ pub(crate) fn doc_tests(workspace: &Workspace) -> Result<()> {
 
 /// Runs the tests with the services that they need; those that this run started are stopped at its end.
 pub(crate) fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
+    let packages = packages::for_tests(workspace)?;
     let services = services::for_tests(workspace)?;
     let mut command = match process::find("cargo-nextest") {
         Some(_) => workspace.cargo(["nextest", "run"]),
         None => workspace.cargo(["test", "--all-targets"]),
     };
     command.args(EVERYTHING).args(arguments);
-    command.env(BINARY_VARIABLE, workspace.runner_binary("debug")).envs(services.variables());
+    command.env(BINARY_VARIABLE, workspace.runner_binary("debug")).envs(services.variables()).envs([packages]);
     let outcome = process::run(&mut command);
     services.stop()?;
     outcome

@@ -35,7 +35,8 @@ impl Refusal<'_> {
     /// What it means for the limits of the connection.
     pub(crate) fn outcome(&self) -> Outcome {
         match self.status {
-            _ if self.is_overload() => Outcome::Overloaded(self.limits.wait()),
+            StatusCode::SERVICE_UNAVAILABLE => Outcome::Overloaded(self.limits.wait()),
+            _ if self.is_overload() => Outcome::RateLimited(self.limits.wait()),
             StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT => Outcome::TimedOut,
             status if status.is_server_error() => Outcome::Failed,
             // A refusal is an answer: the server is well.

@@ -10,7 +10,10 @@ use async_trait::async_trait;
 pub enum Outcome {
     /// It was answered.
     Success,
-    /// The server asks for less: 429, 503, a throttling error. With the time it asked for, if it did.
+    /// The server counts our requests, and there were too many in a time: 429, a used-up budget. With the time it asked
+    /// for, if it did.
+    RateLimited(Option<Duration>),
+    /// The server has too much to do: 503, a throttling error. With the time it asked for, if it did.
     Overloaded(Option<Duration>),
     /// It was not answered in time.
     TimedOut,

@@ -133,7 +133,8 @@ pub struct LimitCourse {
     pub connection: String,
     /// `read` or `write`: each direction has limits of its own.
     pub direction: String,
-    /// What its limiter tells: for each origin the limit's range, its steps, what was throttled.
+    /// What its limiter tells: for each origin the smallest, largest and last limit, its steps, the pace, back-offs, and
+    /// what was throttled.
     pub course: Json,
 }
 

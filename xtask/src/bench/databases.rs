@@ -64,7 +64,7 @@ fn url(servers: &ForTests<'_>, variable: &str) -> Result<String> {
     found.map(|(_, url)| url).with_context(|| format!("no server has set {variable}"))
 }
 
-fn wants(bench: &Bench, name: &str) -> bool {
+pub(super) fn wants(bench: &Bench, name: &str) -> bool {
     bench.only.is_empty() || bench.only.iter().any(|only| only == name)
 }
 
@@ -73,7 +73,7 @@ fn check_names(bench: &Bench) -> Result<()> {
     check("rival", &bench.against, &RIVALS)
 }
 
-fn check(what: &str, names: &[String], known: &[&str]) -> Result<()> {
+pub(super) fn check(what: &str, names: &[String], known: &[&str]) -> Result<()> {
     let unknown = names.iter().find(|name| !known.contains(&name.as_str()));
     unknown.map_or(Ok(()), |name| bail!("there is no {what} `{name}`; there are: {}", known.join(", ")))
 }

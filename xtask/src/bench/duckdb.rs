@@ -1,13 +1,11 @@
 //! `DuckDB` from `PyPI`, in an environment of its own.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
 
-use super::Bench;
-use crate::process;
+use super::{Bench, python};
 
 pub(super) const VERSION: &str = "1.5.5";
 
@@ -19,15 +17,7 @@ pub(super) struct DuckDb {
 impl DuckDb {
     /// Installs it, once.
     pub(super) fn install(bench: &Bench) -> Result<Self> {
-        let environment = bench.path(&format!("duckdb-{VERSION}"));
-        let (python, installed) = (format!("{environment}/bin/python"), format!("{environment}/installed"));
-        if !fs::exists(&installed)? {
-            process::run(Command::new("python3").args(["-m", "venv", &environment]))?;
-            let package = format!("duckdb=={VERSION}");
-            process::run(Command::new(&python).args(["-m", "pip", "install", "--quiet", &package]))?;
-            fs::write(&installed, "")?;
-        }
-        Ok(Self { python })
+        Ok(Self { python: python::with(bench, "duckdb", VERSION)? })
     }
 
     /// Reads a file and writes another; extensions tell the formats. Parquet is compressed as Towpath does it.

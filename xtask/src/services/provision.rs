@@ -28,7 +28,7 @@ pub(super) fn can_install() -> bool {
     process::find("apt-get").is_some() && rustix::process::geteuid().is_root()
 }
 
-fn install(packages: &[&str]) -> Result<()> {
+pub(super) fn install(packages: &[&str]) -> Result<()> {
     eprintln!("installing {}", packages.join(" "));
     apt_get(&["update", "-qq"])?;
     let options = ["install", "-qq", "--yes", "--no-install-recommends"];

@@ -20,7 +20,7 @@ async fn a_429_pauses_its_origin_and_is_tried_again_then() {
     );
     let record = opened.recorder.record();
     let origin = server.url("");
-    assert_eq!(record.outcomes, [Outcome::Overloaded(Some(Duration::from_secs(7)))]);
+    assert_eq!(record.outcomes, [Outcome::RateLimited(Some(Duration::from_secs(7)))]);
     assert_eq!(record.pauses, [(origin.clone(), Duration::from_secs(7))]);
     assert_eq!(record.origins, [origin]);
     assert_eq!(opened.cx.metrics().snapshot().throttled, 1);

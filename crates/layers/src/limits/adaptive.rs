@@ -20,7 +20,8 @@
 //! - **One cut in a round trip.** A request that started before the last cut says nothing about the new limit, so it
 //!   neither cuts nor grows it.
 //!
-//! Failures of other kinds and requests that we gave up ourselves say nothing about load.
+//! Failures of other kinds and requests that we gave up ourselves say nothing about load. Where a server counts requests
+//! by time, the [pace](super::pace) has the say, and this limit is told of a refusal only while the pace is not found.
 //!
 //! # Where the ideas come from
 //!
@@ -78,6 +79,7 @@ pub struct AdaptiveLimit {
     /// The first round that started after the last cut.
     current: RoundId,
     next_round: RoundId,
+    cuts: u64,
 }
 
 /// A cut for delay that has not proved right yet.
@@ -102,6 +104,7 @@ impl AdaptiveLimit {
             rounds: VecDeque::new(),
             current: 0,
             next_round: 0,
+            cuts: 0,
         }
     }
 
@@ -113,6 +116,11 @@ impl AdaptiveLimit {
     )]
     pub fn limit(&self) -> usize {
         self.limit as usize
+    }
+
+    /// How often it was cut.
+    pub fn cuts(&self) -> u64 {
+        self.cuts
     }
 
     /// A request starts. Its end is told with the round that this returns.
@@ -136,10 +144,14 @@ impl AdaptiveLimit {
                 }
                 self.count(round, Some(latency));
             }
-            Outcome::Overloaded(_) | Outcome::TimedOut if !outdated => self.back_off(in_flight),
-            Outcome::Overloaded(_) | Outcome::TimedOut | Outcome::Failed | Outcome::Abandoned => {
-                self.count(round, None);
+            Outcome::RateLimited(_) | Outcome::Overloaded(_) | Outcome::TimedOut if !outdated => {
+                self.back_off(in_flight);
             }
+            Outcome::RateLimited(_)
+            | Outcome::Overloaded(_)
+            | Outcome::TimedOut
+            | Outcome::Failed
+            | Outcome::Abandoned => self.count(round, None),
         }
     }
 
@@ -170,6 +182,7 @@ impl AdaptiveLimit {
 
     fn cut(&mut self, limit: f64) {
         self.limit = limit.clamp(1.0, self.max);
+        self.cuts += 1;
         self.slow_start = false;
         self.current = self.next_round;
         // Requests that start from now on make a round of their own.

@@ -12,7 +12,7 @@ const BURST: Duration = Duration::from_millis(50);
 /// A request is due one interval (period ÷ count) after the one before it. One that comes late leaves its time to those
 /// behind it, as long as no more than [`BURST`] is caught up: enough to keep the rate with timers of a millisecond, and
 /// too little to break the limit of a server that counts in windows.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Bucket {
     interval: Duration,
     /// How much earlier than due a request may start.
@@ -27,6 +27,16 @@ impl Bucket {
         let interval = Duration::from_nanos_u128(rate.period().as_nanos().div_ceil(u128::from(rate.count())));
         let burst = BURST.min(rate.period());
         Self { interval, slack: burst.saturating_sub(interval), due: now }
+    }
+
+    /// A request every so often.
+    pub(super) fn every(interval: Duration, now: Instant) -> Self {
+        Self { interval, slack: BURST.saturating_sub(interval), due: now }
+    }
+
+    /// From the next request on.
+    pub(super) fn set_interval(&mut self, interval: Duration) {
+        (self.interval, self.slack) = (interval, BURST.saturating_sub(interval));
     }
 
     /// When the next request may start; `None` when it may now.

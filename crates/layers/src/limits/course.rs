@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// What the limits of a connection did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LimiterCourse {
     /// The servers that are known now, by name.
     pub origins: Vec<OriginCourse>,
@@ -14,7 +14,7 @@ pub struct LimiterCourse {
 }
 
 /// What the limits did for one server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OriginCourse {
     /// The server, as the connector names it.
     pub origin: String,
@@ -26,6 +26,9 @@ pub struct OriginCourse {
     pub min_limit: usize,
     /// The highest limit so far.
     pub max_limit: usize,
+    /// How many requests a second the server was found to take, once it has refused some for their number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pace: Option<f64>,
     /// The most requests that were in flight at once.
     pub peak_in_flight: usize,
     /// What was counted.
@@ -44,6 +47,9 @@ pub struct OriginCounts {
     pub throttled: u64,
     /// Requests that were not answered in time.
     pub timeouts: u64,
+    /// How often the limit or the pace was cut: for a refusal, a timeout, or slow answers.
+    #[serde(default)]
+    pub back_offs: u64,
 }
 
 impl OriginCounts {
@@ -51,6 +57,7 @@ impl OriginCounts {
         self.requests += other.requests;
         self.throttled += other.throttled;
         self.timeouts += other.timeouts;
+        self.back_offs += other.back_offs;
     }
 }
 

@@ -3,10 +3,11 @@
 //! A request starts when everything allows it, in this order:
 //!
 //! 1. its origin is not paused ([`Limiter::pause`], or an answer with `Retry-After`);
-//! 2. its origin takes one more: without a `max_in_flight`, the [adaptive limit](adaptive) decides;
-//! 3. its connection has not reached its `max_in_flight`;
-//! 4. the run has not reached its own;
-//! 5. the connection's `rate_limit` has a token.
+//! 2. the [pace] of its origin allows it, once the server has refused requests for their number;
+//! 3. its origin takes one more: without a `max_in_flight`, the [adaptive limit](adaptive) decides;
+//! 4. its connection has not reached its `max_in_flight`;
+//! 5. the run has not reached its own;
+//! 6. the connection's `rate_limit` has a token.
 //!
 //! A request that waits holds none of these, so nobody waits for it in turn. Those who wait are served in the order in
 //! which they came; one whose own origin or connection is busy is passed over. All connections of a run share one state
@@ -16,6 +17,7 @@
 pub mod adaptive;
 mod bucket;
 mod course;
+pub mod pace;
 mod state;
 
 use std::fmt;

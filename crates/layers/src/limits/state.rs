@@ -13,6 +13,7 @@ use super::LimitSettings;
 use super::adaptive::{AdaptiveLimit, RoundId};
 use super::bucket::Bucket;
 use super::course::{Course, LimiterCourse, OriginCounts, OriginCourse};
+use super::pace::{Epoch, Pace};
 
 /// How many servers of a connection are remembered. When there are more, the idle ones are forgotten.
 const MAX_ORIGINS: usize = 1_000;
@@ -30,6 +31,7 @@ pub(super) struct Granted {
     origin: OriginId,
     /// `None` when the connection's limit is fixed.
     round: Option<RoundId>,
+    epoch: Epoch,
 }
 
 /// What a waiting request looks at.
@@ -83,6 +85,7 @@ struct Origin {
     peak_in_flight: usize,
     /// `None` when the connection's limit is fixed.
     adaptive: Option<AdaptiveLimit>,
+    pace: Pace,
     paused_until: Option<Instant>,
     line: VecDeque<(Ticket, Arc<Turn>)>,
     /// When the first in line must look again, if only time holds it back.
@@ -186,7 +189,7 @@ impl State {
         let origin = self.origins.get_mut(&granted.origin).expect(IN_USE);
         self.connections[origin.connection].in_flight -= 1;
         match outcome {
-            Outcome::Overloaded(pause) => {
+            Outcome::RateLimited(pause) | Outcome::Overloaded(pause) => {
                 origin.counts.throttled += 1;
                 if let Some(pause) = pause {
                     origin.pause_until(now + pause.min(LONGEST_PAUSE));
@@ -195,6 +198,7 @@ impl State {
             Outcome::TimedOut => origin.counts.timeouts += 1,
             Outcome::Success | Outcome::Failed | Outcome::Abandoned => {}
         }
+        let outcome = origin.pace(outcome, granted.epoch, now);
         if let (Some(adaptive), Some(round)) = (&mut origin.adaptive, granted.round) {
             adaptive.on_finish(round, outcome, took, origin.in_flight);
             origin.course.record(elapsed, adaptive.limit());
@@ -247,6 +251,9 @@ impl State {
         {
             return Readiness::At(until);
         }
+        if let Some(at) = origin.pace.ready_at(now) {
+            return Readiness::At(at);
+        }
         let connection = &self.connections[origin.connection];
         if origin.adaptive.as_ref().is_some_and(|adaptive| origin.in_flight >= adaptive.limit())
             || connection.max_in_flight.is_some_and(|max| connection.in_flight >= max)
@@ -282,7 +289,8 @@ impl State {
         }
         self.in_flight += 1;
         let round = origin.adaptive.as_mut().map(AdaptiveLimit::on_start);
-        turn.granted.set(Granted { origin: id, round }).expect("a turn comes once");
+        let epoch = origin.pace.take(now);
+        turn.granted.set(Granted { origin: id, round, epoch }).expect("a turn comes once");
         self.woken.push(turn);
     }
 
@@ -325,6 +333,7 @@ impl State {
                 in_flight: 0,
                 peak_in_flight: 0,
                 adaptive,
+                pace: Pace::new(now),
                 paused_until: None,
                 line: VecDeque::new(),
                 alarm: None,
@@ -344,7 +353,7 @@ impl State {
                 || !origin.line.is_empty()
                 || origin.paused_until.is_some_and(|until| until > now);
             if !is_used {
-                known.forgotten.add(origin.counts);
+                known.forgotten.add(origin.counts());
                 origins.remove(id);
             }
             is_used
@@ -366,7 +375,8 @@ impl State {
                     min_limit: origin.course.min,
                     max_limit: origin.course.max,
                     peak_in_flight: origin.peak_in_flight,
-                    counts: origin.counts,
+                    pace: origin.pace.per_second(),
+                    counts: origin.counts(),
                     points: origin.course.points(),
                 }
             })
@@ -377,6 +387,22 @@ impl State {
 }
 
 impl Origin {
+    /// Tells the pace how a request ended. Returns what that says about the limit.
+    fn pace(&mut self, outcome: Outcome, epoch: Epoch, now: Instant) -> Outcome {
+        match outcome {
+            Outcome::Success => self.pace.on_answer(epoch, now),
+            Outcome::RateLimited(told) if !self.pace.on_refusal(epoch, told, now) => return Outcome::Failed,
+            Outcome::Abandoned => self.pace.give_back(epoch),
+            _ => {}
+        }
+        outcome
+    }
+
+    fn counts(&self) -> OriginCounts {
+        let cuts = self.adaptive.as_ref().map_or(0, AdaptiveLimit::cuts);
+        OriginCounts { back_offs: cuts + self.pace.cuts(), ..self.counts }
+    }
+
     fn pause_until(&mut self, until: Instant) {
         self.paused_until = Some(self.paused_until.map_or(until, |known| known.max(until)));
     }

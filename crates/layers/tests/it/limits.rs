@@ -257,7 +257,7 @@ async fn the_course_can_be_written_into_a_report() {
         report["origins"][0],
         json!({
             "origin": "https://api.example", "adaptive": false, "limit": 2, "min_limit": 2, "max_limit": 2,
-            "peak_in_flight": 1, "requests": 1, "throttled": 1, "timeouts": 0,
+            "peak_in_flight": 1, "requests": 1, "throttled": 1, "timeouts": 0, "back_offs": 0,
             "points": [{"elapsed_ms": 0, "limit": 2}],
         })
     );

@@ -6,5 +6,6 @@ mod limits_drop;
 mod metrics;
 mod retry_sink;
 mod retry_source;
+mod servers;
 mod support;
 mod timeout;

@@ -161,24 +161,34 @@ fn resumed(report: &RunReport) -> Vec<String> {
     vec![format!("{} went on with an interrupted run; its parts may differ in time", names.join(", "))]
 }
 
-/// The course of limits that a server turned down.
+/// The course of limits that were cut because a server asked for less, or got slow.
 fn limits(report: &RunReport) -> Vec<String> {
     let mut lines = Vec::new();
     for limit in &report.limits {
         for origin in limit.course["origins"].as_array().into_iter().flatten() {
             let number = |name: &str| origin[name].as_u64().unwrap_or(0);
-            let (throttled, timeouts) = (number("throttled"), number("timeouts"));
-            if throttled + timeouts == 0 {
+            let (throttled, timeouts, cuts) = (number("throttled"), number("timeouts"), number("back_offs"));
+            if throttled + timeouts + cuts == 0 {
                 continue;
             }
             let name = origin["origin"].as_str().filter(|name| !name.is_empty());
             let name =
                 name.map_or_else(|| limit.connection.clone(), |name| format!("{} {name}", limit.connection));
-            let asked = format!("{} of {} requests throttled", count(throttled), count(number("requests")));
-            let range = format!("{} to {} in flight", number("min_limit"), number("max_limit"));
-            let timeouts =
-                if timeouts > 0 { format!(", {}", counted(timeouts, "timeout")) } else { String::new() };
-            lines.push(format!("{} {name}: {range}, {asked}{timeouts}", limit.direction));
+            let (min, max, last) = (number("min_limit"), number("max_limit"), number("limit"));
+            let mut parts = vec![format!("{min} to {max} in flight, {last} at the end")];
+            if let Some(pace) = origin["pace"].as_f64() {
+                parts.push(format!("{pace:.1} a second"));
+            }
+            if cuts > 0 {
+                parts.push(counted(cuts, "back-off"));
+            }
+            if throttled > 0 {
+                parts.push(format!("{} of {} requests throttled", count(throttled), count(number("requests"))));
+            }
+            if timeouts > 0 {
+                parts.push(counted(timeouts, "timeout"));
+            }
+            lines.push(format!("{} {name}: {}", limit.direction, parts.join(", ")));
         }
     }
     lines
@@ -253,20 +263,24 @@ guarantee  exactly once: sales
 
     #[test]
     fn limits_are_told_where_a_server_asked_for_less_and_advice_names_its_place() {
-        let origin = |name: &str, throttled| {
+        let origin = |name: &str, throttled, back_offs| {
             json!({"origin": name, "adaptive": true, "limit": 8, "min_limit": 2, "max_limit": 64, "peak_in_flight": 60,
-                   "requests": 100, "throttled": throttled, "timeouts": 0, "points": []})
+                   "requests": 100, "throttled": throttled, "timeouts": 0, "back_offs": back_offs, "points": []})
         };
+        let mut paced = origin("https://a", 3, 2);
+        paced["pace"] = json!(97.532);
         let changes = json!({
             "limits": [{"connection": "@streams.sales.source", "direction": "read",
-                        "course": {"origins": [origin("https://a", 3), origin("https://b", 0)]}}],
+                        "course": {"origins": [paced, origin("https://b", 0, 0), origin("https://c", 0, 1)]}}],
             "advice": {"stream": "sales", "setting": "connections.@streams.sales.source.max_in_flight", "reason": "raise it"},
         });
         let mut report = report(&[stream("sales", &json!({"resumed": true}))], &changes);
         rename_unnamed(&mut report);
         let text = render(&report, 100, Paint::none());
         for expected in [
-            "limits     read streams.sales.source https://a: 2 to 64 in flight, 3 of 100 requests throttled\n",
+            "limits     read streams.sales.source https://a: 2 to 64 in flight, 8 at the end, 97.5 a second, 2 back-offs, \
+             3 of 100 requests throttled\n",
+            "           read streams.sales.source https://c: 2 to 64 in flight, 8 at the end, 1 back-off\n",
             "advice     `streams.sales.source.max_in_flight` of sales: raise it\n",
             "resumed    sales went on with an interrupted run",
         ] {
