@@ -41,7 +41,8 @@ fn download(folder: &Path, name: &str, version: &str) -> Result<()> {
     let draft = folder.join(format!("draft-{short}-{}", id()));
     fs::create_dir_all(&draft)?;
     let package = format!("{name}@{version}");
-    let archive = process::capture(Command::new("npm").args(["pack", "--silent", &package]).current_dir(&draft))?;
+    let archive =
+        process::capture(Command::new("npm").args(["pack", "--silent", &package]).current_dir(&draft))?;
     let archive = archive.lines().last().context("npm names no archive")?.trim();
     process::run(Command::new("tar").args(["-xzf", archive, "--strip-components=1"]).current_dir(&draft))?;
     fs::write(draft.join("version"), version)?;

@@ -53,7 +53,10 @@ pub(crate) fn tests(workspace: &Workspace, arguments: &[String]) -> Result<()> {
         None => workspace.cargo(["test", "--all-targets"]),
     };
     command.args(EVERYTHING).args(arguments);
-    command.env(BINARY_VARIABLE, workspace.runner_binary("debug")).envs(services.variables()).envs([packages]);
+    command
+        .env(BINARY_VARIABLE, workspace.runner_binary("debug"))
+        .envs(services.variables())
+        .envs([packages]);
     let outcome = process::run(&mut command);
     services.stop()?;
     outcome

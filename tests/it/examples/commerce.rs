@@ -44,7 +44,11 @@ async fn stripe() {
 
     server.clear();
     let report = example.run().await;
-    assert!(server.targets().iter().any(|target| target.contains("created%5Bgte%5D=1700018000")), "{:?}", server.targets());
+    assert!(
+        server.targets().iter().any(|target| target.contains("created%5Bgte%5D=1700018000")),
+        "{:?}",
+        server.targets()
+    );
     assert_eq!(committed(&report, "charges"), 0);
 }
 

@@ -129,6 +129,8 @@ async fn pokeapi() {
     let report = example.run().await;
     assert_eq!((committed(&report, "names"), committed(&report, "pokemon")), (1_302, 151));
     let pokemon = example.rows("pokeapi/pokemon");
-    assert!(pokemon.iter().all(|row| row["types"][1]["type"]["name"] == "poison" && row.get("moves").is_none()));
+    assert!(
+        pokemon.iter().all(|row| row["types"][1]["type"]["name"] == "poison" && row.get("moves").is_none())
+    );
     assert_eq!(column(&pokemon, "/id").len(), 151);
 }

@@ -27,7 +27,8 @@ async fn github() {
             return Response::status(422);
         }
         if parts[3] == "releases" {
-            let release = json!({ "id": repository.len(), "tag_name": "v1.0.0", "draft": false, "assets": [] });
+            let release =
+                json!({ "id": repository.len(), "tag_name": "v1.0.0", "draft": false, "assets": [] });
             return Response::json(&json!([release]));
         }
         let since = request.param("since");
@@ -43,8 +44,10 @@ async fn github() {
         if more && since.is_none() { response.header("Link", next) } else { response }
     })
     .await;
-    let example =
-        Example::new("github.yaml", [("GITHUB_URL", server.url("")), ("GITHUB_TOKEN", "gh-token".to_owned())]);
+    let example = Example::new(
+        "github.yaml",
+        [("GITHUB_URL", server.url("")), ("GITHUB_TOKEN", "gh-token".to_owned())],
+    );
     let report = example.run().await;
     assert_eq!((committed(&report, "issues"), committed(&report, "releases")), (500, 2));
     let issues = example.rows("github/issues");

@@ -80,19 +80,13 @@ streams:
 /// Pages one after the other, and pages whose number is known.
 fn pages(bench: &Bench, server: &Server) -> Result<String> {
     let takes = PAGE_TAKES.as_millis();
-    let common = format!("      path: /pages/{takes}/{{id}}\n      params: {{ id: {{ from: 1, to: {ENDPOINTS} }} }}\n      records: $.data");
+    let common = format!(
+        "      path: /pages/{takes}/{{id}}\n      params: {{ id: {{ from: 1, to: {ENDPOINTS} }} }}\n      records: $.data"
+    );
     let serial = format!("{common}\n      pagination: {{ type: cursor, next: $.next, param: cursor }}");
     let parallel = format!("{common}\n      pagination: {{ type: page_number, total_pages: $.total_pages }}");
-    let mut table = Table::new(&[
-        "pages",
-        "at once",
-        "ideal",
-        "whole run",
-        "of the ideal",
-        "goal",
-        "CPU",
-        "peak memory",
-    ]);
+    let mut table =
+        Table::new(&["pages", "at once", "ideal", "whole run", "of the ideal", "goal", "CPU", "peak memory"]);
     for at_once in AT_ONCE {
         for (shown, name, source) in
             [("by cursor, one after the other", "cursor", &serial), ("of a known number", "known", &parallel)]
@@ -146,7 +140,8 @@ fn rows(bench: &Bench, server: &Server) -> Result<String> {
         let lines = fs::read(target)?.iter().filter(|byte| **byte == b'\n').count();
         anyhow::ensure!(lines as u64 == ROWS, "{target} has {lines} rows");
     }
-    let mut table = Table::new(&["", "rows per second", "of aiohttp's", "goal", "CPU", "peak memory", "goal"]);
+    let mut table =
+        Table::new(&["", "rows per second", "of aiohttp's", "goal", "CPU", "peak memory", "goal"]);
     let goals = [("Towpath", "3 ×", "below aiohttp's"), ("aiohttp", "", "")];
     for ((name, rate_goal, memory_goal), run) in goals.into_iter().zip(&runs) {
         table.row(&[
@@ -159,7 +154,10 @@ fn rows(bench: &Bench, server: &Server) -> Result<String> {
             memory_goal.to_owned(),
         ]);
     }
-    Ok(format!("{ROWS} answers with one row each into NDJSON, {ROWS_AT_ONCE} at once; aiohttp {AIOHTTP}:\n\n{}", table.finish()))
+    Ok(format!(
+        "{ROWS} answers with one row each into NDJSON, {ROWS_AT_ONCE} at once; aiohttp {AIOHTTP}:\n\n{}",
+        table.finish()
+    ))
 }
 
 fn rate(run: &Measured) -> f64 {

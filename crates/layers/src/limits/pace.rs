@@ -225,7 +225,15 @@ impl Learned {
     fn new(level: f64, cost: f64, now: Instant) -> Self {
         let length = in_seconds(SHORTEST, level);
         let pace = level * CUT;
-        Self { level, length, age: 0.0, recent: pace, cost, last: now, bucket: Bucket::every(interval(pace), now) }
+        Self {
+            level,
+            length,
+            age: 0.0,
+            recent: pace,
+            cost,
+            last: now,
+            bucket: Bucket::every(interval(pace), now),
+        }
     }
 
     /// Requests per second at this point of the curve.

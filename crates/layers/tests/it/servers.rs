@@ -169,9 +169,11 @@ fn bucket(per_second: f64, full: f64, takes: Duration) -> Rc<Server> {
 
 /// Takes so many at once.
 fn at_once(most: impl Fn(Duration) -> usize + 'static, refusal: Outcome) -> Rc<Server> {
-    Server::new(move |now, in_flight| {
-        if in_flight > most(now) { (ms(50), refusal) } else { (ms(100), Outcome::Success) }
-    })
+    Server::new(
+        move |now, in_flight| {
+            if in_flight > most(now) { (ms(50), refusal) } else { (ms(100), Outcome::Success) }
+        },
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,7 +191,11 @@ async fn a_limit_by_the_second_is_used_up_and_hardly_ever_broken() {
             let first = server.serve(&limiter, secs(120)).await;
             let then = server.serve(&limiter, secs(120)).await;
             let course = course(&limiter);
-            let shown = format!("{name}, {takes} ms: {} {first:?} {} {then:?} {course:?}", first.used(100.0), then.used(100.0));
+            let shown = format!(
+                "{name}, {takes} ms: {} {first:?} {} {then:?} {course:?}",
+                first.used(100.0),
+                then.used(100.0)
+            );
             eprintln!("{shown}");
             assert!(first.used(100.0) > 0.85 && first.share_refused() < 0.025, "{shown}");
             assert!(then.used(100.0) > 0.95 && then.share_refused() < 0.01, "{shown}");

@@ -183,7 +183,11 @@ fn limits(report: &RunReport) -> Vec<String> {
                 parts.push(counted(cuts, "back-off"));
             }
             if throttled > 0 {
-                parts.push(format!("{} of {} requests throttled", count(throttled), count(number("requests"))));
+                parts.push(format!(
+                    "{} of {} requests throttled",
+                    count(throttled),
+                    count(number("requests"))
+                ));
             }
             if timeouts > 0 {
                 parts.push(counted(timeouts, "timeout"));
