@@ -81,7 +81,8 @@ async fn guarded(
 }
 
 /// The part of a list that a page holds, and whether there is more behind it.
-fn page<T: Clone>(all: &[T], start: usize, length: usize) -> (Vec<T>, bool) {
+fn page<T: Clone>(all: &[T], start: u64, length: u64) -> (Vec<T>, bool) {
+    let [start, length] = [start, length].map(|number| usize::try_from(number).expect("it is small"));
     let end = (start + length).min(all.len());
     (all[start.min(end)..end].to_vec(), end < all.len())
 }

@@ -124,16 +124,16 @@ fn same_moment(row: &str, served: &str) -> bool {
 fn assert_holds(rows: &[Value], served: &[Value]) {
     assert_eq!(rows.len(), served.len());
     for (row, served) in rows.iter().zip(served) {
-        assert!(holds(row, served), "{}", difference(row, served, String::new()));
+        assert!(holds(row, served), "{}", difference(row, served, ""));
     }
 }
 
 /// Where a row differs from what was served.
-fn difference(row: &Value, served: &Value, path: String) -> String {
+fn difference(row: &Value, served: &Value, path: &str) -> String {
     if let (Value::Object(_), Value::Object(fields)) = (row, served)
         && let Some((name, value)) = fields.iter().find(|(name, value)| !holds(&row[name.as_str()], value))
     {
-        return difference(&row[name.as_str()], value, format!("{path}.{name}"));
+        return difference(&row[name.as_str()], value, &format!("{path}.{name}"));
     }
     format!("{path}: {row} instead of {served}")
 }
@@ -178,11 +178,11 @@ async fn every_recorded_list_and_document_loads() {
         };
         let asked = recorded.iter().find(is_asked).unwrap_or_else(|| panic!("{name} has no {end}")).clone();
         // What a redirect leads to.
-        let last = recorded.iter().filter(|answer| answer["method"] == "get" && answer["status"] == 200);
+        let mut last = recorded.iter().filter(|answer| answer["method"] == "get" && answer["status"] == 200);
         let served =
-            if asked["status"] == 200 { asked.clone() } else { last.last().expect("an answer").clone() };
-        let server = replay(recorded).await;
-        let (project, _) = load(&server, asked["path"].as_str().expect("a path"), "").await;
+            if asked["status"] == 200 { asked.clone() } else { last.next_back().expect("an answer").clone() };
+        let replayed = replay(recorded).await;
+        let (project, _) = load(&replayed, asked["path"].as_str().expect("a path"), "").await;
         let rows = match &served["response"] {
             Value::Array(rows) => rows.clone(),
             document => vec![document.clone()],
@@ -209,12 +209,12 @@ async fn every_payload_of_a_webhook_loads_from_one_document() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_payload_of_a_webhook_loads_from_a_document_of_its_own() {
     let payloads = payloads(&package("webhooks-examples/api.github.com/index.json"));
-    let (count, served) = (payloads.len(), Arc::new(payloads.clone()));
+    let (count, documents) = (payloads.len(), Arc::new(payloads.clone()));
     let server = TestServer::start(move |request: Request| {
-        let served = served.clone();
+        let documents = documents.clone();
         async move {
             let number = request.path.rsplit('/').next().and_then(|number| number.parse::<usize>().ok());
-            Response::json(&served[number.expect("a number")])
+            Response::json(&documents[number.expect("a number")])
         }
     })
     .await;

@@ -25,11 +25,11 @@ async fn stripe() {
         let start = match request.param("starting_after") {
             None => 0,
             Some(after) => match all.iter().position(|object| object["id"] == after.as_str()) {
-                Some(position) => position + 1,
+                Some(position) => position as u64 + 1,
                 None => return Response::status(400),
             },
         };
-        let (data, more) = page(&all, start, request.number("limit").unwrap_or(10) as usize);
+        let (data, more) = page(&all, start, request.number("limit").unwrap_or(10));
         Response::json(&json!({ "object": "list", "url": request.path, "has_more": more, "data": data }))
     })
     .await;
@@ -60,7 +60,7 @@ async fn shopify() {
             // A page is asked for by its `page_info` and nothing else.
             return Response::status(400);
         }
-        let start: usize = info.and_then(|info| info.strip_prefix("p")?.parse().ok()).unwrap_or(0);
+        let start: u64 = info.and_then(|info| info.strip_prefix("p")?.parse().ok()).unwrap_or(0);
         let (key, count) = if request.path == "/orders.json" { ("orders", 600) } else { ("products", 40) };
         let item = |n: u64| {
             json!({ "id": 450_789_469 + n, "name": format!("#{n}"), "updated_at": format!("2024-03-01T{:02}:00:00-05:00", n % 24),

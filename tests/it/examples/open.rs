@@ -1,4 +1,4 @@
-//! Open data: OpenWeather, New York, Wikipedia, PokéAPI.
+//! Open data: the weather, New York, Wikipedia, Pokémon.
 
 use serde_json::{Value, json};
 use towpath_testkit::http::{Request, Response, TestServer};
@@ -56,7 +56,7 @@ async fn nyc_open_data() {
             .filter(|row| row["created_date"].as_str() >= Some(days[0]) && row["created_date"].as_str() < Some(days[1]))
             .collect();
         let (start, limit) = (request.number("$offset").unwrap_or(0), request.number("$limit").unwrap_or(1_000));
-        Response::json(&Value::from(page(&all, start as usize, limit as usize).0))
+        Response::json(&Value::from(page(&all, start, limit).0))
     })
     .await;
     let variables = [
@@ -120,7 +120,7 @@ async fn pokeapi() {
             .map(|id| json!({ "name": format!("pokemon-{id}"), "url": format!("http://{host}/pokemon/{id}/") }))
             .collect();
         let (start, limit) = (request.number("offset").unwrap_or(0), request.number("limit").unwrap_or(20));
-        let (results, more) = page(&all, start as usize, limit as usize);
+        let (results, more) = page(&all, start, limit);
         let next = more.then(|| format!("http://{host}/pokemon?offset={}&limit={limit}", start + limit));
         Response::json(&json!({ "count": all.len(), "next": next, "previous": null, "results": results }))
     })

@@ -1,4 +1,4 @@
-//! Services for work: GitHub, HubSpot, Slack.
+//! Services for work: `GitHub`, `HubSpot`, `Slack`.
 
 use serde_json::{Value, json};
 use towpath_testkit::http::Response;
@@ -37,7 +37,7 @@ async fn github() {
             .filter(|issue| since.as_deref().is_none_or(|since| issue["updated_at"].as_str() >= Some(since)))
             .collect();
         let number = request.number("page").unwrap_or(1);
-        let (issues, more) = page(&all, (number as usize - 1) * 100, 100);
+        let (issues, more) = page(&all, (number - 1) * 100, 100);
         let response = Response::json(&Value::from(issues));
         let host = request.header("host").expect("every request has one");
         let next = format!("<http://{host}{}?per_page=100&page={}>; rel=\"next\"", request.path, number + 1);
@@ -75,7 +75,7 @@ async fn hubspot() {
             })
             .collect();
         let start = request.number("after").unwrap_or(0);
-        let (results, more) = page(&all, start as usize, 100);
+        let (results, more) = page(&all, start, 100);
         let next = (start + 100).to_string();
         let mut body = json!({ "results": results });
         if more {
