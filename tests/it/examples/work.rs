@@ -109,6 +109,9 @@ async fn slack() {
                                           "num_members": n, "topic": { "value": "", "creator": "", "last_set": 0 } });
                 ("channels", (0..3).map(channel).collect())
             }
+            "/conversations.history" if request.param("channel").as_deref() == Some("C061EG9T2") => {
+                return Response::json(&json!({ "ok": false, "error": "not_in_channel" }));
+            }
             "/conversations.history" => {
                 let oldest = request.param("oldest").unwrap_or_default();
                 let message = |n: u32| json!({ "type": "message", "user": "U0001", "text": format!("message {n}"),
@@ -129,7 +132,9 @@ async fn slack() {
     let example = Example::new("slack.yaml", variables);
     let report = example.run().await;
     let counts = ["users", "channels", "messages"].map(|stream| committed(&report, stream));
-    assert_eq!(counts, [450, 3, 500]);
+    assert_eq!(counts, [450, 3, 250]);
+    let warnings = report["streams"][2]["warnings"].to_string();
+    assert!(warnings.contains("C061EG9T2"), "{report:#}");
     let messages = example.rows("slack/messages");
     assert_eq!(column(&messages, "/ts")[0], "1716840051.001900", "times stay text");
     assert_eq!(column(&example.rows("slack/users"), "/profile/real_name")[0], "User 0");
