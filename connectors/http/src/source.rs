@@ -96,15 +96,6 @@ impl NextUrl {
         let at = serde_json::to_value(self);
         at.map(Position::At).map_err(|error| Error::unexpected("a position cannot be stored").source(error))
     }
-
-    fn of(planned: &Position) -> Result<Self> {
-        match planned {
-            Position::Start => Ok(Self::at(0)),
-            Position::End => Ok(Self::at(u64::MAX)),
-            Position::At(at) => Self::deserialize(at)
-                .map_err(|error| Error::unsupported("this plan was stored by another version").source(error)),
-        }
-    }
 }
 
 impl Source for HttpSource {
