@@ -24,7 +24,9 @@ mod decode;
 mod errors;
 mod expand;
 mod formats;
+mod job;
 mod limits;
+mod multipart;
 mod pagination;
 mod query;
 mod read;
@@ -47,6 +49,8 @@ pub use config::{
 pub use config::{MetadataField, ResponseAction, ResponseRule, Statuses};
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;
+
+pub use config::{CursorValue, Job, JobResult, JobState, JobStatus, MultipartField, MultipartFile};
 
 /// HTTP as the runner knows it.
 pub const CONNECTOR: Connector = Connector::new("http", "HTTP APIs and downloads; a sink that posts rows.")

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use futures::TryStreamExt;
@@ -96,7 +96,12 @@ impl Source for HttpSource {
 
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
-            let reading = self.reading(cx, self.some_targets(cx)?.request(0)?)?;
+            let request = self.some_targets(cx)?.request(0)?;
+            if request.job.is_some() {
+                // Looking creates no job.
+                return Ok(());
+            }
+            let reading = self.reading(cx, request)?;
             let first = self.shared.pagination.first();
             // Many servers refuse HEAD. The body is left where it is.
             let answer = reading.page(&first.page).await?;
@@ -108,9 +113,12 @@ impl Source for HttpSource {
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
         let request = self.some_targets(cx).and_then(|targets| targets.request(0)).operation("discover")?;
         let url = request.url.clone();
-        let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
         let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
         let mut dataset = Dataset::new(name, self.named.clone());
+        if request.job.is_some() {
+            return Ok(vec![dataset]);
+        }
+        let mut batches = self.reading(cx, request).operation("discover")?.batches(None);
         dataset.schema = batches.try_next().await?.map(|batch| batch.rows.schema());
         Ok(vec![dataset])
     }
@@ -153,7 +161,19 @@ impl HttpSource {
         targets.secrets().for_each(|text| client.hide(text));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
-        let shared = Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata };
+        let pagination = Arc::new(pagination);
+        let (told, jobs) = (Mutex::default(), Mutex::default());
+        let shared = Shared {
+            client,
+            formats,
+            pagination,
+            pages_in_flight,
+            max_body,
+            responses,
+            metadata,
+            told,
+            jobs,
+        };
         let (shared, targets) = (Arc::new(shared), Arc::new(targets));
         Ok(Self { shared, targets, base, cursor_param, named, conditional })
     }
@@ -162,13 +182,17 @@ impl HttpSource {
         let home = Arc::new(Home::new(self.base.as_ref(), &mut request.url)?);
         let base = self.base.as_ref().unwrap_or(&request.url).clone();
         let (shared, request) = (self.shared.clone(), Arc::new(request));
-        Ok(Reading { shared, cx: cx.clone(), request, home, base, columns: None })
+        let pagination = shared.pagination.clone();
+        Ok(Reading { shared, cx: cx.clone(), pagination, request, home, base, columns: None })
     }
 
     fn splits(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
-        if let (Some(param), None) = (&self.cursor_param, &request.cursor) {
-            return Err(Error::config(format!("`cursor_param: {param}` has no cursor to send"))
-                .help("set the stream's `cursor`, or remove `cursor_param`"));
+        let sender = self.cursor_param.as_ref().map(|param| format!("cursor_param: {param}"));
+        let sender = sender.or_else(|| self.targets.cursor_param().map(|name| format!("params.{name}")));
+        if let (Some(sender), None) = (&sender, &request.cursor) {
+            return Err(Error::config(format!("`{sender}` has no cursor to send")).help(
+                "set the stream's `cursor`; a stream that replaces its rows reads all of them and has none",
+            ));
         }
         let next = match &request.planned {
             Position::Start => NextUrl::at(0),
@@ -181,9 +205,9 @@ impl HttpSource {
             }
         };
         let NextUrl { next, moment, validators } = next;
-        let has_windows = self.targets.has_windows();
+        let of_the_moment = self.targets.are_of_the_moment();
         // A plan that goes on is of the moment at which it began.
-        let moment = has_windows.then(|| {
+        let moment = of_the_moment.then(|| {
             moment.unwrap_or_else(|| Moment {
                 now: now(cx),
                 after: request.cursor.as_ref().and_then(|cursor| cursor.after.clone()),
@@ -193,6 +217,7 @@ impl HttpSource {
             Some(moment) => Arc::new(self.targets.at(moment)?),
             None => self.targets.clone(),
         };
+        let reach = moment.as_ref().and_then(|moment| targets.reaches_back_to(moment.after.as_ref()?));
         let after = request
             .cursor
             .as_ref()
@@ -237,13 +262,13 @@ impl HttpSource {
                 candidates.filter(move |found| found.as_ref().map_or(true, |found| found.index >= next));
             stream::iter(new.map(move |found| found.and_then(&planned))).boxed()
         };
-        let cursor = if self.cursor_param.is_some() || (has_windows && request.cursor.is_some()) {
+        let cursor = if self.cursor_param.is_some() || (of_the_moment && request.cursor.is_some()) {
             Pushdown::Inexact
         } else {
             Pushdown::Unsupported
         };
         // JSON pages give all of theirs.
-        Ok(ScanPlan { cursor, columns: Pushdown::Inexact, ..ScanPlan::new(None, splits) })
+        Ok(ScanPlan { cursor, columns: Pushdown::Inexact, after: reach, ..ScanPlan::new(None, splits) })
     }
 
     /// The targets of a run that would begin now, and the first possible ones when it had none.

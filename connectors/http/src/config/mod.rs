@@ -2,12 +2,15 @@
 
 mod auth;
 mod connection;
+mod cursor;
+mod job;
 mod metadata;
 mod pagination;
 mod request;
 mod responses;
 mod signing;
 mod sink;
+mod times;
 mod values;
 mod window;
 
@@ -23,9 +26,11 @@ use towpath_formats::{Columns, Compression, ReadFormat};
 pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
 pub use connection::Timeouts;
 pub(crate) use connection::{ConnectionOptions, default_redirects};
+pub use cursor::CursorValue;
+pub use job::{Job, JobResult, JobState, JobStatus};
 pub use metadata::MetadataField;
 pub use pagination::{Pagination, ParamPlace};
-pub use request::{Graphql, ReadMethod, RequestBody};
+pub use request::{Graphql, MultipartField, MultipartFile, ReadMethod, RequestBody};
 pub use responses::{ResponseAction, ResponseRule, Statuses};
 pub use signing::{Digest, SecretForm, SignatureForm, TimestampForm, TokenAlgorithm};
 pub use sink::{BodyFormat, BodyTemplate, RejectedRows, RowsOfRequest, SinkBody, SinkConfig, WriteMethod};
@@ -81,13 +86,17 @@ pub struct SourceConfig {
     /// The method; by default GET, or POST with a `body`.
     #[serde(default)]
     pub method: Option<ReadMethod>,
-    /// The body of each request: `json: ...`, `form: { name: value }` or `graphql: { query, variables }`.
+    /// The body of each request: `json: ...`, `form: { name: value }`, `multipart: { name: value }` or
+    /// `graphql: { query, variables }`.
     #[serde(default)]
     pub body: Option<RequestBody>,
     /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, a range
-    /// `{ from: 1, to: 10, step: 1 }`, or windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
-    /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end. A stream with a `cursor` begins
-    /// `lookback` before the cursor's last value. The format is `rfc3339`, `date`, `unix`, `unix_ms`, or a pattern such as `%Y%m%d`.
+    /// `{ from: 1, to: 10, step: 1 }`, windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
+    /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end, or the last value of the stream's
+    /// cursor `{ cursor: true, initial: 2024-01-01, lookback: 1h, format: date }`. A first run without `initial` leaves query
+    /// parameters and headers with it out. Windows of a stream with a `cursor` begin at its last value. Both begin
+    /// `lookback` earlier, for rows that come late: these are loaded again, so use `merge`; with `append` they come twice. The
+    /// format is `rfc3339`, `date`, `unix`, `unix_ms`, `http_date`, or a pattern such as `%Y%m%d`.
     #[serde(default)]
     pub params: BTreeMap<String, Values>,
     /// How several `params` go together.
@@ -97,7 +106,7 @@ pub struct SourceConfig {
     #[serde(default)]
     pub query: BTreeMap<String, OneOrMany>,
     /// The query parameter that gets the stream's last cursor value, so that the server sends only what is newer. It is
-    /// left out of the first run.
+    /// left out of the first run. For an initial value, a lookback, another format or another place, use `params`.
     #[serde(default)]
     pub cursor_param: Option<String>,
 
@@ -117,6 +126,10 @@ pub struct SourceConfig {
     /// How many rows are looked at to infer types.
     #[serde(default)]
     pub sample_rows: Option<usize>,
+    /// For answers that the server prepares, such as reports: the request creates a job, and its result is downloaded when
+    /// it is done.
+    #[serde(default)]
+    pub job: Option<Job>,
     /// How one page leads to the next.
     #[serde(default)]
     pub pagination: Pagination,

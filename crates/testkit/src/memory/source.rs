@@ -42,6 +42,7 @@ pub struct MemorySource {
     columns: Pushdown,
     schema_known: bool,
     new_splits_only: bool,
+    look_back: Option<i64>,
     /// Tells this opening of the source from others.
     opening: u64,
 }
@@ -64,6 +65,7 @@ impl MemorySource {
             columns: Pushdown::Exact,
             schema_known: true,
             new_splits_only: false,
+            look_back: None,
             opening: OPENINGS.fetch_add(1, Relaxed),
         }
     }
@@ -101,6 +103,12 @@ impl MemorySource {
     /// Reads only splits that no finished run has read, and leaves their names to the next run.
     pub fn new_splits_only(mut self) -> Self {
         self.new_splits_only = true;
+        self
+    }
+
+    /// Gives everything, and asks for the rows from so far before the cursor's last value, which must be a number.
+    pub fn looking_back(mut self, by: i64) -> Self {
+        (self.cursor, self.look_back) = (Pushdown::Unsupported, Some(by));
         self
     }
 
@@ -229,6 +237,8 @@ impl Source for MemorySource {
         let schema = self.schema_known.then(|| self.data.schema());
         let mut plan = ScanPlan::new(schema, stream::iter(steps).boxed());
         (plan.cursor, plan.columns, plan.until) = (self.cursor, self.columns, until);
+        let last = request.cursor.as_ref().and_then(|range| range.after.as_ref()?.as_i64());
+        plan.after = last.zip(self.look_back).map(|(last, by)| json!(last - by));
         Ok(plan)
     }
 
