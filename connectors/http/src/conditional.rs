@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use towpath_core::{Context, Error, PlanStream, Planned, Position, Result, Split};
 
 use crate::client::Answer;
-use crate::config::{Pagination, ReadMethod, SourceConfig};
+use crate::config::{Pagination, ReadMethod, SourceConfig, Values};
 use crate::source::{HttpSource, NextUrl};
 
 /// Of so many URLs the version is kept. It goes into each commit.
@@ -91,6 +91,12 @@ impl Conditional {
         }
         if config.cursor_param.is_some() {
             return refused("`cursor_param`", "the cursor makes another URL of it in each run");
+        }
+        if config.job.is_some() {
+            return refused("`job`", "each run creates a job of its own");
+        }
+        if config.params.values().any(Values::is_cursor) {
+            return refused("a cursor in `params`", "the cursor makes another URL of it in each run");
         }
         let SourceConfig { format, records, columns, compression, .. } = config;
         let fingerprint = format!("{format:?} {records:?} {columns:?} {compression:?}");

@@ -63,11 +63,14 @@ impl Targets {
             }
         }
         let outline = Outline::new(config, &params)?;
+        refuse_missing(&params, outline.body_params(), "the body")?;
+        refuse_missing(&params, outline.job_params(), "the job")?;
         let outlined = outline.params();
         let in_query: Vec<usize> = query.iter().flat_map(|(_, template)| template.params()).collect();
         let mut targets = Vec::new();
         for text in urls(config)? {
             let url = Template::parse(&text, &params)?;
+            refuse_missing(&params, url.params(), &format!("`{text}`"))?;
             let mut used: Vec<usize> = url.params().chain(in_query.iter().copied()).collect();
             let of_row = used.iter().chain(&outlined).copied().filter(|param| *param >= own).collect();
             used.retain(|param| *param < own);
@@ -106,10 +109,9 @@ impl Targets {
     /// Those of a run, whose windows end where it begins.
     pub(crate) fn at(&self, moment: &Moment) -> Result<Self> {
         let mut found = self.clone();
-        for (_, values) in &mut found.params {
-            if let Values::Windows(windows) = values {
-                windows.resolve(moment.now, moment.after.as_ref());
-            }
+        for (name, values) in &mut found.params {
+            let resolved = values.resolve(moment.now, moment.after.as_ref());
+            resolved.map_err(|reason| Error::config(format!("`params.{name}`: {reason}")))?;
         }
         for target in &mut found.templates {
             target.count = count(&found.params, &target.used, found.combine)?;
@@ -152,8 +154,25 @@ impl Targets {
     }
 
     /// Whether the moment of a run makes a difference.
-    pub(crate) fn has_windows(&self) -> bool {
-        self.params.iter().any(|(_, values)| matches!(values, Values::Windows(_)))
+    pub(crate) fn are_of_the_moment(&self) -> bool {
+        self.params.iter().any(|(_, values)| values.is_of_the_moment())
+    }
+
+    /// A parameter that is the cursor's last value.
+    pub(crate) fn cursor_param(&self) -> Option<&str> {
+        let mut params = self.params.iter();
+        params.find(|(_, values)| values.is_cursor()).map(|(name, _)| name.as_str())
+    }
+
+    /// The parameter that begins before the cursor's last value, if one does.
+    pub(crate) fn looking_back(&self) -> Option<&str> {
+        self.params.iter().find(|(_, values)| values.looks_back()).map(|(name, _)| name.as_str())
+    }
+
+    /// The value behind which rows are wanted, where a parameter looks back before the cursor's last value.
+    pub(crate) fn reaches_back_to(&self, after: &Json) -> Option<Json> {
+        let back = self.params.iter().filter_map(|(_, values)| values.reaches_back_to(after));
+        back.max_by_key(|(lookback, _)| *lookback).map(|(_, value)| value)
     }
 
     /// Whether they are those for a row of a parent.
@@ -219,9 +238,10 @@ impl Targets {
             return Err(Error::config(format!("`{text}` is neither an http nor an https URL")));
         }
         url.set_fragment(None);
-        if !self.query.is_empty() {
+        let sent = |template: &Template| !template.params().any(|param| values[param].missing);
+        if self.query.iter().any(|(_, template)| sent(template)) {
             let mut pairs = url.query_pairs_mut();
-            for (name, template) in &self.query {
+            for (name, template) in self.query.iter().filter(|(_, template)| sent(template)) {
                 pairs.append_pair(name, &template.fill(values, false));
             }
         }
@@ -257,6 +277,7 @@ impl Targets {
                 text: all.get(at).into_owned(),
                 bare: all.is_bare(at),
                 end: all.end(at).unwrap_or_default(),
+                missing: all.is_missing(),
             };
         }
         let own = self.params.len() - self.row.len();
@@ -313,6 +334,20 @@ pub(crate) fn join(base_url: Option<&str>, path: &str) -> Result<String> {
     } else {
         format!("{base}/{path}")
     })
+}
+
+/// A first run has to have something to fill in where nothing can be left out.
+fn refuse_missing(
+    params: &[(String, Values)],
+    used: impl IntoIterator<Item = usize>,
+    place: &str,
+) -> Result<()> {
+    let missing = used.into_iter().map(|param| &params[param]).find(|(_, values)| values.is_missing());
+    let Some((name, _)) = missing else { return Ok(()) };
+    Err(Error::config(format!("{place} needs `{name}` in a first run, when the cursor has no value yet"))
+        .help(format!(
+            "set `params.{name}.initial`, or use it in `query` or `headers`, where it can be left out"
+        )))
 }
 
 fn total(targets: &[Target]) -> Result<u64> {

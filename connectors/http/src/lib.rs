@@ -26,7 +26,9 @@ mod download;
 mod errors;
 mod expand;
 mod formats;
+mod job;
 mod limits;
+mod multipart;
 mod network;
 mod pace;
 mod pagination;
@@ -53,6 +55,8 @@ pub use config::{
 pub use config::{MetadataField, ResponseAction, ResponseRule, Statuses};
 pub use sink::{HttpSink, HttpWriter};
 pub use source::HttpSource;
+
+pub use config::{CursorValue, Job, JobResult, JobState, JobStatus, MultipartField, MultipartFile};
 
 /// HTTP as the runner knows it.
 pub const CONNECTOR: Connector = Connector::new("http", "HTTP APIs and downloads; a sink that posts rows.")

@@ -3,7 +3,7 @@
 use towpath_core::{Error, Json, Parent, Result};
 use url::Url;
 
-use crate::config::{RequestBody, Scalar, SourceConfig, Values};
+use crate::config::{MultipartField, RequestBody, Scalar, SourceConfig, Values};
 use crate::template::Value;
 
 /// What begins the name of a field.
@@ -31,6 +31,9 @@ pub(crate) fn names(config: &SourceConfig) -> Vec<(String, Values)> {
         Some(RequestBody::Json(json)) => find_in(json, &mut fields),
         Some(RequestBody::Form(form)) => {
             form.values().flat_map(|values| &values.0).for_each(|text| find(text, &mut fields));
+        }
+        Some(RequestBody::Multipart(form)) => {
+            form.values().flat_map(MultipartField::texts).for_each(|text| find(text, &mut fields));
         }
         Some(RequestBody::Graphql(graphql)) => {
             graphql.variables.values().for_each(|json| find_in(json, &mut fields));
@@ -69,7 +72,7 @@ pub(crate) fn field(name: &str) -> &str {
 
 /// What stands for the fields as long as there is no row: something that can stand everywhere.
 pub(crate) fn placeholder() -> Value {
-    Value { text: "0".to_owned(), bare: true, end: String::new() }
+    Value { text: "0".to_owned(), bare: true, end: String::new(), missing: false }
 }
 
 /// The values of these names in a row.
@@ -89,7 +92,7 @@ pub(crate) fn values(names: &[(String, Values)], row: &Parent) -> Result<Vec<Val
                 return Err(Error::data(text).help("name a field in it, such as `{parent.owner.id}`"));
             }
         };
-        Ok(Value { text, bare, end: String::new() })
+        Ok(Value { text, bare, end: String::new(), missing: false })
     };
     names.iter().map(|(name, _)| value(name)).collect()
 }

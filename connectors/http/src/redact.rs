@@ -73,6 +73,11 @@ impl Redactor {
                     self.hide_named(name, &values.0);
                 }
             }
+            RequestBody::Multipart(form) => {
+                for (name, field) in form {
+                    self.hide_named(name, field.texts());
+                }
+            }
             RequestBody::Graphql(graphql) => {
                 for (name, value) in &graphql.variables {
                     // As a document, so that the name counts.

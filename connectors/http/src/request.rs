@@ -1,6 +1,9 @@
 //! What a request carries besides its URL: method, headers and body, with places for parameters and for the next page.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -9,7 +12,9 @@ use serde_json::{Map, json};
 use towpath_core::{Error, Json, Result};
 use url::Url;
 
-use crate::config::{ReadMethod, RequestBody, SourceConfig, Values};
+use crate::config::{MultipartField, ReadMethod, RequestBody, SourceConfig, Values};
+use crate::job::{JobOutline, SplitJob};
+use crate::multipart::{self, Field};
 use crate::query;
 use crate::template::{Template, Value};
 
@@ -22,13 +27,21 @@ pub(crate) struct Outline {
     method: Method,
     headers: Vec<(HeaderName, Template)>,
     body: Option<BodyOutline>,
+    job: Option<Arc<JobOutline>>,
 }
 
+/// A body, before parameters are filled in.
 #[derive(Clone)]
-enum BodyOutline {
+pub(crate) enum BodyOutline {
     Json(Tree),
     Form(Vec<(String, Template)>),
-    Graphql { query: String, operation: Option<String>, variables: Tree },
+    /// Fields with their contents.
+    Multipart(Vec<(Field, Template)>),
+    Graphql {
+        query: String,
+        operation: Option<String>,
+        variables: Tree,
+    },
 }
 
 /// A JSON value whose texts are templates.
@@ -48,6 +61,8 @@ pub(crate) struct Wanted {
     /// Headers for the host of the connection only.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Content>,
+    /// What comes of it, where the server prepares its answer.
+    pub(crate) job: Option<SplitJob>,
 }
 
 /// A body, before it is bytes.
@@ -55,6 +70,7 @@ pub(crate) struct Wanted {
 pub(crate) enum Content {
     Json(Json),
     Form(Vec<(String, String)>),
+    Multipart(Vec<Field>),
     /// The whole document; variables are set below `variables`.
     Graphql(Json),
 }
@@ -86,22 +102,26 @@ impl Outline {
             (Some(ReadMethod::Post), _) | (None, Some(_)) => Method::POST,
             (Some(ReadMethod::Put), _) => Method::PUT,
         };
-        Ok(Self { method, headers, body })
+        let job = config.job.as_ref().map(|job| JobOutline::new(config, job, params)).transpose()?;
+        Ok(Self { method, headers, body, job: job.map(Arc::new) })
     }
 
     /// The parameters that it uses.
     pub(crate) fn params(&self) -> Vec<usize> {
         let mut found: Vec<usize> = self.headers.iter().flat_map(|(_, template)| template.params()).collect();
-        match &self.body {
-            None => {}
-            Some(BodyOutline::Json(tree) | BodyOutline::Graphql { variables: tree, .. }) => {
-                tree.params(&mut found);
-            }
-            Some(BodyOutline::Form(fields)) => {
-                found.extend(fields.iter().flat_map(|(_, template)| template.params()));
-            }
-        }
+        found.extend(self.body_params());
+        found.extend(self.job_params());
         found
+    }
+
+    /// The parameters that its job uses.
+    pub(crate) fn job_params(&self) -> Vec<usize> {
+        self.job.iter().flat_map(|job| job.params()).collect()
+    }
+
+    /// The parameters that the body uses.
+    pub(crate) fn body_params(&self) -> Vec<usize> {
+        self.body.as_ref().map(BodyOutline::params).unwrap_or_default()
     }
 
     /// What must not be shown: the fixed parts of headers, word by word.
@@ -114,10 +134,14 @@ impl Outline {
     pub(crate) fn fill(&self, url: Url, values: &[Value]) -> Result<Wanted> {
         let mut headers = HeaderMap::new();
         for (name, template) in &self.headers {
+            if template.params().any(|param| values[param].missing) {
+                continue;
+            }
             headers.insert(name.clone(), secret_value(name, &template.fill(values, false))?);
         }
         let body = self.body.as_ref().map(|body| body.fill(values));
-        Ok(Wanted { method: self.method.clone(), url, headers, body })
+        let job = self.job.as_ref().map(|job| SplitJob::new(job, values));
+        Ok(Wanted { method: self.method.clone(), url, headers, body, job })
     }
 }
 
@@ -131,7 +155,7 @@ pub(crate) fn is_filled_in(config: &SourceConfig, header: &str) -> bool {
 }
 
 impl BodyOutline {
-    fn new(body: &RequestBody, params: &[(String, Values)]) -> Self {
+    pub(crate) fn new(body: &RequestBody, params: &[(String, Values)]) -> Self {
         match body {
             RequestBody::Json(json) => Self::Json(Tree::new(json, params)),
             RequestBody::Form(form) => {
@@ -140,6 +164,7 @@ impl BodyOutline {
                 });
                 Self::Form(fields.collect())
             }
+            RequestBody::Multipart(form) => Self::Multipart(multipart_fields(form, params)),
             RequestBody::Graphql(graphql) => {
                 let variables = graphql.variables.iter();
                 let variables =
@@ -153,13 +178,33 @@ impl BodyOutline {
         }
     }
 
-    fn fill(&self, values: &[Value]) -> Content {
+    /// The parameters that it uses.
+    pub(crate) fn params(&self) -> Vec<usize> {
+        let mut found = Vec::new();
+        match self {
+            Self::Json(tree) | Self::Graphql { variables: tree, .. } => tree.params(&mut found),
+            Self::Form(fields) => found.extend(fields.iter().flat_map(|(_, template)| template.params())),
+            Self::Multipart(fields) => {
+                found.extend(fields.iter().flat_map(|(_, template)| template.params()));
+            }
+        }
+        found
+    }
+
+    pub(crate) fn fill(&self, values: &[Value]) -> Content {
         match self {
             Self::Json(tree) => Content::Json(tree.fill(values)),
             Self::Form(fields) => {
                 let fields =
                     fields.iter().map(|(name, template)| (name.clone(), template.fill(values, false)));
                 Content::Form(fields.collect())
+            }
+            Self::Multipart(fields) => {
+                let fill = |(field, template): &(Field, Template)| Field {
+                    content: template.fill(values, false),
+                    ..field.clone()
+                };
+                Content::Multipart(fields.iter().map(fill).collect())
             }
             Self::Graphql { query, operation, variables } => {
                 let mut document = json!({ "query": query, "variables": variables.fill(values) });
@@ -170,6 +215,31 @@ impl BodyOutline {
             }
         }
     }
+}
+
+/// The fields of a multipart form, files behind texts as servers like it that stream them.
+fn multipart_fields(
+    form: &BTreeMap<String, MultipartField>,
+    params: &[(String, Values)],
+) -> Vec<(Field, Template)> {
+    let (mut texts, mut files) = (Vec::new(), Vec::new());
+    for (name, field) in form {
+        match field {
+            MultipartField::Text(values) => texts
+                .extend(values.0.iter().map(|value| (Field::text(name, ""), Template::loose(value, params)))),
+            MultipartField::File(file) => {
+                let content_type = file.content_type.as_deref().unwrap_or("application/octet-stream");
+                let field = Field {
+                    filename: Some(file.filename.as_ref().unwrap_or(name).clone()),
+                    content_type: Some(content_type.to_owned()),
+                    ..Field::text(name, "")
+                };
+                files.push((field, Template::loose(&file.content, params)));
+            }
+        }
+    }
+    texts.append(&mut files);
+    texts
 }
 
 impl Tree {
@@ -208,10 +278,11 @@ impl Tree {
 }
 
 impl Content {
-    pub(crate) fn content_type(&self) -> &'static str {
+    pub(crate) fn content_type(&self) -> Cow<'static, str> {
         match self {
-            Self::Json(_) | Self::Graphql(_) => "application/json",
-            Self::Form(_) => "application/x-www-form-urlencoded",
+            Self::Json(_) | Self::Graphql(_) => "application/json".into(),
+            Self::Form(_) => "application/x-www-form-urlencoded".into(),
+            Self::Multipart(fields) => multipart::content_type(fields).into(),
         }
     }
 
@@ -221,6 +292,7 @@ impl Content {
             Self::Form(fields) => {
                 url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish().into()
             }
+            Self::Multipart(fields) => multipart::bytes(fields),
         }
     }
 }
@@ -250,11 +322,16 @@ impl Wanted {
     pub(crate) fn set_body(&mut self, path: &str, value: Json) -> Result<()> {
         let body = self.body.get_or_insert_with(|| Content::Json(Json::Object(Map::new())));
         let names = path.strip_prefix("$.").unwrap_or(path).split('.');
+        let text = |value: &Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         match body {
             Content::Form(fields) => {
                 fields.retain(|(name, _)| name != path);
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                fields.push((path.to_owned(), text));
+                fields.push((path.to_owned(), text(&value)));
+                Ok(())
+            }
+            Content::Multipart(fields) => {
+                fields.retain(|field| field.name != path);
+                fields.insert(0, Field::text(path, text(&value)));
                 Ok(())
             }
             Content::Json(json) => set(json, names, value, path),
@@ -264,8 +341,9 @@ impl Wanted {
 
     /// The headers that say what the body is.
     pub(crate) fn describe_body(&self, headers: &mut HeaderMap) {
-        if let Some(body) = &self.body {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.content_type()));
+        let content_type = self.body.as_ref().map(Content::content_type);
+        if let Some(value) = content_type.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(CONTENT_TYPE, value);
         }
     }
 }
@@ -306,7 +384,7 @@ mod tests {
 
     fn wanted(body: Option<Content>) -> Wanted {
         let url = Url::parse("http://a/").unwrap();
-        Wanted { method: Method::POST, url, headers: HeaderMap::new(), body }
+        Wanted { method: Method::POST, url, headers: HeaderMap::new(), body, job: None }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use futures::TryStreamExt;
@@ -115,7 +115,12 @@ impl Source for HttpSource {
 
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
-            let reading = self.reading(cx, self.some_targets(cx)?.request(0)?)?;
+            let request = self.some_targets(cx)?.request(0)?;
+            if request.job.is_some() {
+                // Looking creates no job.
+                return Ok(());
+            }
+            let reading = self.reading(cx, request)?;
             if let Some(download) = &self.shared.download {
                 return download::probe(&reading, download).await.map(drop);
             }
@@ -132,6 +137,9 @@ impl Source for HttpSource {
         let url = request.url.clone();
         let name = if cx.stream().is_empty() { last_segment(&url) } else { cx.stream().to_owned() };
         let mut dataset = Dataset::new(name, self.named.clone());
+        if request.job.is_some() {
+            return Ok(vec![dataset]);
+        }
         dataset.schema = if self.shared.download.is_some() {
             Some(chunk_schema())
         } else {
@@ -171,6 +179,10 @@ impl Source for HttpSource {
 impl HttpSource {
     async fn new(config: SourceConfig, cx: &Context) -> Result<Self> {
         let targets = Targets::new(&config)?;
+        if let (Some(name), false) = (targets.looking_back(), targets.parent_fields().is_empty()) {
+            let text = format!("`lookback` of `params.{name}` does not go with the rows of a parent");
+            return Err(Error::config(text).help("remove it, or the fields of the parent"));
+        }
         let base = config.base_url.as_deref().map(base).transpose()?;
         config.pagination.validate(&config)?;
         let formats = Formats::new(&config)?;
@@ -187,8 +199,20 @@ impl HttpSource {
         config.query.iter().for_each(|(name, values)| client.redactor().hide_named(name, &values.0));
         let named = named(&config);
         let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
-        let shared =
-            Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata, download };
+        let pagination = Arc::new(pagination);
+        let (told, jobs) = (Mutex::default(), Mutex::default());
+        let shared = Shared {
+            client,
+            formats,
+            pagination,
+            pages_in_flight,
+            max_body,
+            responses,
+            metadata,
+            download,
+            told,
+            jobs,
+        };
         let (shared, targets) = (Arc::new(shared), Arc::new(targets));
         Ok(Self { shared, targets, base, cursor_param, named, conditional })
     }
@@ -197,22 +221,26 @@ impl HttpSource {
         let home = Arc::new(Home::new(self.base.as_ref(), &mut request.url)?);
         let base = self.base.as_ref().unwrap_or(&request.url).clone();
         let (shared, request) = (self.shared.clone(), Arc::new(request));
-        Ok(Reading { shared, cx: cx.clone(), request, home, base, columns: None })
+        let pagination = shared.pagination.clone();
+        Ok(Reading { shared, cx: cx.clone(), pagination, request, home, base, columns: None })
     }
 
     fn splits(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
-        if let (Some(param), None) = (&self.cursor_param, &request.cursor) {
-            return Err(Error::config(format!("`cursor_param: {param}` has no cursor to send"))
-                .help("set the stream's `cursor`, or remove `cursor_param`"));
+        let sender = self.cursor_param.as_ref().map(|param| format!("cursor_param: {param}"));
+        let sender = sender.or_else(|| self.targets.cursor_param().map(|name| format!("params.{name}")));
+        if let (Some(sender), None) = (&sender, &request.cursor) {
+            return Err(Error::config(format!("`{sender}` has no cursor to send")).help(
+                "set the stream's `cursor`; a stream that replaces its rows reads all of them and has none",
+            ));
         }
         if self.conditional.is_some() && request.parent.is_some() {
             let text = "`conditional` keeps one list of URLs in mind, and `for_each` gives one for each row";
             return Err(Error::config(text).help("remove one of the two"));
         }
         let NextUrl { next, moment, validators, .. } = NextUrl::of(&request.planned)?;
-        let has_windows = self.targets.has_windows();
+        let of_the_moment = self.targets.are_of_the_moment();
         // A plan that goes on is of the moment at which it began.
-        let moment = has_windows.then(|| {
+        let moment = of_the_moment.then(|| {
             moment.unwrap_or_else(|| Moment {
                 now: now(cx),
                 after: request.cursor.as_ref().and_then(|cursor| cursor.after.clone()),
@@ -220,6 +248,7 @@ impl HttpSource {
         });
         let targets = self.targets_of(moment.as_ref(), request.parent.as_ref())?;
         let parent = request.parent.clone();
+        let reach = moment.as_ref().and_then(|moment| targets.reaches_back_to(moment.after.as_ref()?));
         let after = request
             .cursor
             .as_ref()
@@ -268,13 +297,13 @@ impl HttpSource {
                 candidates.filter(move |found| found.as_ref().map_or(true, |found| found.index >= next));
             stream::iter(new.map(move |found| found.and_then(&planned))).boxed()
         };
-        let cursor = if self.cursor_param.is_some() || (has_windows && request.cursor.is_some()) {
+        let cursor = if self.cursor_param.is_some() || (of_the_moment && request.cursor.is_some()) {
             Pushdown::Inexact
         } else {
             Pushdown::Unsupported
         };
         // JSON pages give all of theirs.
-        Ok(ScanPlan { cursor, columns: Pushdown::Inexact, ..ScanPlan::new(None, splits) })
+        Ok(ScanPlan { cursor, columns: Pushdown::Inexact, after: reach, ..ScanPlan::new(None, splits) })
     }
 
     /// The targets of a run that would begin now, and the first possible ones when it had none.

@@ -14,6 +14,8 @@ pub(crate) struct Value {
     pub(crate) bare: bool,
     /// What is behind it: the end of a window.
     pub(crate) end: String,
+    /// Whether there is none, so that what needs it is left out.
+    pub(crate) missing: bool,
 }
 
 /// A text with places for parameters.
@@ -212,7 +214,7 @@ mod tests {
     #[test]
     fn only_known_names_are_filled_in_where_braces_are_common() {
         let params = [("id".to_owned(), Values::Range { from: 7, to: 7, step: 1 })];
-        let values = [Value { text: "7".to_owned(), bare: true, end: String::new() }];
+        let values = [Value { text: "7".to_owned(), bare: true, ..Value::default() }];
         let fill = |text: &str| Template::loose(text, &params).fill_json(&values);
         assert_eq!(fill("{id}"), 7);
         assert_eq!(fill("a {id}{id} {ID} { id } {"), "a 77 {ID} { id } {");

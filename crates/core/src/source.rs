@@ -218,12 +218,16 @@ pub struct ScanPlan {
     pub columns: Pushdown,
     /// The upper bound of the cursor in this run, if the source can tell.
     pub until: Option<Json>,
+    /// The cursor's value behind which rows are wanted, for a source that was told to look back before the last value.
+    /// The engine filters by it instead of [`CursorRange::after`].
+    pub after: Option<Json>,
 }
 
 impl ScanPlan {
     /// A plan of these splits that keeps to nothing.
     pub fn new(schema: Option<SchemaRef>, splits: PlanStream) -> Self {
-        Self { schema, splits, cursor: Pushdown::Unsupported, columns: Pushdown::Unsupported, until: None }
+        let (cursor, columns) = (Pushdown::Unsupported, Pushdown::Unsupported);
+        Self { schema, splits, cursor, columns, until: None, after: None }
     }
 }
 
@@ -347,6 +351,8 @@ pub enum Position {
 }
 
 /// Rows, those that could not be read, and where the next batch starts.
+///
+/// A batch without columns and rows says how far the split has got, for what took long and brought no row.
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// The rows. Batches of one stream may differ in columns; the schema contract brings them together.

@@ -8,13 +8,14 @@ use arrow_schema::SchemaRef;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use towpath_core::{
-    Checkpoint, Context, Dataset, DynSink, Error, Estimate, LoadSpec, Planned, Position, Rejected, Result,
-    ScanRequest, WriteDisposition,
+    Checkpoint, Context, CursorRange, Dataset, DynSink, Error, Estimate, LoadSpec, Planned, Position,
+    Rejected, Result, ScanRequest, WriteDisposition,
 };
 use towpath_transform::{Transform, TransformContext};
 
 use crate::engine::{load_spec, run_id};
 use crate::request::scan_request;
+use crate::stream::is_position_only;
 use crate::{Engine, Failure, Shutdown, StreamSpec};
 
 /// What `towpath check` found of a stream.
@@ -149,6 +150,7 @@ impl Engine {
         request.limit = transform.is_empty().then_some(limit as u64);
         request.columns = transform.columns_needed();
         request.filter = transform.filter();
+        request.cursor = spec.cursor.as_ref().map(|field| CursorRange::new(field, None, None));
         request.parallelism = 1;
         let mut preview = Preview { stream: spec.name.clone(), rows: Vec::new(), rejected: Vec::new() };
         let mut splits = source.plan(&cx, &request).await?.splits;
@@ -159,6 +161,10 @@ impl Engine {
             let mut batches = source.read(&cx, &split, Position::Start)?;
             while missing > 0 {
                 let Some(batch) = batches.next().await.transpose()? else { break };
+                if is_position_only(&batch.rows) {
+                    preview.rejected.extend(batch.rejected);
+                    continue;
+                }
                 let made = transform.apply(batch.rows, &split.id.0)?;
                 preview.rejected.extend(batch.rejected.into_iter().chain(made.rejected));
                 let rows = made.rows.slice(0, made.rows.num_rows().min(missing));

@@ -2,13 +2,16 @@
 
 mod auth;
 mod connection;
+mod cursor;
 mod download;
+mod job;
 mod metadata;
 mod pagination;
 mod request;
 mod responses;
 mod signing;
 mod sink;
+mod times;
 mod values;
 mod window;
 
@@ -24,10 +27,12 @@ use towpath_formats::{Columns, Compression, ReadFormat};
 pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
 pub use connection::{Budget, BudgetWindow, Http2, PrivateNetworks, Timeouts};
 pub(crate) use connection::{ConnectionOptions, default_redirects};
+pub use cursor::CursorValue;
 pub use download::{DownloadConfig, SameName};
+pub use job::{Job, JobResult, JobState, JobStatus};
 pub use metadata::MetadataField;
 pub use pagination::{Pagination, ParamPlace};
-pub use request::{Graphql, ReadMethod, RequestBody};
+pub use request::{Graphql, MultipartField, MultipartFile, ReadMethod, RequestBody};
 pub use responses::{ResponseAction, ResponseRule, Statuses};
 pub use signing::{Digest, SecretForm, SignatureForm, TimestampForm, TokenAlgorithm};
 pub use sink::{BodyFormat, BodyTemplate, RejectedRows, RowsOfRequest, SinkBody, SinkConfig, WriteMethod};
@@ -100,14 +105,18 @@ pub struct SourceConfig {
     /// The method; by default GET, or POST with a `body`.
     #[serde(default)]
     pub method: Option<ReadMethod>,
-    /// The body of each request: `json: ...`, `form: { name: value }` or `graphql: { query, variables }`. What stands there,
-    /// or in `query`, under a name such as `password`, `token`, `api_key` or `client_secret` is shown in no error.
+    /// The body of each request: `json: ...`, `form: { name: value }`, `multipart: { name: value }` or
+    /// `graphql: { query, variables }`. What stands there, or in `query`, under a name such as `password`, `token`, `api_key` or
+    /// `client_secret` is shown in no error.
     #[serde(default)]
     pub body: Option<RequestBody>,
     /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, a range
-    /// `{ from: 1, to: 10, step: 1 }`, or windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
-    /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end. A stream with a `cursor` begins
-    /// `lookback` before the cursor's last value. The format is `rfc3339`, `date`, `unix`, `unix_ms`, or a pattern such as `%Y%m%d`.
+    /// `{ from: 1, to: 10, step: 1 }`, windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
+    /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end, or the last value of the stream's
+    /// cursor `{ cursor: true, initial: 2024-01-01, lookback: 1h, format: date }`. A first run without `initial` leaves query
+    /// parameters and headers with it out. Windows of a stream with a `cursor` begin at its last value. Both begin
+    /// `lookback` earlier, for rows that come late: these are loaded again, so use `merge`; with `append` they come twice. The
+    /// format is `rfc3339`, `date`, `unix`, `unix_ms`, `http_date`, or a pattern such as `%Y%m%d`.
     /// In a stream with `for_each`, `{parent.name}` stands in the same places for a field of the parent's row, and
     /// `url: "{parent.href}"` for a URL that the row names.
     #[serde(default)]
@@ -119,7 +128,7 @@ pub struct SourceConfig {
     #[serde(default)]
     pub query: BTreeMap<String, OneOrMany>,
     /// The query parameter that gets the stream's last cursor value, so that the server sends only what is newer. It is
-    /// left out of the first run.
+    /// left out of the first run. For an initial value, a lookback, another format or another place, use `params`.
     #[serde(default)]
     pub cursor_param: Option<String>,
 
@@ -142,6 +151,10 @@ pub struct SourceConfig {
     /// How many rows are looked at to infer types.
     #[serde(default)]
     pub sample_rows: Option<usize>,
+    /// For answers that the server prepares, such as reports: the request creates a job, and its result is downloaded when
+    /// it is done.
+    #[serde(default)]
+    pub job: Option<Job>,
     /// How one page leads to the next.
     #[serde(default)]
     pub pagination: Pagination,

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use towpath_formats::json::JsonPath;
 
 /// How one page leads to the next.
@@ -11,12 +11,22 @@ use towpath_formats::json::JsonPath;
 /// Reading ends where the server says so: no next link, URL or cursor, the total reached, or a page without records.
 /// Records that come or go while pages are counted shift those behind them: some are then read twice or not at all. Sort
 /// by something that does not change, ask for a closed window of time, or use a cursor; `merge` removes what came twice.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Pagination {
     /// A single page.
     #[default]
     None,
+    /// What the first answer shows. It is looked for, in this order: a `Link` header; the next page's URL in a field such as
+    /// `next`, `links.next` or `@odata.nextLink`; a cursor in a field such as `next_cursor` or `nextPageToken`; a list with
+    /// `has_more` whose next page begins behind the last `id`; a page number or an offset in the request's own query or body,
+    /// such as `page: 1` or `offset: 0`, with a total where there is one. The log says what was found. When there are more
+    /// pages, and no way to them is recognised, reading fails.
+    Auto {
+        /// The most pages of one URL.
+        #[serde(default)]
+        max_pages: Option<NonZeroU64>,
+    },
     /// The header `Link: <URL>; rel="next"`.
     LinkHeader {
         /// The most pages of one URL.
@@ -64,6 +74,12 @@ pub enum Pagination {
         /// The number of the first page.
         #[serde(default = "one")]
         start: u64,
+        /// By how much the number grows from page to page; 1 by default.
+        #[serde(default = "step")]
+        step: NonZeroU64,
+        /// Whether the first page is asked for with `param`, too; on by default.
+        #[serde(default = "yes")]
+        in_first_request: bool,
         /// `JSONPath` to the number of pages, such as `$.total_pages`.
         #[serde(default)]
         total_pages: Option<JsonPath>,
@@ -105,9 +121,15 @@ pub enum Pagination {
         /// The query parameter for how many records are left out.
         #[serde(default = "offset")]
         param: String,
-        /// The query parameter for how many records are wanted.
+        /// The offset of the first record: 1 where servers count from 1.
+        #[serde(default)]
+        start: u64,
+        /// Whether the first page is asked for with `param`, too; on by default.
+        #[serde(default = "yes")]
+        in_first_request: bool,
+        /// The query parameter for how many records are wanted; `null` where the server decides.
         #[serde(default = "limit")]
-        limit_param: String,
+        limit_param: Option<String>,
         /// How many records are wanted in a page; 100 by default.
         #[serde(default = "hundred")]
         limit: NonZeroU64,
@@ -138,7 +160,7 @@ pub enum Pagination {
 }
 
 /// Where a parameter of pagination goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ParamPlace {
     /// The query of the URL.
@@ -158,8 +180,17 @@ fn offset() -> String {
     "offset".to_owned()
 }
 
-fn limit() -> String {
-    "limit".to_owned()
+#[expect(clippy::unnecessary_wraps, reason = "it is the default of an option that may be null")]
+fn limit() -> Option<String> {
+    Some("limit".to_owned())
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn step() -> NonZeroU64 {
+    NonZeroU64::MIN
 }
 
 fn one() -> u64 {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use towpath_core::Json;
 
 use super::values::OneOrMany;
@@ -30,6 +31,9 @@ pub enum RequestBody {
     Json(Json),
     /// A form: names with a value, or with a list for a name that is repeated.
     Form(BTreeMap<String, OneOrMany>),
+    /// A form of the kind `multipart/form-data`: names with a text, with a list for a name that is repeated, or with a file
+    /// `{ content, filename, content_type }`. Files come behind texts.
+    Multipart(BTreeMap<String, MultipartField>),
     /// A GraphQL query. Errors in its answer are errors, whatever the status.
     Graphql(Graphql),
 }
@@ -40,8 +44,53 @@ impl fmt::Debug for RequestBody {
         f.write_str(match self {
             Self::Json(_) => "Json(***)",
             Self::Form(_) => "Form(***)",
+            Self::Multipart(_) => "Multipart(***)",
             Self::Graphql(_) => "Graphql(***)",
         })
+    }
+}
+
+/// A field of a multipart form.
+#[derive(Clone, JsonSchema)]
+#[schemars(untagged)]
+pub enum MultipartField {
+    /// A file.
+    File(MultipartFile),
+    /// A text, or several.
+    Text(OneOrMany),
+}
+
+impl MultipartField {
+    /// The texts in it, which may hold `{name}`.
+    pub(crate) fn texts(&self) -> &[String] {
+        match self {
+            Self::File(file) => std::slice::from_ref(&file.content),
+            Self::Text(texts) => &texts.0,
+        }
+    }
+}
+
+/// A file in a multipart form.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MultipartFile {
+    /// What is in it. It may hold `{name}`.
+    pub content: String,
+    /// Its name; that of the field by default.
+    #[serde(default)]
+    pub filename: Option<String>,
+    /// Its type; `application/octet-stream` by default.
+    #[serde(default)]
+    pub content_type: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for MultipartField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Json::deserialize(deserializer)?;
+        if value.is_object() {
+            return MultipartFile::deserialize(value).map(Self::File).map_err(D::Error::custom);
+        }
+        OneOrMany::deserialize(value).map(Self::Text).map_err(D::Error::custom)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::cursor::{CursorForm, CursorValue};
+use super::times::Lookback;
 use super::window::{WindowForm, Windows};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -25,6 +27,8 @@ pub enum Values {
     },
     /// Windows of time.
     Windows(Windows),
+    /// The last value of the stream's cursor.
+    Cursor(CursorValue),
 }
 
 /// One value or several.
@@ -52,6 +56,7 @@ impl Values {
                 u64::try_from(steps).unwrap_or(u64::MAX).saturating_add(1)
             }
             Self::Windows(windows) => windows.len(),
+            Self::Cursor(_) => 1,
         }
     }
 
@@ -76,6 +81,7 @@ impl Values {
                 (i128::from(*from) + i128::from(index) * i128::from(*step)).to_string().into()
             }
             Self::Windows(windows) => windows.start_of(index).into(),
+            Self::Cursor(cursor) => cursor.value().map_or("", |value| &value.text).into(),
         }
     }
 }
@@ -87,6 +93,53 @@ impl Values {
             Self::List(values) => usize::try_from(index).is_ok_and(|index| values[index].bare),
             Self::Range { .. } => true,
             Self::Windows(windows) => windows.is_bare(),
+            Self::Cursor(cursor) => cursor.value().is_some_and(|value| value.bare),
+        }
+    }
+
+    /// Whether there is nothing to fill in: the cursor of a first run without an initial value.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Cursor(cursor) if cursor.value().is_none())
+    }
+
+    /// Whether it is the cursor's last value.
+    pub(crate) fn is_cursor(&self) -> bool {
+        matches!(self, Self::Cursor(_))
+    }
+
+    /// Whether they depend on when a run begins, and on what the last one has read.
+    pub(crate) fn is_of_the_moment(&self) -> bool {
+        matches!(self, Self::Windows(_) | Self::Cursor(_))
+    }
+
+    /// Fills in what a run that begins now reads behind the cursor's last value.
+    ///
+    /// # Errors
+    /// When that value does not fit.
+    pub(crate) fn resolve(&mut self, now: i64, after: Option<&serde_json::Value>) -> Result<(), String> {
+        match self {
+            Self::Windows(windows) => windows.resolve(now, after),
+            Self::Cursor(cursor) => cursor.resolve(after)?,
+            Self::List(_) | Self::Range { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Whether it begins before the cursor's last value.
+    pub(crate) fn looks_back(&self) -> bool {
+        match self {
+            Self::Windows(windows) => windows.lookback.is_some(),
+            Self::Cursor(cursor) => cursor.lookback.is_some(),
+            Self::List(_) | Self::Range { .. } => false,
+        }
+    }
+
+    /// How far they look back before the cursor's last value, and the value that is there.
+    pub(crate) fn reaches_back_to(&self, after: &serde_json::Value) -> Option<(Lookback, serde_json::Value)> {
+        match self {
+            Self::Windows(windows) => windows.reaches_back_to(after),
+            Self::Cursor(cursor) => cursor.reaches_back_to(after),
+            Self::List(_) | Self::Range { .. } => None,
         }
     }
 }
@@ -199,6 +252,10 @@ impl<'de> Visitor<'de> for ValuesVisitor {
             let form = serde_json::from_value::<WindowForm>(form).map_err(A::Error::custom)?;
             return form.try_into().map(Values::Windows).map_err(A::Error::custom);
         }
+        if form.get("cursor").is_some() {
+            let form = serde_json::from_value::<CursorForm>(form).map_err(A::Error::custom)?;
+            return form.try_into().map(Values::Cursor).map_err(A::Error::custom);
+        }
         serde_json::from_value::<RangeForm>(form).map_err(A::Error::custom)?.into_values()
     }
 }
@@ -229,7 +286,7 @@ impl JsonSchema for Values {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A value, a list of values, a range of whole numbers, or windows of time",
+            "description": "A value, a list of values, a range of whole numbers, windows of time, or the last value of the stream's cursor",
             "anyOf": [
                 scalar_schema(),
                 { "type": "array", "items": scalar_schema() },
@@ -253,6 +310,26 @@ impl JsonSchema for Values {
                         "format": { "type": "string" },
                     },
                     "required": ["start"],
+                    "additionalProperties": false,
+                },
+                {
+                    "type": "object",
+                    "properties": {
+                        "cursor": { "type": "boolean", "description": "`true`: the last value of the stream's cursor" },
+                        "initial": {
+                            "type": ["string", "number", "boolean"],
+                            "description": "What a first run sends. Without it, query parameters and headers that need it are left out"
+                        },
+                        "lookback": {
+                            "type": ["string", "integer"],
+                            "description": "How far before the last value: a duration such as `1d` for times, a number for numbers"
+                        },
+                        "format": {
+                            "type": "string",
+                            "description": "How a time is written; by default as the cursor has it"
+                        },
+                    },
+                    "required": ["cursor"],
                     "additionalProperties": false,
                 },
             ],

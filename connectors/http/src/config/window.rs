@@ -1,13 +1,10 @@
 //! Windows of time as values of a parameter.
 
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use towpath_core::HumanDuration;
 
-const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
+use super::times::{DAY, Lookback, SECOND, TimeFormat, micros, time};
 
 /// Windows of time, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,22 +13,10 @@ pub struct Windows {
     /// `None` for now.
     end: Option<i64>,
     step: Option<i64>,
-    lookback: i64,
+    pub(super) lookback: Option<HumanDuration>,
     format: TimeFormat,
     /// What is read, in microseconds: the first, and what is behind the last. Until a run resolves it, one window.
     span: (i64, i64),
-}
-
-/// How a time is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-enum TimeFormat {
-    #[default]
-    Rfc3339,
-    Date,
-    Unix,
-    UnixMs,
-    Strftime(String),
 }
 
 #[derive(Deserialize)]
@@ -43,31 +28,9 @@ pub(super) struct WindowForm {
     #[serde(default)]
     step: Option<HumanDuration>,
     #[serde(default)]
-    lookback: Option<HumanDuration>,
+    pub(super) lookback: Option<HumanDuration>,
     #[serde(default)]
     format: TimeFormat,
-}
-
-impl TryFrom<String> for TimeFormat {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        match text.as_str() {
-            "rfc3339" => Ok(Self::Rfc3339),
-            "date" => Ok(Self::Date),
-            "unix" => Ok(Self::Unix),
-            "unix_ms" => Ok(Self::UnixMs),
-            pattern
-                if pattern.contains('%')
-                    && StrftimeItems::new(pattern).all(|item| !matches!(item, Item::Error)) =>
-            {
-                Ok(Self::Strftime(text))
-            }
-            _ => Err(format!(
-                "`{text}` is no format of a time: write rfc3339, date, unix, unix_ms, or a pattern such as %Y%m%d"
-            )),
-        }
-    }
 }
 
 impl TryFrom<WindowForm> for Windows {
@@ -77,18 +40,17 @@ impl TryFrom<WindowForm> for Windows {
         let WindowForm { start, end, step, lookback, format } = form;
         let parse =
             |text: &str| time(text).ok_or_else(|| format!("`{text}` is neither a date nor an RFC 3339 time"));
-        let length = |duration: HumanDuration| i64::try_from(duration.get().as_micros()).unwrap_or(i64::MAX);
         let start = parse(&start)?;
         let end = end.filter(|end| end != "now").map(|end| parse(&end)).transpose()?;
         if end.is_some_and(|end| end <= start) {
             return Err("the `end` of windows is not behind their `start`".to_owned());
         }
-        let step = step.map(length);
+        let step = step.map(micros);
         if step.is_some_and(|step| step < SECOND) {
             return Err("the `step` of windows has to be a second or more".to_owned());
         }
         let span = (start, start.saturating_add(step.unwrap_or(DAY)));
-        Ok(Self { start, end, step, lookback: lookback.map_or(0, length), format, span })
+        Ok(Self { start, end, step, lookback, format, span })
     }
 }
 
@@ -96,22 +58,21 @@ impl Windows {
     /// The windows of a run that begins now, behind the cursor's last value.
     pub(crate) fn resolve(&mut self, now: i64, after: Option<&Json>) {
         let end = self.end.map_or(now, |end| end.min(now));
-        let after = after.and_then(|after| self.read(after));
-        let mut start = after.map_or(self.start, |after| after.saturating_sub(self.lookback).max(self.start));
+        let after = after.and_then(|after| self.format.read(after));
+        let lookback = self.lookback.map_or(0, micros);
+        let mut start = after.map_or(self.start, |after| after.saturating_sub(lookback).max(self.start));
         if self.format == TimeFormat::Date {
             start = start.div_euclid(DAY) * DAY;
         }
         self.span = (start, end.max(start));
     }
 
-    /// A value of the cursor as a time. Others, such as ids, say nothing about windows.
-    fn read(&self, value: &Json) -> Option<i64> {
-        match (value, &self.format) {
-            (Json::String(text), _) => time(text),
-            (Json::Number(number), TimeFormat::Unix) => number.as_i64()?.checked_mul(SECOND),
-            (Json::Number(number), TimeFormat::UnixMs) => number.as_i64()?.checked_mul(1_000),
-            _ => None,
-        }
+    /// The value of the cursor behind which rows are wanted, where that is earlier than the last value. Ids and other
+    /// values that are no times say nothing about windows.
+    pub(super) fn reaches_back_to(&self, after: &Json) -> Option<(Lookback, Json)> {
+        self.format.read(after)?;
+        let lookback = Lookback::Time(self.lookback?);
+        Some((lookback, lookback.before(after, Some(&self.format)).ok()?))
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -124,12 +85,12 @@ impl Windows {
 
     /// Where a window begins, as it is written.
     pub(super) fn start_of(&self, index: u64) -> String {
-        self.write(self.begin(index))
+        self.format.write(self.begin(index))
     }
 
     /// What is behind a window.
     pub(super) fn end_of(&self, index: u64) -> String {
-        self.write(self.begin(index.saturating_add(1)))
+        self.format.write(self.begin(index.saturating_add(1)))
     }
 
     fn begin(&self, index: u64) -> i64 {
@@ -143,31 +104,6 @@ impl Windows {
 
     /// Whether times are numbers.
     pub(super) fn is_bare(&self) -> bool {
-        matches!(self.format, TimeFormat::Unix | TimeFormat::UnixMs)
+        self.format.is_bare()
     }
-
-    fn write(&self, micros: i64) -> String {
-        let time = DateTime::<Utc>::from_timestamp_micros(micros).unwrap_or_default();
-        match &self.format {
-            TimeFormat::Rfc3339 => time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            TimeFormat::Date => time.format("%Y-%m-%d").to_string(),
-            TimeFormat::Unix => time.timestamp().to_string(),
-            TimeFormat::UnixMs => time.timestamp_millis().to_string(),
-            TimeFormat::Strftime(pattern) => time.format(pattern).to_string(),
-        }
-    }
-}
-
-/// A date or time in UTC, in microseconds.
-fn time(text: &str) -> Option<i64> {
-    let text = text.trim();
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.timestamp_micros());
-    }
-    if let Ok(date) = text.parse::<NaiveDate>() {
-        return Some(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros());
-    }
-    let naive = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f"];
-    let found = naive.iter().find_map(|pattern| NaiveDateTime::parse_from_str(text, pattern).ok());
-    found.map(|time| time.and_utc().timestamp_micros())
 }

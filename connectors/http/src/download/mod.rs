@@ -97,6 +97,7 @@ impl Download {
             (config.sample_rows.is_some(), "sample_rows"),
             (config.compression.is_some(), "compression"),
             (config.cursor_param.is_some(), "cursor_param"),
+            (config.job.is_some(), "job"),
             (config.conditional, "conditional"),
             (!config.metadata.is_empty(), "metadata"),
             (config.body.is_some(), "body"),

@@ -1,6 +1,9 @@
 //! How one page leads to the next: pure decisions from what was seen of a page. The reading itself is in [`crate::read`].
 
+mod detect;
+mod fields;
 pub(crate) mod link;
+mod skeleton;
 mod tell;
 
 use reqwest::header::{HeaderMap, HeaderName};
@@ -12,6 +15,8 @@ use url::Url;
 use crate::config::{Pagination, ParamPlace, SourceConfig};
 use crate::request::Wanted;
 
+pub(crate) use detect::First;
+pub(crate) use skeleton::skeleton;
 use tell::{Total, count, has_more, last, text, typed};
 
 /// Which page.
@@ -72,9 +77,13 @@ impl Pagination {
     /// The first page.
     pub(crate) fn first(&self) -> Place {
         let page = match self {
-            Self::None | Self::LinkHeader { .. } | Self::NextUrl { .. } | Self::Cursor { .. } => Key::First,
+            Self::None
+            | Self::Auto { .. }
+            | Self::LinkHeader { .. }
+            | Self::NextUrl { .. }
+            | Self::Cursor { .. } => Key::First,
             Self::PageNumber { start, .. } => Key::Number(*start),
-            Self::Offset { .. } => Key::Offset(0),
+            Self::Offset { start, .. } => Key::Offset(*start),
         };
         Place { page, index: 0, known: None }
     }
@@ -98,7 +107,7 @@ impl Pagination {
             Err(_) => Err(Error::config(format!("`pagination.{option}: {name}` is no name of a header"))),
         };
         let (place, params) = match self {
-            Self::None | Self::LinkHeader { .. } | Self::NextUrl { .. } => return Ok(()),
+            Self::None | Self::Auto { .. } | Self::LinkHeader { .. } | Self::NextUrl { .. } => return Ok(()),
             Self::Cursor { next, next_header, last_record, param, place, .. } => {
                 let found = [next.is_some(), next_header.is_some(), last_record.is_some()];
                 if found.iter().filter(|is_set| **is_set).count() != 1 {
@@ -133,7 +142,7 @@ impl Pagination {
             Self::Offset { param, limit_param, place, total, total_header, has_more, .. } => {
                 told_once(&[has_more.is_some(), total.is_some(), total_header.is_some()])?;
                 total_header.iter().try_for_each(|name| header("total_header", name))?;
-                (place, vec![param, limit_param])
+                (place, std::iter::once(param).chain(limit_param).collect())
             }
         };
         match place {
@@ -154,14 +163,20 @@ impl Pagination {
         match (self, page) {
             (_, Key::Url(url)) => request.url = url.clone(),
             (Self::PageNumber { param, size_param, page_size, place, .. }, Key::Number(number)) => {
-                put(&mut request, *place, param, (*number).into())?;
+                if page != &self.first().page || self.counts_first() {
+                    put(&mut request, *place, param, (*number).into())?;
+                }
                 if let (Some(param), Some(size)) = (size_param, page_size) {
                     put(&mut request, *place, param, size.get().into())?;
                 }
             }
             (Self::Offset { param, limit_param, limit, place, .. }, Key::Offset(offset)) => {
-                put(&mut request, *place, param, (*offset).into())?;
-                put(&mut request, *place, limit_param, limit.get().into())?;
+                if page != &self.first().page || self.counts_first() {
+                    put(&mut request, *place, param, (*offset).into())?;
+                }
+                if let Some(param) = limit_param {
+                    put(&mut request, *place, param, limit.get().into())?;
+                }
             }
             (Self::Cursor { param, place, .. }, Key::Cursor(cursor)) => {
                 put(&mut request, *place, param, Json::String(cursor.clone()))?;
@@ -179,13 +194,28 @@ impl Pagination {
     /// Whether the body has to be JSON, because it tells where to go on.
     pub(crate) fn needs_json(&self) -> bool {
         match self {
-            Self::None | Self::LinkHeader { .. } => false,
+            Self::None | Self::Auto { .. } | Self::LinkHeader { .. } => false,
             Self::NextUrl { .. } => true,
             Self::Cursor { next_header, has_more, .. } => next_header.is_none() || has_more.is_some(),
             Self::PageNumber { total, total_pages, has_more, .. } => {
                 total.is_some() || total_pages.is_some() || has_more.is_some()
             }
             Self::Offset { total, has_more, .. } => total.is_some() || has_more.is_some(),
+        }
+    }
+
+    /// Whether the first answer has to show what it is.
+    pub(crate) fn is_auto(&self) -> bool {
+        matches!(self, Self::Auto { .. })
+    }
+
+    /// Whether the first page is asked for by its number or offset.
+    fn counts_first(&self) -> bool {
+        match self {
+            Self::PageNumber { in_first_request, .. } | Self::Offset { in_first_request, .. } => {
+                *in_first_request
+            }
+            _ => true,
         }
     }
 
@@ -203,7 +233,7 @@ impl Pagination {
             return Ok(None);
         }
         let (page, known) = match self {
-            Self::None => return Ok(None),
+            Self::None | Self::Auto { .. } => return Ok(None),
             Self::LinkHeader { .. } => (url_key(seen.link, seen.url)?, None),
             Self::NextUrl { path, .. } => {
                 let next = text((seen.value)(path), path)?;
@@ -223,7 +253,10 @@ impl Pagination {
             return None;
         }
         let page = match place.page {
-            Key::Number(number) => Some(number + 1).filter(|next| *next < known.end).map(Key::Number),
+            Key::Number(number) => {
+                let step = if let Self::PageNumber { step, .. } = self { step.get() } else { 1 };
+                Some(number.saturating_add(step)).filter(|next| *next < known.end).map(Key::Number)
+            }
             Key::Offset(offset) => {
                 Some(offset + known.size).filter(|next| *next < known.end).map(Key::Offset)
             }
@@ -248,7 +281,8 @@ impl Pagination {
     fn max_pages(&self) -> Option<u64> {
         match self {
             Self::None => None,
-            Self::LinkHeader { max_pages }
+            Self::Auto { max_pages }
+            | Self::LinkHeader { max_pages }
             | Self::NextUrl { max_pages, .. }
             | Self::Cursor { max_pages, .. }
             | Self::PageNumber { max_pages, .. }
@@ -291,6 +325,7 @@ impl Pagination {
         let (
             Self::PageNumber {
                 start,
+                step,
                 total_pages,
                 total,
                 total_pages_header,
@@ -308,31 +343,33 @@ impl Pagination {
         let wanted = page_size.map(std::num::NonZeroU64::get);
         let records = seen.records.unwrap_or_default();
         if let Some(path) = path {
-            let next = has_more(seen, path, place)?.then_some(number.saturating_add(1));
+            let next = has_more(seen, path, place)?.then_some(number.saturating_add(step.get()));
             return Ok((next.map(Key::Number), None));
         }
+        let behind = |pages: u64| start.saturating_add(pages.saturating_mul(step.get()));
         let known = match (
             Total::of(total_pages.as_ref(), total_pages_header.as_ref()),
             Total::of(total.as_ref(), total_header.as_ref()),
         ) {
-            (Some(pages), _) => count(seen, pages, place)?
-                .map(|pages| Known { size: records, end: start.saturating_add(pages) }),
+            (Some(pages), _) => {
+                count(seen, pages, place)?.map(|pages| Known { size: records, end: behind(pages) })
+            }
             (None, Some(total)) => {
                 count(seen, total, place)?.filter(|total| fits(*total, place, records)).map(|total| {
                     let size = page_records(place, records, wanted, total);
-                    Known { size, end: start.saturating_add(total.div_ceil(size)) }
+                    Known { size, end: behind(total.div_ceil(size)) }
                 })
             }
             (None, None) => None,
         };
         let known = believed(known, *number, records).or(place.known);
-        let next = next_count(known, (*number, 1), records, wanted.filter(|_| *stop_on_short_page));
+        let next = next_count(known, (*number, step.get()), records, wanted.filter(|_| *stop_on_short_page));
         Ok((next.map(Key::Number), known))
     }
 
     fn next_offset(&self, place: &Place, seen: &Seen<'_>) -> Result<(Option<Key>, Option<Known>)> {
         let (
-            Self::Offset { limit, total, total_header, has_more: path, stop_on_short_page, .. },
+            Self::Offset { start, limit, total, total_header, has_more: path, stop_on_short_page, .. },
             Key::Offset(offset),
         ) = (self, &place.page)
         else {
@@ -346,9 +383,12 @@ impl Pagination {
         }
         let known = match Total::of(total.as_ref(), total_header.as_ref()) {
             None => None,
-            Some(total) => count(seen, total, place)?
-                .filter(|total| fits(*total, place, records))
-                .map(|total| Known { size: page_records(place, records, Some(limit), total), end: total }),
+            Some(total) => {
+                count(seen, total, place)?.filter(|total| fits(*total, place, records)).map(|total| Known {
+                    size: page_records(place, records, Some(limit), total),
+                    end: total.saturating_add(*start),
+                })
+            }
         };
         let known = believed(known, *offset, records).or(place.known);
         // Without a total, as many are left out as have been seen: some servers give less than they are asked for.

@@ -14,7 +14,7 @@ const START: &str = "https://a.example/items?q=x";
 /// Follows the pages, and gives the queries that were asked for.
 fn walk(pagination: &Pagination, server: Server<'_>) -> Result<Vec<String>> {
     let url = Url::parse(START).unwrap();
-    let split = Wanted { method: Method::GET, url, headers: HeaderMap::new(), body: None };
+    let split = Wanted { method: Method::GET, url, headers: HeaderMap::new(), body: None, job: None };
     let mut place = pagination.first();
     let mut asked = Vec::new();
     loop {

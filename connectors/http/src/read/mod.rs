@@ -2,6 +2,7 @@
 
 mod graphql;
 mod input;
+mod job;
 mod judge;
 mod metadata;
 mod page;
@@ -9,8 +10,8 @@ mod pages;
 mod ranged;
 mod spot;
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::StatusCode;
@@ -26,6 +27,7 @@ use crate::conditional::{self, Validators};
 use crate::config::Pagination;
 use crate::download::Download;
 use crate::formats::{Formats, html};
+use crate::job::JobId;
 use crate::pagination::Key;
 use crate::request::{Content, Wanted};
 use crate::responses::Responses;
@@ -42,13 +44,28 @@ pub(crate) use spot::Spot;
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) formats: Formats,
-    pub(crate) pagination: Pagination,
+    pub(crate) pagination: Arc<Pagination>,
     pub(crate) pages_in_flight: usize,
     pub(crate) max_body: ByteSize,
     pub(crate) responses: Arc<Responses>,
     pub(crate) metadata: Metadata,
     /// Set where files are downloaded as they are.
     pub(crate) download: Option<Download>,
+    /// What the first answers showed last, to say it once.
+    pub(crate) told: Mutex<Option<Pagination>>,
+    /// The jobs that this run waits for.
+    pub(crate) jobs: Mutex<HashMap<JobId, job::Known>>,
+}
+
+impl Shared {
+    /// Says in the log how pages lead to each other, when it was not said before.
+    fn tell(&self, cx: &Context, found: &Pagination) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *found != Pagination::None && told.as_ref() != Some(found) {
+            tracing::info!(stream = cx.stream(), pagination = %found, "the first answer shows the pagination");
+            *told = Some(found.clone());
+        }
+    }
 }
 
 /// A split under reading.
@@ -56,6 +73,8 @@ pub(crate) struct Shared {
 pub(crate) struct Reading {
     pub(crate) shared: Arc<Shared>,
     pub(crate) cx: Context,
+    /// How one page leads to the next: as the first answer showed it, where it is not said.
+    pub(crate) pagination: Arc<Pagination>,
     /// The split's own request.
     pub(crate) request: Arc<Wanted>,
     /// Who credentials are meant for.
@@ -77,22 +96,34 @@ enum State {
 impl Reading {
     /// The batches from here on.
     pub(crate) fn batches(self, from: Option<Spot>) -> BatchStream {
-        self.batches_from(State::Begin(from))
+        let batches = match self.request.job.clone() {
+            Some(job) => job::batches(self, job, from),
+            None => self.of_answer(from),
+        };
+        batches
+            .map_err(|error: towpath_core::Error| error.connector(CONNECTOR.name()).operation("read"))
+            .boxed()
     }
 
     /// The batches of an answer that is here already.
     pub(crate) fn batches_of_answer(self, answer: Answer) -> BatchStream {
-        self.batches_from(State::Answered(Box::new(answer)))
-    }
-
-    fn batches_from(self, state: State) -> BatchStream {
-        let batches = stream::try_unfold((self, state), |(reading, state)| async move {
-            let next = reading.next(state).await?;
-            Ok(next.map(|(batch, state)| (batch, (reading, state))))
-        });
+        let batches = self.batches_from(State::Answered(Box::new(answer)));
         batches
             .map_err(|error: towpath_core::Error| error.connector(CONNECTOR.name()).operation("read"))
             .boxed()
+    }
+
+    /// The batches of the answer to the split's request.
+    fn of_answer(self, from: Option<Spot>) -> BatchStream {
+        self.batches_from(State::Begin(from))
+    }
+
+    fn batches_from(self, state: State) -> BatchStream {
+        stream::try_unfold((self, state), |(reading, state)| async move {
+            let next = reading.next(state).await?;
+            Ok(next.map(|(batch, state)| (batch, (reading, state))))
+        })
+        .boxed()
     }
 
     async fn next(&self, mut state: State) -> Result<Option<(Batch, State)>> {
@@ -125,19 +156,22 @@ impl Reading {
             Some(Spot::Body { at, document }) => {
                 BodyInput::resume(self.clone(), document).open(at).map(State::Body)
             }
-            Some(Spot::Page { place, row, within }) => {
-                self.shared.pagination.check(&place)?;
-                Ok(State::Pages(
-                    Box::new(Pages::new(self.clone(), place, None, (row, within))),
-                    VecDeque::new(),
-                ))
+            Some(Spot::Page { place, row, within, found }) => {
+                let mut reading = self.clone();
+                if let Some(found) = found.filter(|_| self.pagination.is_auto()) {
+                    reading.pagination = Arc::new(*found);
+                }
+                reading.pagination.check(&place)?;
+                let pages = Pages::new(reading, place, None, (row, within));
+                Ok(State::Pages(Box::new(pages), VecDeque::new()))
             }
-            None if self.shared.pagination == Pagination::None
+            Some(Spot::Job(_)) => Err(job::other_kind()),
+            None if *self.pagination == Pagination::None
                 && self.shared.formats.reads_anywhere(None, &self.request.url) =>
             {
                 self.anywhere(None, Position::Start).await.map(State::Body)
             }
-            None if self.shared.pagination == Pagination::None => {
+            None if *self.pagination == Pagination::None => {
                 let answer = self.get(|call| self.prepare(call)).await?;
                 self.only_body(answer).await
             }
@@ -146,21 +180,21 @@ impl Reading {
     }
 
     async fn first_page(&self, answer: Answer) -> Result<State> {
-        let place = self.shared.pagination.first();
+        let place = self.pagination.first();
         let fetched = Fetched::collect(self, answer).await?;
         let pages = Pages::new(self.clone(), place, Some(fetched), (0, Position::Start));
         Ok(State::Pages(Box::new(pages), VecDeque::new()))
     }
 
     async fn first_page_of_many(&self) -> Result<State> {
-        let place = self.shared.pagination.first();
+        let place = self.pagination.first();
         self.first_page(self.page(&place.page).await?).await
     }
 
     /// The body of a split without pagination. Only small JSON is read as a page.
     async fn only_body(&self, mut answer: Answer) -> Result<State> {
         self.judge_stream(&mut answer).await?;
-        if answer.ruling.is_some() || answer.status == StatusCode::NO_CONTENT || self.is_graphql() {
+        if answer.ruling.is_some() || is_empty(answer.status) || self.is_graphql() {
             return self.first_page(answer).await;
         }
         let is_json = self.is_json(&answer)?;
@@ -181,6 +215,12 @@ impl Reading {
         } else {
             self.first_page(answer).await
         }
+    }
+
+    /// The pagination that positions have to hold, because only the first answer shows it.
+    fn found(&self) -> Option<Box<Pagination>> {
+        let is_found = self.shared.pagination.is_auto() && !self.pagination.is_auto();
+        is_found.then(|| Box::new(Pagination::clone(&self.pagination)))
     }
 
     /// The split's URL as it may be shown.
@@ -243,7 +283,7 @@ impl Reading {
 
     /// Asks for a page.
     pub(crate) async fn page(&self, page: &Key) -> Result<Answer> {
-        self.send(&self.shared.pagination.request(&self.request, page)?, |_| {}).await
+        self.send(&self.pagination.request(&self.request, page)?, |_| {}).await
     }
 
     async fn send(&self, wanted: &Wanted, prepare: impl FnOnce(&mut Call)) -> Result<Answer> {
@@ -255,9 +295,18 @@ impl Reading {
         }
         call.body = wanted.body.as_ref().map(Content::bytes);
         call.responses = Some(self.shared.responses.clone());
+        if wanted.headers.contains_key(IF_MODIFIED_SINCE) {
+            // Nothing is newer than the cursor.
+            call.also = Some(StatusCode::NOT_MODIFIED);
+        }
         prepare(&mut call);
         self.shared.client.send(&self.cx, call).await
     }
+}
+
+/// Whether an answer says that there is nothing to read.
+fn is_empty(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 /// Asks for the bytes as they are, so that they can be counted and read on from any of them.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde::de::IgnoredAny;
 use towpath_core::{Batch, Error, ErrorKind, Json, Position, Result};
@@ -16,10 +15,11 @@ use url::Url;
 use super::input::Document;
 use super::judge::web_page;
 use super::metadata::Facts;
-use super::{Reading, graphql, whole};
+use super::{Reading, graphql, is_empty, whole};
 use crate::client::Answer;
+use crate::config::Pagination;
 use crate::formats::html;
-use crate::pagination::{Key, Place, Seen, link};
+use crate::pagination::{First, Key, Place, Seen, link, skeleton};
 use crate::responses::Ruling;
 
 /// Bodies up to this size are parsed where they arrive: handing them over would cost more.
@@ -88,7 +88,7 @@ impl Fetched {
             reading.shared.responses.skipped(&reading.cx, &name, answer.status);
         }
         let Answer { status, headers, url, redirected, .. } = answer;
-        let is_empty = status == StatusCode::NO_CONTENT || ruling == Some(Ruling::Empty);
+        let is_empty = is_empty(status) || ruling == Some(Ruling::Empty);
         Ok(Self { body, headers, url, name, is_empty, ruling, facts, redirected })
     }
 
@@ -191,13 +191,36 @@ impl Opened {
         let value = |path: &JsonPath| self.value(path);
         let last = || self.value(&reading.shared.formats.last_record);
         let client = &reading.shared.client;
-        let next = reading.shared.pagination.after(place, &self.seen(records, &value, &last));
+        let next = reading.pagination.after(place, &self.seen(records, &value, &last));
         let mut next = next.map_err(|error| error.detail("url", client.show(&self.url)))?;
         // A place may be stored, and the key is put on every request anyway.
         if let Some(Place { page: Key::Url(url), .. }) = &mut next {
             client.take_key_out(url);
         }
         Ok(next)
+    }
+
+    /// How it leads to the next page, as far as it shows.
+    ///
+    /// # Errors
+    /// When there are more pages, and no way to them is known.
+    pub(super) fn detect(&self, reading: &Reading, records: u64) -> Result<Pagination> {
+        let Pagination::Auto { max_pages } = *reading.pagination else {
+            return Ok(Pagination::clone(&reading.pagination));
+        };
+        let body = match &self.content {
+            Content::Json { body, .. } => skeleton(body),
+            Content::Nothing | Content::Other { .. } => Json::Null,
+        };
+        let first = First {
+            request: &reading.request,
+            headers: &self.headers,
+            link: link::next(&self.headers),
+            body: &body,
+            records,
+            last: &|| self.value(&reading.shared.formats.last_record),
+        };
+        first.detect(max_pages).map_err(|error| error.detail("url", reading.shared.client.show(&self.url)))
     }
 
     /// Its batches behind a position within it. Their positions are within it, too.

@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use tokio_util::task::AbortOnDropHandle;
 use towpath_core::{Batch, Error, Position, Result};
@@ -76,7 +77,7 @@ impl Pages {
             };
             self.refuse_same(&place, done.digest)?;
             self.next = done.next;
-            let batches = with_positions(done.batches, (place, row), self.next.as_ref())?;
+            let batches = with_positions(done.batches, (place, row), self.next.as_ref(), &self.reading)?;
             if !batches.is_empty() {
                 return Ok(Some(batches));
             }
@@ -95,7 +96,10 @@ impl Pages {
         if let Some(done) = ruled(&self.reading, &opened, place) {
             return Ok(done);
         }
-        if !self.reading.shared.pagination.is_told() {
+        if self.reading.pagination.is_auto() {
+            return self.telling_page(&opened, place, row, within).await;
+        }
+        if !self.reading.pagination.is_told() {
             let done = finish(&self.reading, &opened, place, row, within).await?;
             if let Some(next) = &done.next {
                 self.refuse_loop(place, next)?;
@@ -111,6 +115,28 @@ impl Pages {
         }
         let batches = opened.batches(&self.reading, place, within).await?;
         Ok(Done { batches, next, digest: None })
+    }
+
+    /// Reads the first page, which shows how it leads to the next.
+    async fn telling_page(
+        &mut self,
+        opened: &Opened,
+        place: &Place,
+        row: u64,
+        within: Position,
+    ) -> Result<Done> {
+        let batches = opened.batches(&self.reading, place, within).await?;
+        let records = row + batches.iter().map(records).sum::<u64>();
+        let found = opened.detect(&self.reading, records)?;
+        self.reading.shared.tell(&self.reading.cx, &found);
+        let place = Place { page: found.first().page, ..place.clone() };
+        self.reading.pagination = Arc::new(found);
+        let next = opened.after(&self.reading, &place, Some(records))?;
+        if let Some(next) = &next {
+            self.refuse_loop(&place, next)?;
+        }
+        let digest = (records > 0 && self.reading.pagination.may_not_repeat()).then(|| opened.digest());
+        Ok(Done { batches, next, digest })
     }
 
     /// Reads one of several known pages, and sees to it that those behind it are on their way.
@@ -138,7 +164,7 @@ impl Pages {
                 None => Some(place.clone()),
                 // How many pages there are may have been corrected since.
                 Some((last, _)) => {
-                    self.reading.shared.pagination.next_known(&Place { known: place.known, ..last.clone() })
+                    self.reading.pagination.next_known(&Place { known: place.known, ..last.clone() })
                 }
             };
             let Some(next) = next.filter(|next| next.known.is_some()) else { return };
@@ -161,7 +187,7 @@ impl Pages {
         if digest.is_none() || digest != last {
             return Ok(());
         }
-        let pagination = &self.reading.shared.pagination;
+        let pagination = &self.reading.pagination;
         let request = pagination.request(&self.reading.request, &place.page)?;
         let (param, page) = (pagination.counter().unwrap_or_default(), place.index + 1);
         Err(Error::data(format!("page {page} has the same records as page {}", page - 1))
@@ -179,7 +205,7 @@ impl Pages {
             return Ok(());
         }
         let client = &self.reading.shared.client;
-        let request = self.reading.shared.pagination.request(&self.reading.request, &next.page)?;
+        let request = self.reading.pagination.request(&self.reading.request, &next.page)?;
         let url = client.show(&request.url);
         Err(Error::data(format!(
             "the pages go in a circle: page {} leads back to one that has been read",
@@ -195,7 +221,7 @@ fn ruled(reading: &Reading, opened: &Opened, place: &Place) -> Option<Done> {
     let next = match opened.ruling? {
         Ruling::Empty => return None,
         Ruling::Stop => None,
-        Ruling::Skip => reading.shared.pagination.next_known(place),
+        Ruling::Skip => reading.pagination.next_known(place),
     };
     Some(Done { batches: Vec::new(), next, digest: None })
 }
@@ -214,7 +240,7 @@ async fn finish(
     let batches = opened.batches(reading, place, within).await?;
     let records = row + batches.iter().map(records).sum::<u64>();
     let next = opened.after(reading, place, Some(records))?;
-    let digest = (records > 0 && reading.shared.pagination.may_not_repeat()).then(|| opened.digest());
+    let digest = (records > 0 && reading.pagination.may_not_repeat()).then(|| opened.digest());
     Ok(Done { batches, next, digest })
 }
 
@@ -227,10 +253,13 @@ fn with_positions(
     batches: Vec<Batch>,
     (place, mut row): (Place, u64),
     next: Option<&Place>,
+    reading: &Reading,
 ) -> Result<VecDeque<Batch>> {
+    // In the first page it is looked for again.
+    let found = |place: &Place| reading.found().filter(|_| place.page != Key::First);
     let behind = match next {
         None => Position::End,
-        Some(next) => Spot::page(next.clone()).position()?,
+        Some(next) => Spot::page(next.clone(), found(next)).position()?,
     };
     let last = batches.len().saturating_sub(1);
     let placed = batches.into_iter().enumerate().map(|(index, mut batch)| {
@@ -238,7 +267,8 @@ fn with_positions(
         batch.resume = if index == last {
             behind.clone()
         } else {
-            Spot::Page { place: place.clone(), row, within: batch.resume }.position()?
+            let (place, found) = (place.clone(), found(&place));
+            Spot::Page { place, row, within: batch.resume, found }.position()?
         };
         Ok(batch)
     });

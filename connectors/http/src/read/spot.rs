@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use towpath_core::{Error, Position, Result};
 
 use super::input::Document;
+use super::job::JobSpot;
+use crate::config::Pagination;
 use crate::pagination::Place;
 
 /// Where reading stands.
@@ -21,7 +23,12 @@ pub(crate) enum Spot {
         /// The position of the format's reader within it, for pages that are no JSON.
         #[serde(default, skip_serializing_if = "is_start")]
         within: Position,
+        /// How one page leads to the next, where the first answer has shown it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<Box<Pagination>>,
     },
+    /// In the result of a job.
+    Job(JobSpot),
     /// In a body that is streamed.
     Body {
         /// The position of the format's reader.
@@ -43,8 +50,8 @@ fn is_start(position: &Position) -> bool {
 
 impl Spot {
     /// At the beginning of a page.
-    pub(crate) fn page(place: Place) -> Self {
-        Self::Page { place, row: 0, within: Position::Start }
+    pub(crate) fn page(place: Place, found: Option<Box<Pagination>>) -> Self {
+        Self::Page { place, row: 0, within: Position::Start, found }
     }
 
     /// The spot of a position; `None` for the beginning.
@@ -76,8 +83,14 @@ mod tests {
     fn a_spot_survives_being_stored() {
         let place = Place { page: Key::Offset(20), index: 2, known: Some(Known { size: 10, end: 95 }) };
         let spots = [
-            Spot::page(Place { page: Key::First, index: 0, known: None }),
-            Spot::Page { place, row: 5, within: Position::At(json!(77)) },
+            Spot::page(Place { page: Key::First, index: 0, known: None }, None),
+            Spot::page(
+                Place { page: Key::Number(2), index: 1, known: None },
+                Some(Box::new(
+                    serde_json::from_value(json!({"type": "page_number", "total": "$.n"})).unwrap(),
+                )),
+            ),
+            Spot::Page { place, row: 5, within: Position::At(json!(77)), found: None },
             Spot::Body {
                 at: Position::At(json!({"byte": 9})),
                 document: Document { content_type: Some("text/csv".to_owned()), ..Document::default() },

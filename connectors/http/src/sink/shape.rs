@@ -164,7 +164,7 @@ impl Shape {
                 write_array(objects, &mut body);
                 let text = String::from_utf8(body).expect("JSON is written as UTF-8");
                 body = Vec::with_capacity(length + 64);
-                write_tree(tree, &[Value { text, bare: true, end: String::new() }], &mut body);
+                write_tree(tree, &[Value { text, bare: true, ..Value::default() }], &mut body);
             }
             BodyShape::Json(_) => write_array(objects, &mut body),
             // Options for single rows.
@@ -348,8 +348,8 @@ impl Texts {
 fn value(json: &[u8]) -> Value {
     let text = String::from_utf8_lossy(json);
     match serde_json::from_slice::<Json>(json) {
-        Ok(Json::String(text)) => Value { text, bare: false, end: String::new() },
-        _ => Value { text: text.into_owned(), bare: true, end: String::new() },
+        Ok(Json::String(text)) => Value { text, bare: false, ..Value::default() },
+        _ => Value { text: text.into_owned(), bare: true, ..Value::default() },
     }
 }
 

@@ -73,6 +73,51 @@ async fn a_form_is_sent_as_one() {
 }
 
 #[tokio::test]
+async fn a_multipart_form_holds_texts_and_files() {
+    let rows = echoed(json!({
+        "body": {"multipart": {
+            "query": {"content": "id\n{n}\n", "filename": "ids \"{x}\".csv", "content_type": "text/csv"},
+            "raw": {"content": "x"},
+            "kind": "n{n}",
+            "tag": ["a", "{n}"],
+        }},
+        "params": {"n": 5},
+    }))
+    .await;
+    let content_type = rows[0]["type"].as_str().unwrap();
+    let boundary = content_type.strip_prefix("multipart/form-data; boundary=").unwrap();
+    let part = |head: &str, content: &str| {
+        format!("--{boundary}\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+    };
+    let expected = [
+        part("name=\"kind\"", "n5"),
+        part("name=\"tag\"", "a"),
+        part("name=\"tag\"", "5"),
+        part("name=\"query\"; filename=\"ids %22{x}%22.csv\"\r\nContent-Type: text/csv", "id\n5\n"),
+        part("name=\"raw\"; filename=\"raw\"\r\nContent-Type: application/octet-stream", "x"),
+        format!("--{boundary}--\r\n"),
+    ];
+    assert_eq!(rows[0]["body"].as_str().unwrap(), expected.concat());
+}
+
+#[tokio::test]
+async fn the_next_page_may_be_a_field_of_a_multipart_form() {
+    let server = TestServer::start(|request: Request| async move {
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        let page = if body.contains("name=\"page\"\r\n\r\n2") { 2 } else { 1 };
+        assert_eq!(body.matches("name=\"page\"").count(), 1, "{body}");
+        Response::json(&json!({"pages": 2, "data": [{"page": page}]}))
+    })
+    .await;
+    let options = json!({
+        "body": {"multipart": {"kind": "x", "page": 1}}, "records": "$.data",
+        "pagination": {"type": "page_number", "in": "body", "total_pages": "$.pages"},
+    });
+    let rows = read(with(server.url("/"), options)).await.unwrap();
+    assert_eq!(rows, [json!({"page": 1}), json!({"page": 2})]);
+}
+
+#[tokio::test]
 async fn a_graphql_query_goes_with_its_variables() {
     let query = "query Q($first: Int) { items(first: $first) { n } }";
     let rows = echoed(json!({

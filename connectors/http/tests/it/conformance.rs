@@ -64,6 +64,12 @@ fn answer(request: &Request) -> Response {
     let Some(group) = path.next().and_then(|group| group.parse::<u64>().ok()) else {
         return Response::status(404);
     };
+    if request.path.starts_with("/jobs") {
+        return Response::json(&json!({"id": group}));
+    }
+    if request.path.starts_with("/status") {
+        return Response::json(&json!({"state": "done", "url": format!("/lines/{group}")}));
+    }
     if request.path.starts_with("/lines") {
         // So many that there are several batches.
         return Response::ndjson(&(0..40_000).map(|id| row(group, id)).collect::<Vec<_>>());
@@ -233,6 +239,26 @@ impl SourceFixture for Files {
 
 mod downloads {
     towpath_testkit::source_conformance! { case = super::Files::new().await }
+}
+
+mod detected_pages {
+    towpath_testkit::source_conformance! {
+        case = super::Api::new(serde_json::json!({"records": "$.data", "pagination": {"type": "auto"}})).await
+    }
+}
+
+mod jobs {
+    towpath_testkit::source_conformance! {
+        case = super::Api::new(serde_json::json!({
+            "path": "/jobs/{group}",
+            "method": "POST",
+            "job": {
+                "id": "$.id",
+                "status": {"path": "/status/{job}", "done": {"path": "$.state", "values": ["done"]}},
+                "result": {"url": "$.url"},
+            },
+        })).await
+    }
 }
 
 /// An endpoint that keeps what it gets.

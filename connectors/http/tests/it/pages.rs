@@ -285,3 +285,51 @@ async fn dropping_a_read_ends_the_requests_that_went_ahead() {
     eventually("the requests end", || server.in_flight() == 0).await;
     eventually("their permits are given back", || opened.recorder.record().held == 0).await;
 }
+
+#[tokio::test]
+async fn counting_begins_where_the_server_says_and_in_its_steps() {
+    for (pagination, targets) in [
+        (
+            json!({"type": "offset", "start": 1, "limit": 10, "total": "$.total"}),
+            vec!["/?offset=1&limit=10", "/?offset=11&limit=10", "/?offset=21&limit=10"],
+        ),
+        (
+            json!({"type": "offset", "start": 1, "limit": 10, "limit_param": null, "stop_on_short_page": true}),
+            vec!["/?offset=1", "/?offset=11", "/?offset=21"],
+        ),
+        (
+            json!({"type": "offset", "start": 1, "limit": 10, "total": "$.total", "in_first_request": false}),
+            vec!["/?limit=10", "/?offset=11&limit=10", "/?offset=21&limit=10"],
+        ),
+        (
+            json!({"type": "page_number", "param": "offset", "start": 1, "step": 10, "total_pages": "$.pages"}),
+            vec!["/?offset=1", "/?offset=11", "/?offset=21"],
+        ),
+        (
+            json!({"type": "page_number", "param": "offset", "start": 1, "step": 10, "total": "$.total"}),
+            vec!["/?offset=1", "/?offset=11", "/?offset=21"],
+        ),
+        (
+            json!({"type": "page_number", "param": "offset", "start": 1, "step": 10, "page_size": 10,
+                   "stop_on_short_page": true, "in_first_request": false}),
+            vec!["/", "/?offset=11", "/?offset=21"],
+        ),
+        (
+            json!({"type": "page_number", "param": "offset", "start": 1, "step": 10, "has_more": "$.more"}),
+            vec!["/?offset=1", "/?offset=11", "/?offset=21"],
+        ),
+    ] {
+        // Offsets count from 1.
+        let server = TestServer::start(|request: Request| async move {
+            let skip = request.number("offset").unwrap_or(1) - 1;
+            let data = ids(skip.min(25)..(skip + 10).min(25));
+            Response::json(&json!({"total": 25, "pages": 3, "more": skip < 20, "data": data}))
+        })
+        .await;
+        let options = with(server.url("/"), json!({"records": "$.data", "pagination": pagination}));
+        assert_eq!(read(options).await.unwrap(), ids(0..25), "{pagination}");
+        let mut asked = server.targets();
+        asked.sort_by_key(|target| (target.len(), target.clone()));
+        assert_eq!(asked, targets, "{pagination}");
+    }
+}

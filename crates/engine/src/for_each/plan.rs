@@ -263,6 +263,11 @@ impl Planning {
         request.planned = self.place.child.clone();
         request.parent = Some(row.parent);
         match self.shared.child.plan(&self.cx, &request).await {
+            // Each row might look back to another value, and the engine filters by one.
+            Ok(plan) if plan.after.is_some() => {
+                let text = "a stream with `for_each` cannot look back before its cursor's last value";
+                return Err(Error::config(text).help("remove `lookback` from its source"));
+            }
             Ok(plan) => self.row = Some(Children { steps: plan.splits, carried: row.carried, shown }),
             Err(error) => self.refused(error, &shown)?,
         }

@@ -40,6 +40,7 @@ use committer::Committer;
 pub(crate) use outcome::Outcome;
 use outcome::Tally;
 use prepare::Prepare;
+pub(crate) use prepare::is_position_only;
 use target::Target;
 use writer::Route;
 
@@ -156,7 +157,9 @@ async fn load(opened: Opened, begun: Begun, letter: Option<DeadLetter>) -> Outco
     };
     let until =
         begun.checkpoint.progress.as_ref().and_then(|held| held.until.clone()).or_else(|| plan.until.clone());
-    let range = request.cursor.map(|range| CursorRange::new(range.field, range.after, until.clone()));
+    let behind = plan.after.clone();
+    let range =
+        request.cursor.map(|range| CursorRange::new(range.field, behind.or(range.after), until.clone()));
     let (commits, events) = mpsc::channel(64);
     let stream = Arc::new(Stream {
         prepare: Prepare::new(range, plan.cursor),

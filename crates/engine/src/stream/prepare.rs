@@ -1,5 +1,6 @@
 //! What happens to a batch between source and writer: cursor, transform, schema contract.
 
+use arrow::array::RecordBatch;
 use towpath_core::{Batch, CursorRange, Json, Position, Pushdown, Rejected, Result};
 
 use super::Stream;
@@ -22,6 +23,11 @@ pub(super) struct Prepared {
     pub(super) seen: Option<Json>,
 }
 
+/// Whether a batch says how far a split has got, and nothing else.
+pub(crate) fn is_position_only(rows: &RecordBatch) -> bool {
+    rows.num_columns() == 0 && rows.num_rows() == 0
+}
+
 impl Prepare {
     pub(super) fn new(range: Option<CursorRange>, pushed: Pushdown) -> Self {
         Self { cursor: range.map(|range| Cursor::new(range, pushed)) }
@@ -41,12 +47,16 @@ impl Stream {
     ) -> Result<Prepared> {
         let Batch { rows, rejected, resume } = batch;
         self.rejects.take(rejected).await?;
+        if is_position_only(&rows) {
+            let (generation, _) = self.target.schema();
+            return Ok(Prepared { rows: Conformed { rows: None, generation }, resume, seen: None });
+        }
         let stream = self.clone();
         let at = place.to_owned();
         let steps = move || {
             let (rows, seen) = match &stream.prepare.cursor {
-                Some(cursor) if rows.num_columns() > 0 => cursor.apply(rows)?,
-                _ => (rows, None),
+                Some(cursor) => cursor.apply(rows)?,
+                None => (rows, None),
             };
             let transformed = stream.opened.transform.apply(rows, &at)?;
             Ok((transformed.rows, transformed.rejected, seen))
@@ -64,16 +74,11 @@ impl Stream {
     }
 
     /// Brings the rows to the target's columns, or the target to the rows'.
-    async fn admit(
-        &self,
-        rows: arrow::array::RecordBatch,
-        size: usize,
-        place: &str,
-    ) -> Result<(Conformed, Vec<Rejected>)> {
+    async fn admit(&self, rows: RecordBatch, size: usize, place: &str) -> Result<(Conformed, Vec<Rejected>)> {
         let contract = self.opened.schema_contract;
         loop {
             let (generation, schema) = self.target.schema();
-            if rows.num_columns() == 0 && rows.num_rows() == 0 {
+            if is_position_only(&rows) {
                 return Ok((Conformed { rows: None, generation }, Vec::new()));
             }
             let same = schema.as_ref() == Some(rows.schema_ref());

@@ -43,6 +43,7 @@ pub struct MemorySource {
     schema_known: bool,
     new_splits_only: bool,
     parent: Option<&'static str>,
+    look_back: Option<i64>,
     /// Tells this opening of the source from others.
     opening: u64,
 }
@@ -66,6 +67,7 @@ impl MemorySource {
             schema_known: true,
             new_splits_only: false,
             parent: None,
+            look_back: None,
             opening: OPENINGS.fetch_add(1, Relaxed),
         }
     }
@@ -122,6 +124,12 @@ impl MemorySource {
             None => return false,
         };
         split.id.strip_prefix(&value).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Gives everything, and asks for the rows from so far before the cursor's last value, which must be a number.
+    pub fn looking_back(mut self, by: i64) -> Self {
+        (self.cursor, self.look_back) = (Pushdown::Unsupported, Some(by));
+        self
     }
 
     /// The boxed form.
@@ -253,6 +261,8 @@ impl Source for MemorySource {
         let schema = self.schema_known.then(|| self.data.schema());
         let mut plan = ScanPlan::new(schema, stream::iter(steps).boxed());
         (plan.cursor, plan.columns, plan.until) = (self.cursor, self.columns, until);
+        let last = request.cursor.as_ref().and_then(|range| range.after.as_ref()?.as_i64());
+        plan.after = last.zip(self.look_back).map(|(last, by)| json!(last - by));
         Ok(plan)
     }
 

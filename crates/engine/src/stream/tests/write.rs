@@ -1,5 +1,10 @@
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow_schema::Schema;
 use serde_json::json;
-use towpath_core::{ByteSize, Resume, WriteDisposition};
+use towpath_core::{ByteSize, Pushdown, Resume, WriteDisposition};
+use towpath_testkit::memory::MemoryData;
 use towpath_testkit::rows;
 
 use super::harness::{Harness, grid};
@@ -121,4 +126,31 @@ async fn the_cursor_leaves_out_what_an_earlier_run_loaded() {
     assert!(outcome.is_done(), "{outcome:?}");
     assert_eq!(progress.rows_committed(), 1);
     assert_eq!(harness.target.checkpoint("p", "s").unwrap().cursor, Some(json!(50)));
+}
+
+#[tokio::test]
+async fn a_source_that_looks_back_gets_late_rows_past_the_cursor() {
+    let mut harness = Harness::with(MemoryData::new());
+    harness.data.push("first", rows::batch("id: int64, split: int64", &json!([[40, 1], [50, 1]])));
+    harness.cursor = Some("id".to_owned());
+    harness.source = |source| source.looking_back(5);
+    harness.run().await;
+    harness.data.push("late", rows::batch("id: int64, split: int64", &json!([[44, 1], [46, 1], [51, 1]])));
+    let (outcome, progress) = harness.run().await;
+    assert!(outcome.is_done(), "{outcome:?}");
+    // What is behind 45: 46 and 51, and 50 once more.
+    assert_eq!(progress.rows_committed(), 3);
+    assert_eq!(harness.target.checkpoint("p", "s").unwrap().cursor, Some(json!(51)));
+}
+
+#[tokio::test]
+async fn a_batch_without_columns_and_rows_only_says_how_far_its_split_is() {
+    let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let some = rows::batch("id: int64", &json!([[1], [2]]));
+    let mut harness = Harness::with(MemoryData::new().split("a", [nothing, some]));
+    harness.source = |source| source.unknown_schema().column_pushdown(Pushdown::Unsupported);
+    harness.steps = json!([{"rename": {"id": "key"}}, {"filter": "key > 0"}]);
+    let (outcome, progress) = harness.run().await;
+    assert!(outcome.is_done(), "{outcome:?}");
+    assert_eq!(progress.rows_committed(), 2);
 }
