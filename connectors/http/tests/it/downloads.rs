@@ -338,6 +338,10 @@ async fn options_that_do_not_go_together_are_refused() {
     assert!(message.contains("`download` needs `format: bytes`"), "{message}");
     let message = refused(bytes(url, json!({"pagination": {"type": "link_header"}}))).await;
     assert!(message.contains("`pagination` does not go with `format: bytes`"), "{message}");
+    let message = refused(bytes(url, json!({"responses": [{"status": 404, "action": "skip"}]}))).await;
+    assert!(message.contains("`responses` does not go with `format: bytes`"), "{message}");
+    let message = refused(bytes("http://127.0.0.1:9/{parent.id}", json!({}))).await;
+    assert!(message.contains("`for_each` does not go with `format: bytes`"), "{message}");
     let message = refused(bytes(url, json!({"download": {"digest": "sha256:12"}}))).await;
     assert!(message.contains("sha256 has 64 hexadecimal digits"), "{message}");
     let digest = "md5:098f6bcd4621d373cade4e832627b4f6";
