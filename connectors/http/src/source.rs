@@ -189,7 +189,7 @@ impl HttpSource {
         let responses = Arc::new(Responses::new(&config.responses)?);
         let metadata = Metadata::new(&config)?;
         let conditional = Conditional::new(&config)?.map(Arc::new);
-        let download = Download::new(&config, targets.len())?;
+        let download = Download::new(&config, &targets)?;
         if config.pages_in_flight == 0 {
             return Err(Error::config("`pages_in_flight` must be above zero"));
         }

@@ -23,6 +23,7 @@ use towpath_formats::ReadFormat;
 use towpath_formats::chunks::{self, Digest};
 
 use crate::config::{DownloadConfig, Pagination, SameName, SourceConfig};
+use crate::expand::Targets;
 use checksum::Checksums;
 use naming::Naming;
 pub(crate) use plan::{Step, Within, plan};
@@ -80,7 +81,7 @@ impl Download {
     ///
     /// # Errors
     /// `Config` for options that do not go together.
-    pub(crate) fn new(config: &SourceConfig, urls: u64) -> Result<Option<Self>> {
+    pub(crate) fn new(config: &SourceConfig, targets: &Targets) -> Result<Option<Self>> {
         if config.format != Some(ReadFormat::Bytes) {
             return match config.download {
                 None => Ok(None),
@@ -100,6 +101,7 @@ impl Download {
             (config.job.is_some(), "job"),
             (config.conditional, "conditional"),
             (!config.metadata.is_empty(), "metadata"),
+            (!config.responses.is_empty(), "responses"),
             (config.body.is_some(), "body"),
             (config.method.is_some_and(|method| method != crate::config::ReadMethod::Get), "method"),
         ];
@@ -109,12 +111,18 @@ impl Download {
             ))
             .help(format!("remove `{option}`, or set another `format`")));
         }
+        if !targets.parent_fields().is_empty() {
+            return Err(Error::config(
+                "`for_each` does not go with `format: bytes`: files of two rows could get one name",
+            )
+            .help("name the URLs by `urls` or `params`"));
+        }
         let DownloadConfig { name, same_name, part_bytes, digest, digest_url } =
             config.download.clone().unwrap_or_default();
         if part_bytes.bytes() == 0 {
             return Err(Error::config("`download.part_bytes` must be above zero"));
         }
-        if digest.is_some() && (urls > 1 || digest_url.is_some()) {
+        if digest.is_some() && (targets.len() > 1 || digest_url.is_some()) {
             return Err(Error::config("`download.digest` is that of a single URL")
                 .help("use `download.digest_url`, such as `{url}.sha256`, for several, and one of the two"));
         }

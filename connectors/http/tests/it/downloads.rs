@@ -76,7 +76,8 @@ fn files(batches: &[Batch]) -> BTreeMap<String, Found> {
         let chunks = Chunks::of(&batch.rows).unwrap();
         for chunk in chunks.iter().map(|chunk| chunk.unwrap()) {
             let file = files.entry(chunk.name.to_owned()).or_default();
-            let (from, to) = (chunk.offset as usize, chunk.offset as usize + chunk.data.len());
+            let from = usize::try_from(chunk.offset).unwrap();
+            let to = from + chunk.data.len();
             file.content.resize(file.content.len().max(to), 0);
             file.content[from..to].copy_from_slice(chunk.data);
             file.size = file.size.or(chunk.size);
@@ -338,6 +339,10 @@ async fn options_that_do_not_go_together_are_refused() {
     assert!(message.contains("`download` needs `format: bytes`"), "{message}");
     let message = refused(bytes(url, json!({"pagination": {"type": "link_header"}}))).await;
     assert!(message.contains("`pagination` does not go with `format: bytes`"), "{message}");
+    let message = refused(bytes(url, json!({"responses": [{"status": 404, "action": "skip"}]}))).await;
+    assert!(message.contains("`responses` does not go with `format: bytes`"), "{message}");
+    let message = refused(bytes("http://127.0.0.1:9/{parent.id}", json!({}))).await;
+    assert!(message.contains("`for_each` does not go with `format: bytes`"), "{message}");
     let message = refused(bytes(url, json!({"download": {"digest": "sha256:12"}}))).await;
     assert!(message.contains("sha256 has 64 hexadecimal digits"), "{message}");
     let digest = "md5:098f6bcd4621d373cade4e832627b4f6";
@@ -356,7 +361,7 @@ async fn credentials_go_with_every_request_to_their_host() {
         if request.header("authorization") != Some("Bearer s3cret") {
             return Response::status(401);
         }
-        if request.path.ends_with(".md5") {
+        if request.path == "/a.bin.md5" {
             return Response::text("00000000000000000000000000000000");
         }
         ranged(request, &content, "\"v1\"")

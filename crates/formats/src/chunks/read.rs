@@ -105,7 +105,8 @@ mod tests {
 
     #[tokio::test]
     async fn any_input_is_cut_into_pieces_and_read_on_from_any_chunk() {
-        let content: Vec<u8> = (0..3 * CHUNK_BYTES + 9).map(|at| (at / 4099) as u8).collect();
+        let content: Vec<u8> =
+            (0..3 * CHUNK_BYTES + 9).map(|at| u8::try_from(at / 4099 % 251).unwrap()).collect();
         let input: Arc<dyn Input> = Arc::new(MemoryInput::new("a/b.gz", content.clone()));
         let options = ReadOptions { format: Some(ReadFormat::Bytes), ..ReadOptions::default() };
         let reader = Reader::new(options, "a/b.gz", None, None).unwrap();
