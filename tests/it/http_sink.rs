@@ -78,3 +78,38 @@ async fn a_post_that_fails_is_sent_again_with_the_same_key() {
     assert_eq!(keys.len(), 2);
     assert_eq!(keys[0], keys[1]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_rows_that_the_server_refuses_go_to_the_dead_letter() {
+    let server = TestServer::start(|request| async move {
+        match request.path.as_str() {
+            "/rows/3" => Response::text("`id` is taken").with_status(422),
+            "/rows/5" => Response::status(409),
+            _ => Response::status(204),
+        }
+    })
+    .await;
+    let project = Arc::new(Project::new());
+    project.write("rows.ndjson", lines((0..10).map(|id| format!("{{\"id\":{id}}}"))));
+    project.write(
+        "pipeline.yaml",
+        format!(
+            "name: puts\ndead_letter: \"dead/{{stream}}-{{part}}.ndjson\"\nstreams:\n  rows:\n    \
+             source: {{ connector: file, path: rows.ndjson }}\n    sink:\n      connector: http\n      \
+             url: \"{}/{{id}}\"\n      method: PUT\n      rows: single\n      accept: [409]\n",
+            server.url("/rows")
+        ),
+    );
+    let running = project.clone();
+    let (ended, report) = blocking(move || running.run()).await;
+    assert_eq!(ended.code, Some(1), "{report:#}");
+    let stream = &report["streams"][0];
+    assert_eq!((&stream["rows_committed"], &stream["rows_rejected"]), (&9.into(), &1.into()), "{report:#}");
+    let dead = project.rows("dead");
+    assert_eq!(dead.len(), 1, "{dead:?}");
+    assert_eq!(dead[0]["reason"], "the server answered 422 Unprocessable Entity: `id` is taken");
+    assert_eq!(
+        (dead[0]["row"].as_str(), dead[0]["place"].as_str()),
+        (Some("{\"id\":3}"), Some(&*server.url("/rows/3")))
+    );
+}

@@ -11,5 +11,6 @@ mod formats;
 mod http_sink;
 mod incremental;
 mod recorded;
+mod recordings;
 mod resume;
 mod servers;

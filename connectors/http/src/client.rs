@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
 use reqwest::{Method, Request, Response, StatusCode};
-use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result};
+use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result, Traffic};
 use url::Url;
 
 use crate::auth::{self, Credentials, Home, Rotation, Token, Tokens, Turn};
@@ -21,6 +21,7 @@ use crate::pace::Pace;
 use crate::redact::Redactor;
 use crate::responses::{Case, JUDGED, Responses, Ruling};
 use crate::tls;
+use crate::traffic::Known;
 
 /// The largest answer of a server that gives tokens.
 const TOKEN_BYTES: ByteSize = ByteSize::mib(1);
@@ -124,12 +125,21 @@ pub(crate) struct Exchanged {
 impl Client {
     /// The client of this connection. The pool of connections is shared by all its streams.
     pub(crate) async fn new(options: &ConnectionOptions, cx: &Context) -> Result<Self> {
-        let options = &auth::read_in(options).await?;
+        let mut options = auth::read_in(options).await?;
+        if cx.traffic().is_replayed() {
+            // A recording need not be spared.
+            options.budgets.clear();
+        }
+        let options = &options;
         let mut redactor = Redactor::default();
         let credentials = Credentials::new(options, &mut redactor)?;
         let tokens = Tokens::shared(options, cx, &mut redactor)?;
-        let certificates = tls::trusted(options).await?;
-        let identity = tls::identity(options).await?;
+        // Whoever replays a recording need not have the files of who made it.
+        let (certificates, identity) = if cx.traffic().is_replayed() {
+            (Vec::new(), None)
+        } else {
+            (tls::trusted(options).await?, tls::identity(options).await?)
+        };
         network::hide(options, &mut redactor);
         let (connection, key, reach) = (cx.clone(), network::key(options), options.clone());
         let make = move || network::client(&reach, certificates, identity);
@@ -197,7 +207,7 @@ impl Client {
             turn.sent();
             let (response, permit) = self.attempt(cx, call, token.as_deref(), deadline, permit).await?;
             pace.answered();
-            let limits = Limits::of(response.headers(), cx.clock().now());
+            let limits = limits(cx, response.headers());
             if self.rotation.as_ref().is_some_and(|all| all.learn(cx, &mut turn, response.status(), limits)) {
                 let mut body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
                 body.beginning(REFUSAL_BYTES, Outcome::Success).await;
@@ -260,9 +270,9 @@ impl Client {
         let permit = cx.permit(pace.origin()).await?;
         pace.sent();
         let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
-        let (response, permit) = self.execute(cx, request, deadline, permit).await?;
+        let (response, permit) = self.execute(cx, request, None, deadline, permit).await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let limits = Limits::of(&headers, cx.clock().now());
+        let limits = limits(cx, &headers);
         let mut body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
         if status.is_success() {
             return Ok(Exchanged { status, headers, limits, body: body.collect(TOKEN_BYTES).await? });
@@ -295,30 +305,53 @@ impl Client {
             headers.extend(private.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         self.credentials.sign(call, &mut url, &mut headers, cx.clock().now())?;
+        let known = self.known(cx, call, (&url, &headers), token);
         (*request.url_mut(), *request.headers_mut()) = (url, headers);
         *request.body_mut() = call.body.clone().map(Into::into);
-        self.execute(cx, request, deadline, permit).await
+        self.execute(cx, request, known.as_ref(), deadline, permit).await
     }
 
-    /// Sends a request as it is.
+    /// What a recording knows of a request, where there is one.
+    fn known(
+        &self,
+        cx: &Context,
+        call: &Call,
+        sent: (&Url, &HeaderMap),
+        token: Option<&Token>,
+    ) -> Option<Known> {
+        if matches!(cx.traffic(), Traffic::Live) {
+            return None;
+        }
+        let mut redactor = self.redactor.clone();
+        call.home.tell(&mut redactor);
+        if let Some(token) = token {
+            token.tell(&mut redactor);
+        }
+        Some(Known::new(call, sent, redactor))
+    }
+
+    /// Sends a request as it is. One that a recording does not know is neither kept nor taken from it.
     async fn execute(
         &self,
         cx: &Context,
         request: Request,
+        known: Option<&Known>,
         deadline: Deadline,
         permit: Permit,
     ) -> Result<(Response, Permit)> {
         network::check(self.networks, request.url())?;
         let limit = ("timeout.first_byte", self.timeouts.first_byte.get());
-        let (error, outcome) = match deadline.wait(cx, limit, self.http.execute(request)).await {
+        let (mut error, outcome) = match deadline.wait(cx, limit, self.answer(cx, request, known)).await {
             Ok(Ok(response)) => return Ok((response, permit)),
-            Ok(Err(error)) => {
-                let outcome = if error.is_timeout() { Outcome::TimedOut } else { Outcome::Failed };
-                (no_answer(error), outcome)
-            }
+            Ok(Err(failed)) => failed,
             Err(error) => (error, Outcome::TimedOut),
         };
         permit.finish(outcome, cx.clock().monotonic());
+        if let (Traffic::Recorded(recorder), Some(known)) = (cx.traffic(), known)
+            && let Err(other) = known.record_failure(recorder, &error).await
+        {
+            error = other;
+        }
         Err(error)
     }
 
@@ -333,6 +366,27 @@ impl Client {
         Error::config("the server redirects in a circle").detail("redirects", circle.join(" -> ")).help(
             "check `url`, and whether the server expects credentials or a cookie: set `auth` or `headers`",
         )
+    }
+
+    /// The answer to a request, from wherever answers come.
+    async fn answer(
+        &self,
+        cx: &Context,
+        request: Request,
+        known: Option<&Known>,
+    ) -> std::result::Result<Response, (Error, Outcome)> {
+        let failed = |error| (error, Outcome::Failed);
+        if let (Traffic::Replayed(recording), Some(known)) = (cx.traffic(), known) {
+            return known.replay(recording).await.map_err(failed);
+        }
+        let response = self.http.execute(request).await.map_err(|error| {
+            let outcome = if error.is_timeout() { Outcome::TimedOut } else { Outcome::Failed };
+            (no_answer(error), outcome)
+        })?;
+        match (cx.traffic(), known) {
+            (Traffic::Recorded(recorder), Some(known)) => known.record(recorder, response).map_err(failed),
+            _ => Ok(response),
+        }
     }
 
     /// Ends a request that was refused.
@@ -376,6 +430,12 @@ impl Client {
     pub(crate) fn redact(&self, text: &str) -> String {
         self.redactor.text(text)
     }
+}
+
+/// What an answer says about limits.
+fn limits(cx: &Context, headers: &HeaderMap) -> Limits {
+    let limits = Limits::of(headers, cx.clock().now());
+    if cx.traffic().is_replayed() { limits.at_once() } else { limits }
 }
 
 /// Where an answer redirects to, if it does.

@@ -147,6 +147,14 @@ pub(crate) fn no_answer(error: reqwest::Error) -> Error {
 
 /// A body that broke off.
 pub(crate) fn broken_body(error: reqwest::Error, received: u64) -> Error {
+    // On its way into a recording or out of one, it was told already what is wrong.
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(ours) = inner.downcast_ref::<Error>() {
+            return Error::new(ours.kind(), ours.message()).retry(ours.retry_policy());
+        }
+        cause = inner.source();
+    }
     Error::unavailable(format!("the body broke off after {received} bytes")).source(error.without_url())
 }
 

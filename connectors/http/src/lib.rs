@@ -12,6 +12,8 @@
 //! first, holds its permit to the last byte of the answer, and tells how it went; so the limits learn what a server
 //! takes. Credentials stay on the host that they are meant for, whatever redirects and next links say.
 //!
+//! `traffic` stands between client and servers: it keeps exchanges in a recording, or gives them back from one.
+//!
 //! Further schemes of authentication belong into `auth`, further ways through pages into `pagination`, further sources
 //! of parameters into `expand`, as `parent` fills in the rows of another stream.
 
@@ -42,6 +44,7 @@ mod sink;
 mod source;
 mod template;
 mod tls;
+mod traffic;
 
 use towpath_core::Connector;
 

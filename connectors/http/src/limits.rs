@@ -43,6 +43,12 @@ impl Limits {
         Self { retry_after, exhausted: exhausted(headers, &now) }
     }
 
+    /// The same without any wait: out of a recording, nobody needs to be spared.
+    pub(crate) fn at_once(self) -> Self {
+        let at_once = |wait: Option<Duration>| wait.map(|_| Duration::ZERO);
+        Self { retry_after: at_once(self.retry_after), exhausted: at_once(self.exhausted) }
+    }
+
     /// How long to wait after an answer that asks for fewer requests.
     pub(crate) fn wait(self) -> Option<Duration> {
         self.retry_after.or(self.exhausted)

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::header::HeaderValue;
+use data_encoding::BASE64;
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH,
+    IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
+};
 use towpath_core::Json;
 use url::Url;
 
 use crate::config::RequestBody;
 
 /// What stands where a secret stood.
-const HIDDEN: &str = "***";
+pub(crate) const HIDDEN: &str = "***";
 
 /// Query parameters that hold secrets under these names in most APIs.
 const SECRET_NAMES: [&str; 16] = [
@@ -37,6 +41,24 @@ const SECRET_WORDS: [&str; 6] = ["apikey", "api_key", "credential", "passw", "pr
 /// Secrets shorter than this are not looked for in texts: they would hide half of every message.
 const SHORTEST_SECRET: usize = 4;
 
+/// Whether a header is no credential, whoever has set it.
+pub(crate) fn is_harmless(name: &HeaderName) -> bool {
+    const HARMLESS: [HeaderName; 11] = [
+        ACCEPT,
+        ACCEPT_ENCODING,
+        ACCEPT_LANGUAGE,
+        CONTENT_TYPE,
+        IF_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_NONE_MATCH,
+        IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+        RANGE,
+        USER_AGENT,
+    ];
+    HARMLESS.contains(name) || name == "prefer" || name.as_str().ends_with("-version")
+}
+
 /// Knows what must not be shown.
 #[derive(Clone, Default)]
 pub(crate) struct Redactor {
@@ -61,6 +83,10 @@ impl Redactor {
     pub(crate) fn hide_basic(&mut self, header: &HeaderValue) {
         if let Some(credentials) = header.to_str().ok().and_then(|value| value.strip_prefix("Basic ")) {
             self.hide_value(credentials);
+            let decoded = BASE64.decode(credentials.as_bytes()).unwrap_or_default();
+            if let Some((_, password)) = String::from_utf8_lossy(&decoded).split_once(':') {
+                self.hide_value(password);
+            }
         }
     }
 
@@ -156,7 +182,13 @@ impl Redactor {
         }
     }
 
-    fn is_secret(&self, name: &str) -> bool {
+    /// The values that are hidden.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(String::as_str)
+    }
+
+    /// Whether a query parameter of this name is hidden.
+    pub(crate) fn is_secret(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
         SECRET_NAMES.contains(&name.as_str())
             || SECRET_WORDS.iter().any(|word| name.contains(word))

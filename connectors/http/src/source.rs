@@ -397,9 +397,9 @@ fn whole_request(targets: &Targets, index: u64) -> Result<Url> {
     request.map(|request| request.url)
 }
 
-/// The time of day in microseconds, in whole seconds.
+/// When the run began, in microseconds, in whole seconds.
 fn now(cx: &Context) -> i64 {
-    let since = cx.clock().now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since = cx.began().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX).saturating_mul(1_000_000)
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
 
-use crate::{Cancellation, Error, Limiter, Metrics, Permit, Result, Unlimited};
+use crate::{Cancellation, Error, Limiter, Metrics, Permit, Result, Traffic, Unlimited};
 
 /// A bag of capabilities, cheap to clone. It is not a handle to the engine.
 #[derive(Clone)]
@@ -24,6 +24,7 @@ pub struct Context {
     cpu: Arc<dyn CpuPool>,
     metrics: Arc<Metrics>,
     waits: PermitWaits,
+    traffic: Traffic,
 }
 
 impl Context {
@@ -39,6 +40,7 @@ impl Context {
                 cpu: Arc::new(Inline),
                 metrics: Arc::default(),
                 waits: PermitWaits::default(),
+                traffic: Traffic::Live,
             },
         }
     }
@@ -66,6 +68,21 @@ impl Context {
     /// The clock, to be kept.
     pub fn clock_arc(&self) -> Arc<dyn Clock> {
         self.clock.clone()
+    }
+
+    /// Where the answers of servers come from, and whether they are kept.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// The time of day for what depends on when a run began, such as a window that ends now. Where answers come out of a
+    /// recording, it is that of the recorded run, so that the same requests are made.
+    pub fn began(&self) -> SystemTime {
+        match &self.traffic {
+            Traffic::Live => self.clock.now(),
+            Traffic::Recorded(recorder) => recorder.began(),
+            Traffic::Replayed(recording) => recording.began(),
+        }
     }
 
     /// The stream's counters.
@@ -236,6 +253,12 @@ impl ContextBuilder {
     /// Sets the pool for CPU work.
     pub fn cpu(mut self, cpu: Arc<dyn CpuPool>) -> Self {
         self.context.cpu = cpu;
+        self
+    }
+
+    /// Sets where answers come from.
+    pub fn traffic(mut self, traffic: Traffic) -> Self {
+        self.context.traffic = traffic;
         self
     }
 

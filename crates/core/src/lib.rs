@@ -33,6 +33,7 @@ mod rejected;
 mod secret;
 mod sink;
 mod source;
+mod traffic;
 mod units;
 
 pub use align::{conform, conform_array, merge_schemas, widen};
@@ -58,6 +59,7 @@ pub use source::{
     Batch, BatchStream, Comparison, CursorRange, Dataset, Estimate, Parent, PlanStream, Planned, Position,
     Predicate, Pushdown, Resume, ScanPlan, ScanRequest, Source, SourceCapabilities, Split, SplitId,
 };
+pub use traffic::{Answered, Exchange, Piece, Recorder, Recording, Then, Traffic};
 pub use units::{ByteSize, HumanDuration, Rate};
 
 /// JSON, the form of everything that is opaque to the engine: split payloads, positions, configuration.

@@ -10,10 +10,12 @@ use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use towpath_core::{
-    Clock, Connection, Context, CpuPool, Delivery, DynSink, DynSource, Error, ErrorKind, LoadSpec, Metrics,
-    Result, WriteDisposition,
+    Clock, Connection, Context, ContextBuilder, CpuPool, Delivery, DynSink, DynSource, Error, ErrorKind,
+    LoadSpec, Metrics, Result, Traffic, WriteDisposition,
 };
-use towpath_layers::{ConnectionLimiter, LayerSettings, RayonPool, RunLimit, TokioClock, layer_sink};
+use towpath_layers::{
+    ConnectionLimiter, LayerSettings, LimitSettings, RayonPool, RunLimit, TokioClock, layer_sink,
+};
 use towpath_transform::{Transform, TransformContext};
 
 use crate::ledger::{Limits, Sides};
@@ -34,6 +36,7 @@ pub struct Engine {
     batches: MemoryBudget,
     readers: MemoryBudget,
     progress: RunProgress,
+    traffic: Traffic,
 }
 
 /// What the streams of a connection share.
@@ -52,8 +55,8 @@ struct Side {
 }
 
 impl Side {
-    fn new(spec: &ConnectionSpec, run: &RunLimit) -> Self {
-        let limiter = Arc::new(ConnectionLimiter::new(run, &spec.limits));
+    fn new(spec: &ConnectionSpec, run: &RunLimit, limits: &LimitSettings) -> Self {
+        let limiter = Arc::new(ConnectionLimiter::new(run, limits));
         Self { connection: Arc::new(Connection::new(spec.name.clone(), limiter.clone())), limiter }
     }
 }
@@ -64,12 +67,23 @@ impl Engine {
     /// # Errors
     /// `Config` when a stream names a connection that is not there; `Unexpected` when threads cannot be started.
     pub fn new(pipeline: Pipeline) -> Result<Self> {
+        Self::with_traffic(pipeline, Traffic::Live)
+    }
+
+    /// The same, with what its sources hear from servers kept, or out of a recording.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_traffic(pipeline: Pipeline, traffic: Traffic) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock);
         let side = || RunLimit::new(pipeline.max_in_flight, clock.clone());
         let (reading, writing) = (side(), side());
         let shared = |spec: &ConnectionSpec| {
             let slots = spec.limits.max_in_flight.map(|most| Arc::new(Semaphore::new(most.get())));
-            let (reading, writing) = (Side::new(spec, &reading), Side::new(spec, &writing));
+            // A recording need not be spared.
+            let unlimited = traffic.is_replayed().then(LimitSettings::default);
+            let reading = Side::new(spec, &reading, unlimited.as_ref().unwrap_or(&spec.limits));
+            let writing = Side::new(spec, &writing, &spec.limits);
             (spec.name.clone(), Shared { spec: spec.clone(), reading, writing, slots })
         };
         let connections: HashMap<_, _> = pipeline.connections.iter().map(shared).collect();
@@ -95,6 +109,7 @@ impl Engine {
             pipeline,
             connections,
             clock,
+            traffic,
         })
     }
 
@@ -256,7 +271,8 @@ impl Engine {
             Error::config(format!("the connector `{}` cannot read; use it as a sink", connector.name()))
         })?;
         let shared = &self.connections[&spec.source.connection];
-        let cx = self.context(&spec.name, &shared.reading, metrics, shutdown);
+        let cx = self.context(&spec.name, &shared.reading, metrics, shutdown).traffic(self.traffic.clone());
+        let cx = cx.build();
         let source = entry
             .open(spec.source.options.clone(), &cx)
             .await
@@ -276,7 +292,7 @@ impl Engine {
             Error::config(format!("the connector `{}` cannot write; use it as a source", connector.name()))
         })?;
         let shared = &self.connections[&spec.connection];
-        let cx = self.context(stream, &shared.writing, metrics, shutdown);
+        let cx = self.context(stream, &shared.writing, metrics, shutdown).build();
         let sink =
             entry.open(spec.options.clone(), &cx).await.map_err(|error| error.connector(connector.name()))?;
         let sink = layer_sink(sink, &shared.spec.layers);
@@ -286,14 +302,19 @@ impl Engine {
         Ok((sink, cx))
     }
 
-    fn context(&self, stream: &str, side: &Side, metrics: &Arc<Metrics>, shutdown: &Shutdown) -> Context {
+    fn context(
+        &self,
+        stream: &str,
+        side: &Side,
+        metrics: &Arc<Metrics>,
+        shutdown: &Shutdown,
+    ) -> ContextBuilder {
         Context::builder(self.clock.clone())
             .stream(stream)
             .connection(side.connection.clone())
             .cancellation(shutdown.kill.child())
             .cpu(self.cpu.clone())
             .metrics(metrics.clone())
-            .build()
     }
 }
 

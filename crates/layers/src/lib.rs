@@ -18,6 +18,7 @@ pub mod limits;
 mod metrics;
 mod retry;
 mod timeout;
+mod traffic;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ pub use limits::{ConnectionLimiter, LimitSettings, LimiterCourse, RunLimit};
 pub use metrics::{MeterSink, MeterSource};
 pub use retry::{RetryPolicy, RetrySettings, RetrySink, RetrySource};
 pub use timeout::{TimeoutSettings, TimeoutSink, TimeoutSource};
+pub use traffic::{FileRecorder, FileRecording};
 
 /// What the layers do around a connector.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -23,7 +23,7 @@ use url::{Origin, Url};
 use crate::client::Call;
 use crate::config::{Auth, ConnectionOptions, KeyPlace, TokenPlace};
 use crate::query;
-use crate::redact::Redactor;
+use crate::redact::{Redactor, is_harmless};
 use carrier::{Carrier, basic, header_name, secret_value};
 pub(crate) use files::read_in;
 pub(crate) use rotation::{Rotation, Turn};
@@ -50,8 +50,12 @@ impl Credentials {
         let mut own = HeaderMap::new();
         own.insert(USER_AGENT, user_agent(options)?);
         for (name, value) in &options.headers {
-            redactor.hide_value(value.expose());
-            own.insert(header_name(name)?, secret_value(name, value.expose())?);
+            let (name, sent) = (header_name(name)?, secret_value(name, value.expose())?);
+            // Types and versions are no secrets, and stand in many answers.
+            if !is_harmless(&name) {
+                redactor.hide_value(value.expose());
+            }
+            own.insert(name, sent);
         }
         let mut carrier = None;
         match &options.auth {
@@ -209,10 +213,15 @@ impl Home {
     /// A text without the user and password of the URL.
     pub(crate) fn hide(&self, text: &str) -> String {
         let mut redactor = Redactor::default();
+        self.tell(&mut redactor);
+        redactor.text(text)
+    }
+
+    /// Tells the redactor the user and password of the URL.
+    pub(crate) fn tell(&self, redactor: &mut Redactor) {
         if let Some((_, header)) = &self.user {
             redactor.hide_basic(header);
         }
-        redactor.text(text)
     }
 
     /// Whether a URL gets the credentials of the connection.

@@ -1,9 +1,13 @@
 //! `towpath run`: runs a pipeline.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
+use towpath_core::Traffic;
 use towpath_engine::{Engine, Pipeline, RunReport, RunStatus, StreamStatus};
+
+use towpath_layers::{FileRecorder, FileRecording};
 
 use super::select;
 use crate::failed::{Exit, Failed};
@@ -20,6 +24,12 @@ pub(crate) struct Arguments {
     /// Runs only these streams.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     stream: Vec<String>,
+    /// Keeps what HTTP sources hear from servers in this file, without credentials. `.gz` at its end compresses it.
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    record: Option<PathBuf>,
+    /// Takes what HTTP sources hear from such a file, without a network.
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
     #[command(flatten)]
     telling: Telling,
 }
@@ -38,7 +48,19 @@ pub(crate) struct Telling {
 pub(crate) async fn run(arguments: Arguments, screen: &Screen) -> Result<Exit, Failed> {
     let mut pipeline = pipeline::load_and_expand(&arguments.file).await?;
     select::keep(&mut pipeline, &arguments.stream)?;
-    execute(pipeline, arguments.telling, screen).await
+    let (recorder, traffic) = match (&arguments.record, &arguments.replay) {
+        (Some(file), _) => {
+            let recorder = Arc::new(FileRecorder::create(file)?);
+            (Some(recorder.clone()), Traffic::Recorded(recorder))
+        }
+        (None, Some(file)) => (None, Traffic::Replayed(Arc::new(FileRecording::open(file)?))),
+        (None, None) => (None, Traffic::Live),
+    };
+    let ended = execute_with(pipeline, traffic, arguments.telling, screen).await;
+    let finished = recorder.map_or(Ok(()), |recorder| recorder.finish());
+    let exit = ended?;
+    finished?;
+    Ok(exit)
 }
 
 /// Runs a pipeline, shows how far it is, and tells how it ended.
@@ -46,7 +68,16 @@ pub(crate) async fn run(arguments: Arguments, screen: &Screen) -> Result<Exit, F
 /// # Errors
 /// What keeps it from starting.
 pub(crate) async fn execute(pipeline: Pipeline, telling: Telling, screen: &Screen) -> Result<Exit, Failed> {
-    let report = watched(pipeline, telling, screen).await?;
+    execute_with(pipeline, Traffic::Live, telling, screen).await
+}
+
+async fn execute_with(
+    pipeline: Pipeline,
+    traffic: Traffic,
+    telling: Telling,
+    screen: &Screen,
+) -> Result<Exit, Failed> {
+    let report = watch(Engine::with_traffic(pipeline, traffic)?, telling, screen).await?;
     let exit = exit_of(&report);
     if telling.json {
         screen.print_json(&report)?;
@@ -65,7 +96,10 @@ pub(crate) async fn watched(
     telling: Telling,
     screen: &Screen,
 ) -> Result<RunReport, Failed> {
-    let engine = Engine::new(pipeline)?;
+    watch(Engine::new(pipeline)?, telling, screen).await
+}
+
+async fn watch(engine: Engine, telling: Telling, screen: &Screen) -> Result<RunReport, Failed> {
     let shutdown = signals::watch(screen)?;
     let watcher = (!telling.quiet).then(|| Watcher::start(engine.progress(), screen));
     let mut report = engine.run(&shutdown).await;
