@@ -19,13 +19,14 @@ use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::Client;
 use crate::conditional::{self, Candidate, Conditional};
-use crate::config::SourceConfig;
+use crate::config::{Follow, SourceConfig};
 use crate::download::{self, Download, Part, Within};
 use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
-use crate::read::{Metadata, Reading, Shared, Spot};
+use crate::read::{Count, Metadata, Reading, Shared, Spot};
 use crate::request::Wanted;
 use crate::responses::Responses;
+use crate::robots::Robots;
 
 /// Reads HTTP APIs and downloads.
 #[derive(Clone)]
@@ -106,7 +107,8 @@ impl Source for HttpSource {
     }
 
     fn capabilities(&self) -> SourceCapabilities {
-        SourceCapabilities { resume: Resume::Exact, ordered: false, bounded: true }
+        let bounded = self.shared.formats.events.is_none();
+        SourceCapabilities { resume: Resume::Exact, ordered: false, bounded }
     }
 
     fn parent_fields(&self) -> Option<Vec<String>> {
@@ -173,6 +175,7 @@ impl HttpSource {
         let targets = Targets::new(&config)?;
         let base = config.base_url.as_deref().map(base).transpose()?;
         config.pagination.validate(&config)?;
+        Follow::validate(&config)?;
         let formats = Formats::new(&config)?;
         let responses = Arc::new(Responses::new(&config.responses)?);
         let metadata = Metadata::new(&config)?;
@@ -185,10 +188,22 @@ impl HttpSource {
         targets.secrets().for_each(|text| client.hide(text));
         config.body.iter().for_each(|body| client.redactor().hide_body(body));
         config.query.iter().for_each(|(name, values)| client.redactor().hide_named(name, &values.0));
+        let robots = Robots::of(&config, cx)?;
         let named = named(&config);
-        let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
-        let shared =
-            Shared { client, formats, pagination, pages_in_flight, max_body, responses, metadata, download };
+        let SourceConfig { pagination, follow, pages_in_flight, max_body, cursor_param, .. } = config;
+        let shared = Shared {
+            client,
+            formats,
+            pagination,
+            follow,
+            robots,
+            count: Count::default(),
+            pages_in_flight,
+            max_body,
+            responses,
+            metadata,
+            download,
+        };
         let (shared, targets) = (Arc::new(shared), Arc::new(targets));
         Ok(Self { shared, targets, base, cursor_param, named, conditional })
     }
