@@ -20,6 +20,7 @@ use crate::network;
 use crate::pace::Pace;
 use crate::redact::Redactor;
 use crate::responses::{Case, JUDGED, Responses, Ruling};
+use crate::robots::Spacing;
 use crate::tls;
 use crate::traffic::Known;
 
@@ -64,6 +65,8 @@ pub(crate) struct Call {
     pub(crate) responses: Option<Arc<Responses>>,
     /// Whether a `Content-Encoding` is left as it is.
     pub(crate) raw: bool,
+    /// The time that the site wants between requests.
+    pub(crate) spacing: Option<Arc<Spacing>>,
 }
 
 impl Call {
@@ -83,6 +86,7 @@ impl Call {
             reads: true,
             responses: None,
             raw: false,
+            spacing: None,
         }
     }
 
@@ -195,7 +199,10 @@ impl Client {
             // Before the permit, because a request for a token needs one as well.
             let token = self.token(cx, call, &mut turn).await?;
             let mut pace = Pace::new(&self.budgets, cx, &call.url, turn.is_taken()).await?;
-            let permit = cx.permit(pace.origin()).await?;
+            let permit = match &call.spacing {
+                Some(spacing) => spacing.permit(cx, pace.origin()).await?,
+                None => cx.permit(pace.origin()).await?,
+            };
             let now = cx.clock().monotonic();
             if !waited && token.as_ref().is_some_and(|token| token.is_over(now)) {
                 // It expired while we waited. Where tokens live shorter than a wait, this one has to do.

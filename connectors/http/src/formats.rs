@@ -6,18 +6,20 @@ use std::sync::{Mutex, PoisonError};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use towpath_core::{Error, Result};
 use towpath_formats::json::JsonPath;
-use towpath_formats::{Compression, JsonRead, ReadFormat, ReadOptions, Reader};
+use towpath_formats::{Compression, JsonRead, ReadFormat, ReadOptions, Reader, SseRead};
 use url::Url;
 
-use crate::config::SourceConfig;
+use crate::config::{Pagination, SourceConfig};
 use crate::read::Document;
+use crate::scrape::Scraper;
 
 /// Content types that say nothing.
 const VAGUE: [&str; 4] =
     ["application/octet-stream", "binary/octet-stream", "text/plain", "application/download"];
 
 /// Extensions of documents that are streamed.
-const STREAMED: [&str; 11] = ["csv", "tsv", "ndjson", "jsonl", "gz", "zst", "bz2", "xz", "br", "lz4", "zz"];
+const STREAMED: [&str; 14] =
+    ["csv", "tsv", "ndjson", "jsonl", "xml", "rss", "atom", "gz", "zst", "bz2", "xz", "br", "lz4", "zz"];
 
 /// Extensions and content types of documents that are read from any place.
 const ANYWHERE: [&str; 11] = [
@@ -41,6 +43,10 @@ pub(crate) struct Formats {
     pub(crate) records: Option<JsonPath>,
     /// `JSONPath` to the last of them.
     pub(crate) last_record: JsonPath,
+    /// What takes rows out of HTML, if that is what is read.
+    pub(crate) scraper: Option<Scraper>,
+    /// How event streams are read, if they are.
+    pub(crate) events: Option<SseRead>,
     /// Whether only JSON makes sense, whatever a server calls it.
     wants_json: bool,
     readers: Mutex<HashMap<String, Reader>>,
@@ -69,6 +75,13 @@ impl Formats {
             ))
             .help("remove `format`, or set it to json"));
         }
+        let events = match &config.format {
+            Some(ReadFormat::Sse(events)) => Some(events.clone()),
+            _ => None,
+        };
+        if events.is_some() && config.pagination != Pagination::None {
+            return Err(Error::config("an event stream has no `pagination`").help("remove it"));
+        }
         let options = ReadOptions {
             format: config.format.clone(),
             compression: config.compression,
@@ -79,7 +92,15 @@ impl Formats {
         let all = records.as_ref().map_or_else(|| "$".to_owned(), JsonPath::to_string);
         let last_record = format!("{}[-1]", all.trim_end_matches("[*]")).parse()?;
         let wants_json = needs_json || config.format.as_ref().is_some_and(is_json_format);
-        Ok(Self { options, records, last_record, wants_json, readers: Mutex::default() })
+        Ok(Self {
+            options,
+            records,
+            last_record,
+            scraper: Scraper::new(config)?,
+            events,
+            wants_json,
+            readers: Mutex::default(),
+        })
     }
 
     /// What we would like to get.
@@ -89,6 +110,9 @@ impl Formats {
             Some(ReadFormat::Csv(_)) => "text/csv, */*;q=0.5",
             Some(ReadFormat::Tsv(_)) => "text/tab-separated-values, */*;q=0.5",
             Some(ReadFormat::Ndjson) => "application/x-ndjson, */*;q=0.5",
+            Some(ReadFormat::Sse(_)) => "text/event-stream",
+            Some(ReadFormat::Html(_)) => "text/html, application/xhtml+xml, */*;q=0.5",
+            Some(ReadFormat::Xml(_)) => "application/xml, text/xml, */*;q=0.5",
             Some(ReadFormat::Parquet) => "application/vnd.apache.parquet, */*;q=0.5",
             Some(ReadFormat::Arrow) => {
                 "application/vnd.apache.arrow.file, application/vnd.apache.arrow.stream, */*;q=0.5"
@@ -119,6 +143,28 @@ impl Formats {
         }
     }
 
+    /// Whether formats are told by the answers.
+    pub(crate) fn is_told(&self) -> bool {
+        self.options.format.is_none() && !self.wants_json
+    }
+
+    /// Whether a server calls a body an event stream.
+    pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+        content_type(headers).is_some_and(|told| told.eq_ignore_ascii_case("text/event-stream"))
+    }
+
+    /// The reader of events, which are lines of JSON.
+    pub(crate) fn events_reader(&self) -> Result<Reader> {
+        self.shared("events", || {
+            let options = ReadOptions {
+                format: Some(ReadFormat::Ndjson),
+                compression: Some(Compression::None),
+                ..self.options.clone()
+            };
+            Reader::new(options, "events.ndjson", None, None)
+        })
+    }
+
     /// Whether a server calls a body HTML.
     pub(crate) fn is_html(headers: &HeaderMap) -> bool {
         matches!(content_type(headers), Some("text/html" | "application/xhtml+xml"))
@@ -127,7 +173,7 @@ impl Formats {
     /// Whether the body at this URL will be streamed, as far as it can be told without asking.
     pub(crate) fn is_streamed(&self, url: &Url) -> bool {
         let by_name = || extension(url).is_some_and(|extension| STREAMED.contains(&extension));
-        !self.wants_json && (self.options.format.is_some() || by_name())
+        !self.wants_json && self.scraper.is_none() && (self.options.format.is_some() || by_name())
     }
 
     /// Whether the body at this URL is read from any place, and not from its beginning to its end, as far as it can be told

@@ -40,8 +40,15 @@ mod read;
 mod redact;
 mod request;
 mod responses;
+mod robots;
+#[cfg(feature = "html")]
+mod scrape;
+#[cfg(not(feature = "html"))]
+#[path = "no_scrape.rs"]
+mod scrape;
 mod sink;
 mod source;
+mod sse;
 mod template;
 mod tls;
 mod traffic;
@@ -50,10 +57,10 @@ use towpath_core::Connector;
 
 pub use config::{
     Auth, BodyFormat, BodyTemplate, Budget, BudgetWindow, Combine, CredentialsPlace, Digest, DownloadConfig,
-    Graphql, Http2, KeyPlace, LoginMethod, OneOrMany, Pagination, ParamPlace, PrivateNetworks, ReadMethod,
-    RejectedRows, RequestBody, RowsOfRequest, SameName, Scalar, SecretForm, SignatureForm, SinkBody,
-    SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm, TokenPlace, TokenSource, Values,
-    Windows, WriteMethod,
+    Follow, Graphql, Http2, KeyPlace, LoginMethod, OneOrMany, Pagination, ParamPlace, PrivateNetworks,
+    ReadMethod, RejectedRows, RequestBody, RobotsPolicy, RowsOfRequest, SameName, Scalar, SecretForm,
+    SignatureForm, SinkBody, SinkConfig, SourceConfig, Timeouts, TimestampForm, TokenAlgorithm, TokenPlace,
+    TokenSource, Values, Windows, WriteMethod,
 };
 pub use config::{MetadataField, ResponseAction, ResponseRule, Statuses};
 pub use sink::{HttpSink, HttpWriter};

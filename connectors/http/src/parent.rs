@@ -26,22 +26,28 @@ pub(crate) fn names(config: &SourceConfig) -> Vec<(String, Values)> {
     let headers = config.headers.values().map(towpath_core::Secret::expose);
     let texts = urls.chain(&config.base_url).chain(query).chain(headers);
     texts.for_each(|text| find(text, &mut fields));
-    match &config.body {
-        None => {}
-        Some(RequestBody::Json(json)) => find_in(json, &mut fields),
-        Some(RequestBody::Form(form)) => {
-            form.values().flat_map(|values| &values.0).for_each(|text| find(text, &mut fields));
-        }
-        Some(RequestBody::Multipart(form)) => {
-            form.values().flat_map(MultipartField::texts).for_each(|text| find(text, &mut fields));
-        }
-        Some(RequestBody::Graphql(graphql)) => {
-            graphql.variables.values().for_each(|json| find_in(json, &mut fields));
-        }
-    }
+    let job_paths = config.job.iter().flat_map(|job| job.status.path.iter().chain(&job.result.path));
+    job_paths.for_each(|text| find(text, &mut fields));
+    let job_body = config.job.as_ref().and_then(|job| job.status.body.as_ref());
+    config.body.iter().chain(job_body).for_each(|body| find_in_body(body, &mut fields));
     let nothing = || Values::List(vec![Scalar { text: String::new(), bare: false }]);
     names.extend(fields.into_iter().map(|name| (name, nothing())));
     names
+}
+
+fn find_in_body(body: &RequestBody, fields: &mut Vec<String>) {
+    match body {
+        RequestBody::Json(json) => find_in(json, fields),
+        RequestBody::Form(form) => {
+            form.values().flat_map(|values| &values.0).for_each(|text| find(text, fields));
+        }
+        RequestBody::Multipart(form) => {
+            form.values().flat_map(MultipartField::texts).for_each(|text| find(text, fields));
+        }
+        RequestBody::Graphql(graphql) => {
+            graphql.variables.values().for_each(|json| find_in(json, fields));
+        }
+    }
 }
 
 fn find_in(json: &Json, fields: &mut Vec<String>) {
@@ -72,7 +78,7 @@ pub(crate) fn field(name: &str) -> &str {
 
 /// What stands for the fields as long as there is no row: something that can stand everywhere.
 pub(crate) fn placeholder() -> Value {
-    Value { text: "0".to_owned(), bare: true, end: String::new(), missing: false }
+    Value { text: "0".to_owned(), bare: true, ..Value::default() }
 }
 
 /// The values of these names in a row.
@@ -92,7 +98,7 @@ pub(crate) fn values(names: &[(String, Values)], row: &Parent) -> Result<Vec<Val
                 return Err(Error::data(text).help("name a field in it, such as `{parent.owner.id}`"));
             }
         };
-        Ok(Value { text, bare, end: String::new(), missing: false })
+        Ok(Value { text, bare, ..Value::default() })
     };
     names.iter().map(|(name, _)| value(name)).collect()
 }

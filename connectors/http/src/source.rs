@@ -19,13 +19,14 @@ use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::Client;
 use crate::conditional::{self, Candidate, Conditional};
-use crate::config::SourceConfig;
+use crate::config::{Follow, SourceConfig};
 use crate::download::{self, Download, Part, Within};
 use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
-use crate::read::{Metadata, Reading, Shared, Spot};
+use crate::read::{Count, Metadata, Reading, Shared, Spot};
 use crate::request::Wanted;
 use crate::responses::Responses;
+use crate::robots::Robots;
 
 /// Reads HTTP APIs and downloads.
 #[derive(Clone)]
@@ -106,7 +107,8 @@ impl Source for HttpSource {
     }
 
     fn capabilities(&self) -> SourceCapabilities {
-        SourceCapabilities { resume: Resume::Exact, ordered: false, bounded: true }
+        let bounded = self.shared.formats.events.is_none();
+        SourceCapabilities { resume: Resume::Exact, ordered: false, bounded }
     }
 
     fn parent_fields(&self) -> Option<Vec<String>> {
@@ -185,6 +187,7 @@ impl HttpSource {
         }
         let base = config.base_url.as_deref().map(base).transpose()?;
         config.pagination.validate(&config)?;
+        Follow::validate(&config)?;
         let formats = Formats::new(&config)?;
         let responses = Arc::new(Responses::new(&config.responses)?);
         let metadata = Metadata::new(&config)?;
@@ -195,16 +198,21 @@ impl HttpSource {
         }
         let mut client = Client::new(&config.connection(), cx).await?;
         targets.secrets().for_each(|text| client.hide(text));
-        config.body.iter().for_each(|body| client.redactor().hide_body(body));
+        let job_body = config.job.as_ref().and_then(|job| job.status.body.as_ref());
+        config.body.iter().chain(job_body).for_each(|body| client.redactor().hide_body(body));
         config.query.iter().for_each(|(name, values)| client.redactor().hide_named(name, &values.0));
+        let robots = Robots::of(&config, cx)?;
         let named = named(&config);
-        let SourceConfig { pagination, pages_in_flight, max_body, cursor_param, .. } = config;
+        let SourceConfig { pagination, follow, pages_in_flight, max_body, cursor_param, .. } = config;
         let pagination = Arc::new(pagination);
         let (told, jobs) = (Mutex::default(), Mutex::default());
         let shared = Shared {
             client,
             formats,
             pagination,
+            follow,
+            robots,
+            count: Count::default(),
             pages_in_flight,
             max_body,
             responses,

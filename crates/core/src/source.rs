@@ -74,7 +74,8 @@ pub struct SourceCapabilities {
     pub resume: Resume,
     /// Whether the rows of a split come in the order of the cursor.
     pub ordered: bool,
-    /// Whether it ends by itself.
+    /// Whether it ends by itself. One that does not resumes exactly, and may end a read before a batch with the position
+    /// `End`: then the run ends there, its split stays under way, and the next run goes on with it.
     pub bounded: bool,
 }
 

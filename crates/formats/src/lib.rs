@@ -42,10 +42,17 @@ pub mod json {
     pub use crate::text::json::{JsonPath, Page};
 }
 
+#[cfg(feature = "html")]
+pub mod html {
+    //! Pages: one parse for rows and for the links to other pages.
+    pub use crate::text::html::{Extractor, Links, Scraped};
+}
+
 pub use input::{ByteStream, Input, MemoryInput};
 pub use options::{
-    Columns, Compression, CsvRead, CsvWrite, Encoding, JsonRead, ParquetCompression, ParquetWrite,
-    ReadFormat, ReadOptions, WriteFormat, WriteOptions,
+    Cell, Cells, Columns, Compression, CsvRead, CsvWrite, Encoding, EventData, HtmlRead, JsonRead,
+    Namespaces, ParquetCompression, ParquetWrite, ReadFormat, ReadOptions, SseRead, WriteFormat,
+    WriteOptions, XmlRead,
 };
 pub use output::{MemoryOutput, Output};
 pub use read::{Piece, Reader};

@@ -2,6 +2,9 @@
 //!
 //! A format is a name (`format: csv`) or a name with options (`format: { type: csv, delimiter: ";" }`).
 
+mod events;
+mod markup;
+
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -9,6 +12,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use towpath_core::{ByteSize, ColumnType};
+
+pub use events::{EventData, SseRead};
+pub use markup::{Cell, Cells, HtmlRead, Namespaces, XmlRead};
 
 /// How bytes become batches. A connector lists these as options of its own and fills this in.
 #[derive(Debug, Clone, Default)]
@@ -190,6 +196,12 @@ name_or_map! {
         Ndjson,
         /// A JSON document that holds the records.
         Json(JsonRead),
+        /// XML.
+        Xml(XmlRead),
+        /// HTML, by CSS selectors.
+        Html(HtmlRead),
+        /// An event stream of HTTP.
+        Sse(SseRead),
         /// Apache Parquet.
         Parquet,
         /// Arrow IPC, as file or stream.

@@ -11,7 +11,7 @@ use towpath_core::{BatchStream, Context, Error, Position, Result};
 use crate::columnar::{self, Columnar};
 #[cfg(any(feature = "csv", feature = "json"))]
 use crate::text;
-use crate::{Compression, CsvRead, Input, JsonRead, ReadFormat, ReadOptions, codec};
+use crate::{Compression, CsvRead, HtmlRead, Input, JsonRead, ReadFormat, ReadOptions, XmlRead, codec};
 
 /// A piece of an input that can be read on its own: all of it, a range of bytes on record boundaries, or row groups.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,13 +73,18 @@ impl Reader {
         let format = told.or_else(|| ReadFormat::of_name(name)).ok_or_else(|| {
             Error::config("the format cannot be told from the name")
                 .detail("input", name)
-                .help("set `format` to csv, tsv, ndjson, json, parquet, arrow or avro")
+                .help("set `format` to csv, tsv, ndjson, json, xml, html, parquet, arrow or avro")
         })?;
         let format = match format {
             ReadFormat::Csv(csv) => csv_reader(csv, ',', compression, options)?,
             ReadFormat::Tsv(csv) => csv_reader(csv, '\t', compression, options)?,
             ReadFormat::Ndjson => json_reader(None, compression, options)?,
             ReadFormat::Json(json) => json_reader(Some(json), compression, options)?,
+            ReadFormat::Xml(xml) => xml_reader(&xml, compression, options)?,
+            ReadFormat::Sse(_) => {
+                return Err(Error::unsupported("event streams are read over HTTP").detail("input", name));
+            }
+            ReadFormat::Html(html) => html_reader(&html, compression, options)?,
             ReadFormat::Parquet => columnar_format(Columnar::Parquet, compression)?,
             ReadFormat::Arrow => columnar_format(Columnar::Arrow, compression)?,
             ReadFormat::Avro => columnar_format(Columnar::Avro, compression)?,
@@ -210,6 +215,10 @@ impl ReadFormat {
             "application/avro" | "avro/binary" => Self::Avro,
             "application/json" | "text/json" => Self::Json(JsonRead::default()),
             other if other.ends_with("+json") => Self::Json(JsonRead::default()),
+            "application/xml" | "text/xml" => Self::Xml(XmlRead::default()),
+            other if other.ends_with("+xml") && other != "application/xhtml+xml" => {
+                Self::Xml(XmlRead::default())
+            }
             _ => return None,
         })
     }
@@ -224,6 +233,7 @@ impl ReadFormat {
             "tsv" | "tab" => Self::Tsv(CsvRead::default()),
             "ndjson" | "jsonl" => Self::Ndjson,
             "json" => Self::Json(JsonRead::default()),
+            "xml" | "rss" | "atom" => Self::Xml(XmlRead::default()),
             "parquet" | "pq" => Self::Parquet,
             "arrow" | "arrows" | "ipc" | "feather" => Self::Arrow,
             "avro" => Self::Avro,
@@ -262,6 +272,28 @@ fn json_reader(_: Option<JsonRead>, _: Compression, _: ReadOptions) -> Result<Fo
     Err(crate::feature::lacks("format", "json"))
 }
 
+#[cfg(feature = "xml")]
+fn xml_reader(xml: &XmlRead, compression: Compression, options: ReadOptions) -> Result<Format> {
+    let kind = text::Kind::Xml(text::xml::Layout::new(xml)?);
+    Ok(Format::Text(text::Reader::new(kind, compression, options)))
+}
+
+#[cfg(not(feature = "xml"))]
+fn xml_reader(_: &XmlRead, _: Compression, _: ReadOptions) -> Result<Format> {
+    Err(crate::feature::lacks("format", "xml"))
+}
+
+#[cfg(feature = "html")]
+fn html_reader(html: &HtmlRead, compression: Compression, options: ReadOptions) -> Result<Format> {
+    let kind = text::Kind::Html(Arc::new(text::html::Extractor::new(html)?));
+    Ok(Format::Text(text::Reader::new(kind, compression, options)))
+}
+
+#[cfg(not(feature = "html"))]
+fn html_reader(_: &HtmlRead, _: Compression, _: ReadOptions) -> Result<Format> {
+    Err(crate::feature::lacks("format", "html"))
+}
+
 fn columnar_format(kind: Columnar, compression: Compression) -> Result<Format> {
     if compression == Compression::None {
         kind.available()?;
@@ -274,7 +306,7 @@ fn columnar_format(kind: Columnar, compression: Compression) -> Result<Format> {
     .help("its own compression is within the file; set `compression: none` if the name misleads"))
 }
 
-#[cfg(all(test, feature = "csv", feature = "json"))]
+#[cfg(all(test, feature = "csv", feature = "xml"))]
 mod tests {
     use super::*;
 
@@ -298,6 +330,8 @@ mod tests {
             ("https://x.example/data", Some("application/vnd.api+json"), "json"),
             ("https://x.example/data", Some("text/csv"), "csv"),
             ("https://x.example/data.ndjson", Some("application/octet-stream"), "ndjson"),
+            ("feed.xml.gz", None, "xml"),
+            ("https://x.example/feed", Some("application/atom+xml; charset=utf-8"), "xml"),
         ] {
             assert_eq!(kind(name, content_type), expected, "{name}");
         }
@@ -311,7 +345,7 @@ mod tests {
                 error.to_string(),
                 format!(
                     "the format cannot be told from the name (input: {name}); set `format` to csv, tsv, ndjson, json, \
-                     parquet, arrow or avro"
+                     xml, html, parquet, arrow or avro"
                 )
             );
         }

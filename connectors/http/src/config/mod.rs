@@ -2,6 +2,7 @@
 
 mod auth;
 mod connection;
+mod crawl;
 mod cursor;
 mod download;
 mod job;
@@ -27,6 +28,7 @@ use towpath_formats::{Columns, Compression, ReadFormat};
 pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
 pub use connection::{Budget, BudgetWindow, Http2, PrivateNetworks, Timeouts};
 pub(crate) use connection::{ConnectionOptions, default_redirects};
+pub use crawl::{Follow, RobotsPolicy};
 pub use cursor::CursorValue;
 pub use download::{DownloadConfig, SameName};
 pub use job::{Job, JobResult, JobState, JobStatus};
@@ -158,6 +160,12 @@ pub struct SourceConfig {
     /// How one page leads to the next.
     #[serde(default)]
     pub pagination: Pagination,
+    /// Which links of HTML pages are followed, such as `{ links: "a.next", max_pages: 50 }`.
+    #[serde(default)]
+    pub follow: Option<Follow>,
+    /// Whether sites are asked by their `robots.txt` before HTML is read.
+    #[serde(default)]
+    pub robots: RobotsPolicy,
     /// What is done with answers of some kind, such as `{ status: 404, action: empty }` or
     /// `{ json: $.error, action: retry, wait: 30s }`. The first rule that fits decides. Without one, a refusal is an error,
     /// and 408, 429 and most of 5xx are tried again. Rules of the stream replace those of the connection.

@@ -1,5 +1,7 @@
 //! Reading a split: pages one after the other or at once, or one body as a stream.
 
+mod crawl;
+mod events;
 mod graphql;
 mod input;
 mod job;
@@ -16,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
-use towpath_core::{Batch, BatchStream, ByteSize, Context, Position, Result};
+use towpath_core::{Batch, BatchStream, ByteSize, Context, Error, Position, Result};
 use towpath_formats::Piece;
 use url::Url;
 
@@ -24,14 +26,18 @@ use crate::CONNECTOR;
 use crate::auth::Home;
 use crate::client::{Answer, Call, Client};
 use crate::conditional::{self, Validators};
-use crate::config::Pagination;
+use crate::config::{Follow, Pagination};
 use crate::download::Download;
 use crate::formats::{Formats, html};
 use crate::job::JobId;
 use crate::pagination::Key;
 use crate::request::{Content, Wanted};
 use crate::responses::Responses;
+use crate::robots::Robots;
 
+use crawl::{Crawl, Frontier};
+pub(crate) use events::Count;
+use events::Events;
 use input::BodyInput;
 pub(crate) use input::Document;
 use judge::web_page;
@@ -45,6 +51,10 @@ pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) formats: Formats,
     pub(crate) pagination: Arc<Pagination>,
+    pub(crate) follow: Option<Follow>,
+    pub(crate) robots: Option<Robots>,
+    /// What event streams have given in this run.
+    pub(crate) count: Count,
     pub(crate) pages_in_flight: usize,
     pub(crate) max_body: ByteSize,
     pub(crate) responses: Arc<Responses>,
@@ -90,6 +100,8 @@ enum State {
     Begin(Option<Spot>),
     Answered(Box<Answer>),
     Pages(Box<Pages>, VecDeque<Batch>),
+    Crawl(Box<Crawl>, VecDeque<Batch>),
+    Events(Box<Events>),
     Body(BatchStream),
 }
 
@@ -144,12 +156,40 @@ impl Reading {
                         Some(batches) => State::Pages(pages, batches),
                     }
                 }
+                State::Events(mut events) => {
+                    let batch = events.next().await?;
+                    return Ok(batch.map(|batch| (batch, State::Events(events))));
+                }
+                State::Crawl(mut crawl, mut ready) => {
+                    if let Some(batch) = ready.pop_front() {
+                        return Ok(Some((batch, State::Crawl(crawl, ready))));
+                    }
+                    match crawl.next().await? {
+                        None => return Ok(None),
+                        Some(batches) => State::Crawl(crawl, batches),
+                    }
+                }
             };
         }
     }
 
     async fn begin(&self, from: Option<Spot>) -> Result<State> {
+        if let Some(follow) = &self.shared.follow {
+            let (frontier, row, within) = match from {
+                Some(Spot::Crawl { frontier, row, within }) => (frontier, row, within),
+                Some(Spot::Page { .. } | Spot::Body { .. } | Spot::Events { .. } | Spot::Job(_)) => {
+                    return Err(not_ours());
+                }
+                None => (Frontier::begin(&self.request.url), 0, Position::Start),
+            };
+            let crawl = Crawl::new(self.clone(), follow.clone(), frontier, (row, within));
+            return Ok(State::Crawl(Box::new(crawl), VecDeque::new()));
+        }
         match from {
+            Some(Spot::Crawl { .. }) => Err(not_ours()),
+            Some(Spot::Events { last_event_id }) => {
+                Ok(State::Events(Box::new(Events::new(self.clone(), last_event_id, None)?)))
+            }
             Some(Spot::Body { at, document }) if document.size.is_some() => {
                 self.anywhere(Some(document), at).await.map(State::Body)
             }
@@ -194,7 +234,14 @@ impl Reading {
     /// The body of a split without pagination. Only small JSON is read as a page.
     async fn only_body(&self, mut answer: Answer) -> Result<State> {
         self.judge_stream(&mut answer).await?;
-        if answer.ruling.is_some() || is_empty(answer.status) || self.is_graphql() {
+        let formats = &self.shared.formats;
+        let is_stream =
+            formats.events.is_some() || (formats.is_told() && Formats::is_event_stream(&answer.headers));
+        if answer.ruling.is_none() && is_stream {
+            return Ok(State::Events(Box::new(Events::new(self.clone(), None, Some(answer))?)));
+        }
+        let is_page = self.is_graphql() || formats.scraper.is_some();
+        if answer.ruling.is_some() || is_empty(answer.status) || is_page {
             return self.first_page(answer).await;
         }
         let is_json = self.is_json(&answer)?;
@@ -300,13 +347,26 @@ impl Reading {
             call.also = Some(StatusCode::NOT_MODIFIED);
         }
         prepare(&mut call);
-        self.shared.client.send(&self.cx, call).await
+        let Some(robots) = &self.shared.robots else { return self.shared.client.send(&self.cx, call).await };
+        let (client, cx, home) = (&self.shared.client, &self.cx, &self.home);
+        call.spacing = robots.admit(client, cx, home, &wanted.url).await?;
+        let answer = client.send(cx, call).await?;
+        if answer.url != wanted.url {
+            robots.admit(client, cx, home, &answer.url).await?;
+        }
+        Ok(answer)
     }
 }
 
 /// Whether an answer says that there is nothing to read.
 fn is_empty(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// The error for a position of a crawl where there is none, or the other way round.
+fn not_ours() -> Error {
+    Error::config("this position was stored with or without `follow`, and now it is the other way round")
+        .help("finish the run with the old options, or `towpath state reset`")
 }
 
 /// Asks for the bytes as they are, so that they can be counted and read on from any of them.

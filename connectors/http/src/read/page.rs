@@ -50,6 +50,8 @@ pub(super) struct Opened {
     facts: Option<Facts>,
     headers: HeaderMap,
     url: Url,
+    /// Its links that are to be followed.
+    links: Vec<Url>,
 }
 
 enum Content {
@@ -99,10 +101,20 @@ impl Fetched {
     pub(super) async fn open(self, reading: &Reading) -> Result<Opened> {
         let Self { body, headers, url, name, is_empty, ruling, facts, redirected } = self;
         if is_empty || ruling.is_some() {
-            return Ok(Opened { ruling, content: Content::Nothing, facts, headers, url });
+            return Ok(Opened { ruling, content: Content::Nothing, facts, headers, url, links: Vec::new() });
         }
         if reading.is_graphql() {
             graphql::refuse_errors(&body).map_err(|error| error.detail("url", &name))?;
+        }
+        if let Some(scraper) = reading.shared.formats.scraper.clone() {
+            let (told, at, shown) = (headers.clone(), url.clone(), name.clone());
+            let scrape = move || {
+                let (rows, links) = scraper.scrape(&body, &told, &at);
+                Ok((Page::parse(rows.clone(), &shown, None)?, rows, links))
+            };
+            let (page, body, links) = reading.cx.cpu(scrape).await?;
+            let content = Content::Json { page, body, name };
+            return Ok(Opened { ruling, content, facts, headers, url, links });
         }
         let is_json = reading.shared.formats.is_json(&headers, &url);
         let is_json = is_json.map_err(|error| web_page(error, redirected));
@@ -119,7 +131,7 @@ impl Fetched {
         } else {
             Content::Other { body, name }
         };
-        Ok(Opened { ruling, content, facts, headers, url })
+        Ok(Opened { ruling, content, facts, headers, url, links: Vec::new() })
     }
 }
 
@@ -151,6 +163,16 @@ fn parse(body: &Bytes, name: &str, records: Option<&JsonPath>) -> Result<Page> {
 }
 
 impl Opened {
+    /// The links on it that are to be followed.
+    pub(super) fn links(&self) -> &[Url] {
+        &self.links
+    }
+
+    /// Where it came from.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// What it says about the page behind it.
     fn seen<'a>(
         &'a self,

@@ -31,7 +31,7 @@ pub(super) struct Pages {
 }
 
 /// Work that goes on by itself and ends when nobody wants it any more.
-struct Task<T>(AbortOnDropHandle<Result<T>>);
+pub(super) struct Task<T>(AbortOnDropHandle<Result<T>>);
 
 /// A page that was asked for before it is needed.
 enum Ahead {
@@ -244,7 +244,7 @@ async fn finish(
     Ok(Done { batches, next, digest })
 }
 
-fn records(batch: &Batch) -> u64 {
+pub(super) fn records(batch: &Batch) -> u64 {
     (batch.rows.num_rows() + batch.rejected.len()) as u64
 }
 
@@ -282,11 +282,11 @@ fn hash(page: &Key) -> u64 {
 }
 
 impl<T: Send + 'static> Task<T> {
-    fn spawn(work: impl Future<Output = Result<T>> + Send + 'static) -> Self {
+    pub(super) fn spawn(work: impl Future<Output = Result<T>> + Send + 'static) -> Self {
         Self(AbortOnDropHandle::new(tokio::spawn(work)))
     }
 
-    async fn join(self) -> Result<T> {
+    pub(super) async fn join(self) -> Result<T> {
         match self.0.await {
             Ok(result) => result,
             Err(error) => Err(Error::unexpected("the task that reads a page panicked").source(error)),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use towpath_core::{Error, Position, Result};
 
+use super::crawl::Frontier;
 use super::input::Document;
 use super::job::JobSpot;
 use crate::config::Pagination;
@@ -29,6 +30,22 @@ pub(crate) enum Spot {
     },
     /// In the result of a job.
     Job(JobSpot),
+    /// In a page that links have led to.
+    Crawl {
+        /// What is still to be read, this page first.
+        frontier: Frontier,
+        /// How many of its records are behind us.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        row: u64,
+        /// The position of the reader within it.
+        #[serde(default, skip_serializing_if = "is_start")]
+        within: Position,
+    },
+    /// In an event stream, behind the event with this id.
+    Events {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_event_id: Option<String>,
+    },
     /// In a body that is streamed.
     Body {
         /// The position of the format's reader.

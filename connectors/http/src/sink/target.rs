@@ -142,6 +142,7 @@ impl Target {
             reads: false,
             responses: None,
             raw: false,
+            spacing: None,
         }
     }
 }

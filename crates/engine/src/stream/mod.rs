@@ -84,6 +84,8 @@ struct Stream {
     parts: AtomicU32,
     next_route: AtomicUsize,
     resume: Resume,
+    /// Whether the source ends by itself.
+    bounded: bool,
 }
 
 /// A split to be read, and from where. The ordinal counts the splits of this run.
@@ -141,6 +143,13 @@ async fn begin_and_load(opened: Opened) -> Outcome {
 }
 
 async fn load(opened: Opened, begun: Begun, letter: Option<DeadLetter>) -> Outcome {
+    let capabilities = opened.source.capabilities();
+    if !capabilities.bounded && opened.load.disposition == WriteDisposition::Replace {
+        return Outcome::failed(
+            &Error::config("`replace` needs all rows at once, and this source never ends")
+                .help("set `write_disposition: append` or `merge`"),
+        );
+    }
     let reading = opened.shutdown.stop.child();
     let source_cx = opened.source_cx.with_cancellation(reading.clone());
     let request = scan_request(
@@ -166,7 +175,8 @@ async fn load(opened: Opened, begun: Begun, letter: Option<DeadLetter>) -> Outco
         target: Target::new(opened.sink.clone(), opened.sink_cx.clone(), begun.clone()),
         rejects: Rejects::new(opened.on_error, opened.progress.clone(), letter),
         tally: Tally::default(),
-        resume: opened.source.capabilities().resume,
+        resume: capabilities.resume,
+        bounded: capabilities.bounded,
         parts: AtomicU32::new(0),
         next_route: AtomicUsize::new(0),
         opened: Opened { source_cx, ..opened },

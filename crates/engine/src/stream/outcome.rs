@@ -45,6 +45,7 @@ struct Inner {
     stream_failed: bool,
     split_failed: bool,
     finished: bool,
+    paused: bool,
     staged: Vec<Staged>,
 }
 
@@ -88,6 +89,11 @@ impl Tally {
         self.lock().finished = true;
     }
 
+    /// A source that never ends has ended a read.
+    pub(super) fn pause(&self) {
+        self.lock().paused = true;
+    }
+
     pub(super) fn keep_staged(&self, staged: Vec<Staged>) {
         self.lock().staged.extend(staged);
     }
@@ -107,7 +113,7 @@ impl Tally {
             StreamStatus::Failed
         } else if inner.split_failed {
             StreamStatus::Incomplete
-        } else if inner.finished {
+        } else if inner.finished || (inner.paused && !interrupted) {
             StreamStatus::Done
         } else if interrupted {
             StreamStatus::Interrupted

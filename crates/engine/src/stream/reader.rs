@@ -170,12 +170,18 @@ fn may_start_again(error: &Error, resume: Resume) -> bool {
     }
 }
 
-/// Reads a split from a position and sends its rows to a writer.
+/// Reads a split from a position and sends its rows to a writer. A source that never ends may end a read, which then is no
+/// end of the split.
 async fn feed(stream: &Arc<Stream>, assignment: &Assignment, from: Position, writer: &Sender) -> Result<()> {
     let (split, ordinal) = (&assignment.split, assignment.ordinal);
     if from != Position::End {
         let mut batches = stream.opened.source.read(&stream.opened.source_cx, split, from)?;
-        feed_batches(stream, &mut batches, split, ordinal, writer).await?;
+        let last = feed_batches(stream, &mut batches, split, ordinal, writer).await?;
+        if !stream.bounded && last != Some(Position::End) {
+            // It has more to come: the next run goes on here.
+            stream.tally.pause();
+            return Ok(());
+        }
     }
     writer.send(Item { ordinal, rows: None, resume: Position::End, seen: None }).await
 }
@@ -186,12 +192,12 @@ async fn feed_batches(
     split: &Split,
     ordinal: u64,
     writer: &Sender,
-) -> Result<()> {
+) -> Result<Option<Position>> {
     let metrics = stream.opened.between_cx.metrics();
-    let mut expected = FIRST_LEASE;
+    let (mut expected, mut last) = (FIRST_LEASE, None);
     loop {
         let lease = stream.opened.batches.lease(expected, metrics).await;
-        let Some(batch) = next(stream, batches).await? else { return Ok(()) };
+        let Some(batch) = next(stream, batches).await? else { return Ok(last) };
         let size = batch.memory_size();
         // The next batch is likely to be as large as this one.
         expected = size.max(FIRST_LEASE);
@@ -199,6 +205,7 @@ async fn feed_batches(
         let prepared = stream.prepare(batch, size, &split.id.0).await?;
         let super::prepare::Prepared { rows, resume, seen } = prepared;
         let held = writer.hold(lease, size).await?;
+        last = Some(resume.clone());
         writer.send(Item { ordinal, rows: Some((rows, held)), resume, seen }).await?;
     }
 }

@@ -199,6 +199,9 @@ impl Work {
 
     fn finish(&mut self) -> Result<(Vec<Block>, Option<String>)> {
         let (text, mut truncated) = self.source.finish()?;
+        if !self.source.is_plain() {
+            self.assembler.by_reading();
+        }
         let mut blocks = self.assembler.push(&text)?;
         if truncated.is_some() && !self.keep_truncated {
             return Ok((blocks, truncated));

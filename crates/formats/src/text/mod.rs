@@ -9,6 +9,8 @@ mod cells;
 #[cfg(feature = "csv")]
 mod csv;
 mod frame;
+#[cfg(feature = "html")]
+pub(crate) mod html;
 #[cfg(feature = "json")]
 pub(crate) mod json;
 mod known;
@@ -21,6 +23,8 @@ mod source;
 pub(crate) mod testing;
 mod time;
 mod value;
+#[cfg(feature = "xml")]
+pub(crate) mod xml;
 
 use std::collections::VecDeque;
 use std::num::NonZero;
@@ -48,6 +52,10 @@ pub(crate) enum Kind {
     Ndjson,
     #[cfg(feature = "json")]
     Json(Option<json::JsonPath>),
+    #[cfg(feature = "xml")]
+    Xml(Arc<xml::Layout>),
+    #[cfg(feature = "html")]
+    Html(Arc<html::Extractor>),
 }
 
 #[cfg(feature = "csv")]
@@ -125,6 +133,10 @@ impl Reader {
             Kind::Ndjson => "ndjson",
             #[cfg(feature = "json")]
             Kind::Json(_) => "json",
+            #[cfg(feature = "xml")]
+            Kind::Xml(_) => "xml",
+            #[cfg(feature = "html")]
+            Kind::Html(_) => "html",
         }
     }
 
@@ -139,6 +151,20 @@ impl Reader {
             Kind::Csv(options, _) => options.encoding,
             #[cfg(feature = "json")]
             Kind::Ndjson | Kind::Json(_) => Encoding::Utf8,
+            #[cfg(feature = "xml")]
+            Kind::Xml(_) => Encoding::Utf8,
+            #[cfg(feature = "html")]
+            Kind::Html(_) => Encoding::Utf8,
+        }
+    }
+
+    /// Whether the text itself may say how its characters are encoded.
+    fn declares_encoding(&self) -> bool {
+        match &self.kind {
+            #[cfg(feature = "xml")]
+            Kind::Xml(_) => true,
+            #[allow(unreachable_patterns, reason = "without XML it is the only one")]
+            _ => false,
         }
     }
 
@@ -155,6 +181,10 @@ impl Reader {
             }
             #[cfg(feature = "json")]
             Kind::Json(path) => Box::new(json::Document::new(name.into(), declared, path.clone(), records)),
+            #[cfg(feature = "xml")]
+            Kind::Xml(layout) => Box::new(xml::Document::new(name.into(), declared, layout.clone(), records)),
+            #[cfg(feature = "html")]
+            Kind::Html(extractor) => Box::new(html::Document::new(name.into(), declared, extractor.clone())),
         }
     }
 
@@ -265,6 +295,10 @@ impl Reader {
             Kind::Csv(..) => true,
             #[cfg(feature = "json")]
             Kind::Ndjson | Kind::Json(_) => false,
+            #[cfg(feature = "xml")]
+            Kind::Xml(_) => false,
+            #[cfg(feature = "html")]
+            Kind::Html(_) => false,
         }
     }
 
@@ -285,6 +319,8 @@ impl Reader {
         let mut source = Source::new(self.compression, self.limit, encoding, skip)?;
         if offset > 0 {
             source = source.unmarked();
+        } else if self.declares_encoding() {
+            source = source.declared();
         }
         let remaining = end.map(|end| end.saturating_sub(offset));
         let raw = input.stream(offset).await?;

@@ -83,6 +83,10 @@ impl Reader {
             Kind::Ndjson => Cut::Newlines,
             #[cfg(feature = "json")]
             Kind::Json(_) => Cut::Whole,
+            #[cfg(feature = "xml")]
+            Kind::Xml(_) => Cut::Whole,
+            #[cfg(feature = "html")]
+            Kind::Html(_) => Cut::Whole,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Raw bytes to UTF-8 text: decompression, then the encoding.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use encoding_rs::{CoderResult, Decoder, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use towpath_core::{ByteSize, Result};
 
@@ -18,7 +18,12 @@ pub(crate) struct Source {
     skip: u64,
     /// Whether the first text may still tell by a mark that it is UTF-16.
     may_be_marked: bool,
+    /// The first text, held back until it is long enough to tell its encoding by its declaration.
+    declaration: Option<BytesMut>,
 }
+
+/// How much text is enough for that.
+const DECLARATION: usize = 256;
 
 /// Text as far as there is some.
 #[derive(Debug)]
@@ -45,7 +50,13 @@ impl Source {
         let decoder = (encoding != Encoding::Utf8).then(|| Transcoder::new(encoding));
         // Who goes on at an offset of the input itself is past the mark.
         let may_be_marked = decoder.is_none();
-        Ok(Self { decompressor, decoder, pending: Bytes::new(), skip, may_be_marked })
+        Ok(Self { decompressor, decoder, pending: Bytes::new(), skip, may_be_marked, declaration: None })
+    }
+
+    /// Lets the text tell its encoding, as XML does.
+    pub(crate) fn declared(mut self) -> Self {
+        self.declaration = self.may_be_marked.then(BytesMut::new);
+        self
     }
 
     /// Starts within an input, where no mark can be.
@@ -78,6 +89,7 @@ impl Source {
                 output.into()
             }
         };
+        let bytes = self.declare(bytes, false);
         if self.may_be_marked && !bytes.is_empty() {
             self.may_be_marked = false;
             self.decoder = told_by_mark(&bytes).map(Transcoder::new);
@@ -98,7 +110,25 @@ impl Source {
         {
             truncated = Some(decompressor.what());
         }
-        Ok((self.decoded(output.into(), true), truncated))
+        let last = self.declare(output.into(), true);
+        Ok((self.decoded(last, true), truncated))
+    }
+
+    /// Holds the first bytes back until they tell their encoding.
+    fn declare(&mut self, bytes: Bytes, last: bool) -> Bytes {
+        let Some(held) = &mut self.declaration else { return bytes };
+        held.extend_from_slice(&bytes);
+        if held.len() < DECLARATION && !last {
+            return Bytes::new();
+        }
+        let bytes = std::mem::take(held).freeze();
+        self.declaration = None;
+        self.may_be_marked = false;
+        self.decoder = match told_by_mark(&bytes) {
+            Some(encoding) => Some(Transcoder::new(encoding)),
+            None => told_by_declaration(&bytes).map(|encoding| Transcoder(encoding.new_decoder())),
+        };
+        bytes
     }
 
     fn decoded(&mut self, bytes: Bytes, last: bool) -> Bytes {
@@ -138,6 +168,20 @@ impl std::fmt::Debug for Transcoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Transcoder").field(&self.0.encoding().name()).finish()
     }
+}
+
+/// The encoding that the declaration of an XML document tells, if it is not UTF-8.
+fn told_by_declaration(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
+    let rest = bytes.strip_prefix(b"<?xml")?;
+    let end = memchr::memmem::find(rest, b"?>")?;
+    let declaration = std::str::from_utf8(&rest[..end]).ok()?;
+    let (_, value) = declaration.split_once("encoding")?;
+    let value = value.trim_start().strip_prefix('=')?.trim_start();
+    let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let label = value[1..].split(quote).next()?;
+    // What could be read so far is no UTF-16, whatever it says.
+    encoding_rs::Encoding::for_label(label.as_bytes())
+        .filter(|encoding| encoding.is_ascii_compatible() && *encoding != encoding_rs::UTF_8)
 }
 
 /// The encoding that a byte order mark tells, if it is not UTF-8.

@@ -55,6 +55,8 @@ impl DynSource for TimeoutSource {
     fn read(&self, cx: &Context, split: &Split, from: Position) -> Result<BatchStream> {
         let watch = Watch::new(cx, "read");
         let batches = self.inner.read(&watch.cx, split, from)?;
-        Ok(watch.stream(self.settings.idle, batches))
+        // A source that never ends may have nothing to say for any time.
+        let idle = self.settings.idle.filter(|_| self.inner.capabilities().bounded);
+        Ok(watch.stream(idle, batches))
     }
 }

@@ -78,6 +78,12 @@ impl MemorySource {
         self
     }
 
+    /// Makes a source that never ends: what is there is read, and more may come behind it.
+    pub fn unbounded(mut self) -> Self {
+        self.capabilities.bounded = false;
+        self
+    }
+
     /// Declares that the rows of a split come in the order of the cursor. The data must be so.
     pub fn ordered(mut self) -> Self {
         self.capabilities.ordered = true;
@@ -179,7 +185,7 @@ impl MemorySource {
     /// The position behind batch `index` of so many.
     fn behind(&self, index: usize, batches: usize) -> Position {
         match self.capabilities.resume {
-            _ if index + 1 == batches => Position::End,
+            _ if index + 1 == batches && self.capabilities.bounded => Position::End,
             Resume::Exact => Position::At(json!(index + 1)),
             Resume::Run => Position::At(json!([self.opening, index + 1])),
             Resume::Split | Resume::None => Position::Start,

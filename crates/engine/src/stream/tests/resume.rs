@@ -1,6 +1,7 @@
 use serde_json::json;
 use towpath_core::{ErrorKind, Resume, WriteDisposition};
 use towpath_testkit::faults::{Fault, Faults, Point};
+use towpath_testkit::memory::MemorySource;
 use towpath_testkit::rows;
 
 use super::harness::Harness;
@@ -142,4 +143,28 @@ async fn a_second_run_fences_the_first() {
     assert_eq!(first.status, Some(StreamStatus::Failed));
     assert_eq!(first.failures[0].kind, ErrorKind::Conflict, "{first:?}");
     harness.assert_complete();
+}
+
+#[tokio::test]
+async fn a_source_that_never_ends_goes_on_in_the_next_run() {
+    let mut harness = Harness::new(2, 2);
+    harness.source = MemorySource::unbounded;
+    let (outcome, _) = harness.run().await;
+    assert!(outcome.is_done(), "{outcome:?}");
+    harness.assert_complete();
+    let checkpoint = harness.target.checkpoint("p", "s").unwrap();
+    assert!(checkpoint.is_under_way());
+    let (outcome, _) = harness.run().await;
+    assert!(outcome.is_done() && outcome.resumed, "{outcome:?}");
+    harness.assert_complete();
+}
+
+#[tokio::test]
+async fn nothing_is_replaced_by_a_source_that_never_ends() {
+    let mut harness = Harness::new(1, 1);
+    harness.source = MemorySource::unbounded;
+    harness.disposition = WriteDisposition::Replace;
+    let (outcome, _) = harness.run().await;
+    assert!(!outcome.is_done());
+    assert!(outcome.failures[0].message.contains("never ends"), "{outcome:?}");
 }

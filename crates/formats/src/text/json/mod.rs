@@ -13,6 +13,8 @@ mod scan;
 mod tests;
 
 pub(crate) use decode::Target;
+#[cfg(feature = "xml")]
+pub(crate) use decode::{Layout, decode};
 pub(crate) use document::Document;
 pub(crate) use lines::{LineDecoder, Lines};
 pub use page::Page;
