@@ -257,7 +257,7 @@ async fn a_sudden_limit_is_obeyed_at_once() {
 async fn a_server_that_recovers_slowly_is_followed() {
     for refusal in [Outcome::RateLimited(None), Outcome::Overloaded(None), Outcome::TimedOut] {
         // From 4 at once to 180 within a minute.
-        let most = |now: Duration| (3 * now.as_secs()).clamp(4, 180) as usize;
+        let most = |now: Duration| usize::try_from(3 * now.as_secs()).unwrap_or(usize::MAX).clamp(4, 180);
         let server = at_once(most, refusal);
         let limiter = limiter(&run(1_000), json!({}));
         let during = server.serve(&limiter, secs(60)).await;
