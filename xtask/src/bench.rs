@@ -43,7 +43,8 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = SCALE)]
     scale: f64,
     /// Which works of a benchmark to measure, by name: `read`, `write`, `copy`, `memory` of databases, `pages`, `rows`,
-    /// `limit` of http. docs/benchmarks.md stays as it is.
+    /// `limit`,
+    /// `download` of http. docs/benchmarks.md stays as it is.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
     /// Whom to measure Towpath against in databases, by name: `client` for that of the database, `duckdb`, `connectorx`,
@@ -83,7 +84,7 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "stall", summary: "the longest stall of the event loop", run: stall::run },
     Benchmark {
         name: "http",
-        summary: "many pages, many small rows beside aiohttp, and a server with a hard limit",
+        summary: "many pages, many small rows beside aiohttp, a server with a hard limit, a large file",
         run: http::run,
     },
     Benchmark {

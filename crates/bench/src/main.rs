@@ -1,6 +1,7 @@
 //! What `cargo xtask bench` measures Towpath against. Each command is a program of its own, so that its time and memory
 //! can be measured like Towpath's.
 
+mod blob;
 mod data;
 mod load;
 mod loops;
@@ -49,6 +50,13 @@ enum Command {
     },
     /// Serves small JSON documents until the standard input ends. Prints its address first.
     Serve,
+    /// Passes connections on to a server, each of them slowly, until the standard input ends. Prints its address first.
+    Proxy {
+        /// The server.
+        target: SocketAddr,
+        /// How many bytes a second each connection gets.
+        per_second: u64,
+    },
     /// Asks a server for `/items/1` and so on, and throws the answers away.
     Load {
         /// The server.
@@ -69,6 +77,7 @@ fn main() -> Result<()> {
             println!("{}", tpch::count(&path)?);
             Ok(())
         }
+        Command::Proxy { target, per_second } => runtime()?.block_on(blob::proxy(target, per_second)),
         Command::Serve => runtime()?.block_on(serve::serve()),
         Command::Load { address, requests, at_once } => {
             runtime()?.block_on(load::load(address, requests, at_once))

@@ -6,14 +6,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::{Either, Full};
+use hyper::Method;
+use hyper::header::{CONTENT_TYPE, HeaderValue, RANGE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::blob;
 
 /// Serves until the standard input ends.
 pub(crate) async fn serve() -> Result<()> {
@@ -34,7 +37,12 @@ async fn connection(stream: TcpStream, gate: Arc<Mutex<Gate>>) -> Result<()> {
     stream.set_nodelay(true)?;
     let service = service_fn(async |request: hyper::Request<hyper::body::Incoming>| {
         let uri = request.uri();
-        Ok::<_, Infallible>(answer(uri.path(), uri.query().unwrap_or_default(), &gate).await)
+        if let Some(size) = uri.path().strip_prefix("/blob/").and_then(|size| size.parse().ok()) {
+            let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
+            let is_head = request.method() == Method::HEAD;
+            return Ok::<_, Infallible>(blob::answer(size, range, is_head).map(Either::Right));
+        }
+        Ok(answer(uri.path(), uri.query().unwrap_or_default(), &gate).await.map(Either::Left))
     });
     Ok(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?)
 }

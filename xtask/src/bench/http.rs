@@ -19,7 +19,7 @@ const AIOHTTP: &str = "3.14.5";
 const SCRIPT: &str = include_str!("http/peer.py");
 
 /// The names of works, as `--only` takes them.
-const WORKS: [&str; 3] = ["pages", "rows", "limit"];
+const WORKS: [&str; 4] = ["pages", "rows", "limit", "download"];
 
 const ENDPOINTS: u64 = 1_000;
 const PAGES: u64 = 20;
@@ -189,6 +189,50 @@ fn limit(bench: &Bench, server: &Server) -> Result<String> {
         ]);
     }
     Ok(format!("{LIMITED} requests to a server that takes {PER_SECOND} in a second:\n\n{}", table.finish()))
+}
+
+/// A large file by parts at once, through a proxy that gives each connection only so much.
+fn download(bench: &Bench, server: &Server) -> Result<String> {
+    let proxy = Server::proxy(bench, &server.address, PER_CONNECTION)?;
+    let folder = bench.path("downloads");
+    let mut table = Table::new(&["connections", "whole run", "of one", "goal", "CPU", "peak memory"]);
+    let mut one = None;
+    for connections in [1, 8] {
+        if fs::exists(&folder)? {
+            fs::remove_dir_all(&folder)?;
+        }
+        let address = &proxy.address;
+        let pipeline = format!(
+            "name: bench-download-{connections}
+connections:
+  files: {{ connector: http, base_url: \"http://{address}\", max_in_flight: {connections} }}
+streams:
+  files:
+    source: {{ connection: files, path: /blob/{BLOB}, format: bytes }}
+    sink: {{ connector: file, path: \"{folder}/\", format: bytes }}
+    write_disposition: replace
+"
+        );
+        let mut command = bench.pipeline(&format!("download-{connections}"), &pipeline)?;
+        let run = measure(&mut command, &bench.folder)?;
+        let size = fs::metadata(format!("{folder}/{BLOB}"))?.len();
+        anyhow::ensure!(size == BLOB, "the file has {size} bytes");
+        let first = *one.get_or_insert(run.wall);
+        table.row(&[
+            connections.to_string(),
+            seconds(run.wall),
+            format!("{:.2} ×", first.as_secs_f64() / run.wall.as_secs_f64()),
+            if connections == 1 { String::new() } else { "near 8 ×".to_owned() },
+            seconds(run.cpu),
+            megabytes(run.peak),
+        ]);
+    }
+    fs::remove_dir_all(&folder)?;
+    let (size, each) = (megabytes(BLOB), megabytes(PER_CONNECTION));
+    Ok(format!(
+        "A file of {size} through a proxy that gives each connection {each} a second:\n\n{}",
+        table.finish()
+    ))
 }
 
 /// How many requests the server took and refused since it was asked last, and over how many seconds.

@@ -15,8 +15,17 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn start(bench: &Bench) -> Result<Self> {
+        Self::run(bench, &["serve"])
+    }
+
+    /// A proxy in front of a server that gives each connection only so many bytes a second.
+    pub(super) fn proxy(bench: &Bench, target: &str, per_second: u64) -> Result<Self> {
+        Self::run(bench, &["proxy", target, &per_second.to_string()])
+    }
+
+    fn run(bench: &Bench, arguments: &[&str]) -> Result<Self> {
         let mut command = Command::new(&bench.baselines);
-        command.arg("serve").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().context("cannot start the server")?;
         let output = child.stdout.take().context("the server has no output")?;
         let mut address = String::new();
