@@ -18,6 +18,10 @@ use super::{Bench, databases, python};
 const AIOHTTP: &str = "3.14.5";
 const SCRIPT: &str = include_str!("http/peer.py");
 
+/// How large the file is, and how much of it each connection gets in a second.
+const BLOB: u64 = 2_000_000_000;
+const PER_CONNECTION: u64 = 30_000_000;
+
 /// The names of works, as `--only` takes them.
 const WORKS: [&str; 4] = ["pages", "rows", "limit", "download"];
 
