@@ -129,8 +129,8 @@ async fn many_files_arrive_whole_though_connections_are_cut() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_download_goes_on_where_it_was_and_asks_only_for_what_is_missing() {
     let content = content(12 * MIB + 7);
-    let (stalls, answers) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
-    let (does_stall, count, sent) = (stalls.clone(), answers.clone(), content.clone());
+    let (stalls, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (does_stall, count, sent) = (stalls.clone(), asked.clone(), content.clone());
     let server = TestServer::start(move |request| {
         let answer = ranged(&request, &sent, "\"v1\"");
         let waits = request.method == "GET" && does_stall.load(SeqCst) && count.fetch_add(1, SeqCst) >= 5;
@@ -151,7 +151,7 @@ async fn a_killed_download_goes_on_where_it_was_and_asks_only_for_what_is_missin
     };
     // The last part is small; any five of the thirteen have come.
     until("what was served is committed", || {
-        committed() >= Some(4 * MIB as u64 + 7) && answers.load(SeqCst) > 5
+        committed() >= Some(4 * MIB as u64 + 7) && asked.load(SeqCst) > 5
     })
     .await;
     signal(&child, "KILL");

@@ -18,6 +18,12 @@ use super::{Bench, databases, python};
 const AIOHTTP: &str = "3.14.5";
 const SCRIPT: &str = include_str!("http/peer.py");
 
+type Work = fn(&Bench, &Server) -> Result<String>;
+
+/// How large the file is, and how much of it each connection gets in a second.
+const BLOB: u64 = 2_000_000_000;
+const PER_CONNECTION: u64 = 30_000_000;
+
 /// The names of works, as `--only` takes them.
 const WORKS: [&str; 4] = ["pages", "rows", "limit", "download"];
 
@@ -37,8 +43,8 @@ const PER_SECOND: f64 = 100.0;
 pub(super) fn run(bench: &Bench) -> Result<String> {
     databases::check("work", &bench.only, &WORKS)?;
     let server = Server::start(bench)?;
-    let works: [(&str, fn(&Bench, &Server) -> Result<String>); 3] =
-        [("pages", pages), ("rows", rows), ("limit", limit)];
+    let works: [(&str, Work); 4] =
+        [("pages", pages), ("rows", rows), ("limit", limit), ("download", download)];
     let chosen = works.into_iter().filter(|(name, _)| databases::wants(bench, name));
     let tables: Result<Vec<_>> = chosen.map(|(_, work)| work(bench, &server)).collect();
     Ok(tables?.join("\n"))
@@ -137,7 +143,7 @@ fn rows(bench: &Bench, server: &Server) -> Result<String> {
     });
     let runs = compare(&bench.folder, bench.runs, &mut [("Towpath", towpath), ("aiohttp", aiohttp)])?;
     for target in [&pipeline.target, &peer_target] {
-        let lines = fs::read(target)?.iter().filter(|byte| **byte == b'\n').count();
+        let lines = fs::read_to_string(target)?.lines().count();
         anyhow::ensure!(lines as u64 == ROWS, "{target} has {lines} rows");
     }
     let mut table =

@@ -140,15 +140,15 @@ fn windows(most: u64, takes: Duration, told: Option<Duration>) -> Rc<Server> {
 
 /// Takes so many within any second.
 fn sliding(most: usize, takes: Duration) -> Rc<Server> {
-    let mut taken = VecDeque::new();
+    let mut recent = VecDeque::new();
     Server::new(move |now, _| {
-        while taken.front().is_some_and(|then| now.saturating_sub(*then) >= secs(1)) {
-            taken.pop_front();
+        while recent.front().is_some_and(|then| now.saturating_sub(*then) >= secs(1)) {
+            recent.pop_front();
         }
-        if taken.len() >= most {
+        if recent.len() >= most {
             return (ms(2), Outcome::RateLimited(None));
         }
-        taken.push_back(now);
+        recent.push_back(now);
         (takes, Outcome::Success)
     })
 }
