@@ -2,6 +2,7 @@
 
 mod commerce;
 mod open;
+mod scraped;
 mod work;
 
 use std::path::Path;
