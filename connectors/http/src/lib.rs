@@ -31,6 +31,7 @@ mod formats;
 mod job;
 mod limits;
 mod multipart;
+mod names;
 mod network;
 mod pace;
 mod pagination;

@@ -1,7 +1,5 @@
 //! The source: a split for each URL.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -23,6 +21,7 @@ use crate::config::{Follow, SourceConfig};
 use crate::download::{self, Download, Part, Within};
 use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
+use crate::names::Names;
 use crate::read::{Count, Metadata, Reading, Shared, Spot};
 use crate::request::Wanted;
 use crate::responses::Responses;
@@ -415,32 +414,6 @@ fn unstorable(error: serde_json::Error) -> Error {
     Error::unexpected("a split cannot be stored").source(error)
 }
 
-/// Gives each URL a name of its own.
-#[derive(Default)]
-struct Names {
-    seen: HashSet<u64>,
-    /// How often a name was given to URLs that differ only in what may not be shown.
-    shown: HashMap<String, u64>,
-}
-
-impl Names {
-    /// The name of a URL; `None` when it has one already, because each is read once.
-    fn name(&mut self, url: &Url, shown: &str, with: Option<&str>) -> Option<String> {
-        let mut hasher = DefaultHasher::new();
-        (url.as_str(), with).hash(&mut hasher);
-        if !self.seen.insert(hasher.finish()) {
-            return None;
-        }
-        let name = with.map_or_else(|| shown.to_owned(), |with| format!("{shown} [{with}]"));
-        if shown == url.as_str() {
-            return Some(name);
-        }
-        let count = self.shown.entry(name.clone()).or_default();
-        *count += 1;
-        Some(if *count == 1 { name } else { format!("{name} #{count}") })
-    }
-}
-
 fn base(text: &str) -> Result<Url> {
     Url::parse(text).map_err(|error| Error::config(format!("`base_url` is not a URL: {error}")))
 }
@@ -474,19 +447,6 @@ pub(crate) fn options_of_uri(uri: &str) -> Result<Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_that_differ_only_in_secrets_get_names_of_their_own() {
-        let mut names = Names::default();
-        let mut name = |url: &str| {
-            let url = Url::parse(url).unwrap();
-            names.name(&url, &crate::redact::Redactor::default().url(&url), None)
-        };
-        assert_eq!(name("http://a/?token=1").as_deref(), Some("http://a/?token=***"));
-        assert_eq!(name("http://a/?token=2").as_deref(), Some("http://a/?token=*** #2"));
-        assert_eq!(name("http://a/").as_deref(), Some("http://a/"));
-        assert_eq!(name("http://a/"), None);
-    }
 
     #[test]
     fn a_uri_stands_for_its_url() {
