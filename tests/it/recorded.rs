@@ -99,9 +99,9 @@ fn holds(row: &Value, served: &Value) -> bool {
         // An object without fields is no column.
         (Value::Null, Value::Object(served)) => served.values().all(Value::is_null),
         (Value::String(row), Value::Array(_) | Value::Object(_)) => {
-            serde_json::from_str::<Value>(row).is_ok_and(|row| &row == served)
+            serde_json::from_str::<Value>(row).is_ok_and(|row| holds(&row, served))
         }
-        (Value::String(row), Value::Number(served)) => *row == served.to_string(),
+        (Value::String(row), Value::Number(_) | Value::Bool(_)) => *row == served.to_string(),
         (Value::String(row), Value::String(served)) => row == served || same_moment(row, served),
         (row, served) => row == served || row.as_f64().is_some_and(|row| Some(row) == served.as_f64()),
     }

@@ -23,7 +23,9 @@ impl Scraper {
         Ok(None)
     }
 
-    pub(crate) fn scrape(&self, _: &Bytes, _: &HeaderMap, _: &Url) -> (Bytes, Vec<Url>) {
+    /// # Errors
+    /// None.
+    pub(crate) fn scrape(&self, _: &Bytes, _: &HeaderMap, _: &Url) -> Result<(Bytes, Vec<Url>)> {
         match *self {}
     }
 }

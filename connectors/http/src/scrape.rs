@@ -33,11 +33,14 @@ impl Scraper {
     }
 
     /// The rows of a page, as a JSON document, and the links on it that are to be followed.
-    pub(crate) fn scrape(&self, page: &Bytes, headers: &HeaderMap, url: &Url) -> (Bytes, Vec<Url>) {
+    ///
+    /// # Errors
+    /// `DataInvalid` for a page that cannot be parsed in reasonable time.
+    pub(crate) fn scrape(&self, page: &Bytes, headers: &HeaderMap, url: &Url) -> Result<(Bytes, Vec<Url>)> {
         let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let charset = content_type.and_then(|text| text.split(';').skip(1).find_map(charset));
-        let Scraped { rows, links } = self.extractor.scrape(page, charset, Some(url), self.links.as_ref());
-        (rows, links)
+        let Scraped { rows, links } = self.extractor.scrape(page, charset, Some(url), self.links.as_ref())?;
+        Ok((rows, links))
     }
 }
 

@@ -109,7 +109,8 @@ impl Fetched {
         if let Some(scraper) = reading.shared.formats.scraper.clone() {
             let (told, at, shown) = (headers.clone(), url.clone(), name.clone());
             let scrape = move || {
-                let (rows, links) = scraper.scrape(&body, &told, &at);
+                let scraped = scraper.scrape(&body, &told, &at);
+                let (rows, links) = scraped.map_err(|error| error.detail("url", &shown))?;
                 Ok((Page::parse(rows.clone(), &shown, None)?, rows, links))
             };
             let (page, body, links) = reading.cx.cpu(scrape).await?;

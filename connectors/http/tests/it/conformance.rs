@@ -71,8 +71,12 @@ fn answer(request: &Request) -> Response {
         return Response::json(&json!({"state": "done", "url": format!("/lines/{group}")}));
     }
     if request.path.starts_with("/lines") {
+        if request.header("if-none-match") == Some("\"1\"") {
+            return Response::status(304);
+        }
         // So many that there are several batches.
-        return Response::ndjson(&(0..40_000).map(|id| row(group, id)).collect::<Vec<_>>());
+        return Response::ndjson(&(0..40_000).map(|id| row(group, id)).collect::<Vec<_>>())
+            .header("etag", "\"1\"");
     }
     let offset = request.number("offset").unwrap_or(0);
     let rows: Vec<Json> = (offset..ROWS.min(offset + 7)).map(|id| row(group, id)).collect();
@@ -143,6 +147,12 @@ mod linked_pages {
         case = super::Api::new(serde_json::json!({
             "records": "$.data", "pagination": {"type": "next_url", "path": "$.next"},
         })).await
+    }
+}
+
+mod documents_that_may_be_unchanged {
+    towpath_testkit::source_conformance! {
+        case = super::Api::new(serde_json::json!({"path": "/lines/{group}", "conditional": true})).await
     }
 }
 

@@ -295,6 +295,10 @@ async fn options_that_do_not_fit_together_are_refused() {
             "`follow` and `pagination` are two ways to the next page",
         ),
         (
+            json!({"follow": {"links": "a"}, "job": {"status": {"url": "$.url"}, "result": {"url": "$.y"}}}),
+            "`follow` and `job` do not go together",
+        ),
+        (
             json!({"follow": {"links": "a"}, "body": {"json": {}}}),
             "`follow` follows links, which are read by GET",
         ),

@@ -165,3 +165,42 @@ async fn zipped_parameters_and_windows_go_with_a_row() {
     read(&opened, json!({"id": "c"})).await.unwrap();
     assert_eq!(server.targets(), ["/c/2024-01-01", "/c/2024-01-02"]);
 }
+
+#[tokio::test]
+async fn what_needs_one_list_of_urls_goes_with_no_parent() {
+    let server = server().await;
+    let conditional = open(with(server.url("/{parent.id}"), json!({"conditional": true}))).await;
+    let refused = read(&conditional, json!({"id": 1})).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Config);
+    assert!(refused.message().contains("`conditional`"), "{refused}");
+    let since = json!({"since": {"cursor": true, "initial": "2024-01-01", "lookback": "1d"}});
+    let refused = error(with(server.url("/{parent.id}?since={since}"), json!({ "params": since }))).await;
+    assert_eq!(refused.kind(), ErrorKind::Config);
+    assert!(refused.message().contains("`params.since`"), "{refused}");
+    assert!(server.targets().is_empty());
+}
+
+#[tokio::test]
+async fn fields_of_the_parent_fill_what_a_job_is_asked_by() {
+    let server = TestServer::start(|request: Request| async move {
+        match format!("{}?{}", request.path, request.query).as_str() {
+            "/jobs?" => Response::json(&json!({"id": "j"})),
+            "/status/j?of=7" => Response::json(&json!({"state": "done"})),
+            "/result/7?" => Response::json(&json!([{"id": 1}])),
+            _ => Response::status(404),
+        }
+    })
+    .await;
+    let opened = open(json!({
+        "base_url": server.url(""),
+        "path": "/jobs",
+        "method": "POST",
+        "job": {
+            "id": "$.id",
+            "status": {"path": "/status/{job}?of={parent.id}", "done": {"path": "$.state", "values": ["done"]}},
+            "result": {"path": "/result/{parent.id}"},
+        },
+    }))
+    .await;
+    assert_eq!(read(&opened, json!({"id": 7})).await.unwrap(), [json!({"id": 1})]);
+}

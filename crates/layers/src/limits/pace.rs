@@ -6,14 +6,14 @@
 //! three too many. So its refusals set a pace, at which requests start evenly. Before the first refusal there is none.
 //!
 //! - **A refusal out of the blue** holds back everybody at once. Single requests probe whether the server takes more:
-//!   after [`PROBE`], then each time a quarter of the time that has gone by since the refusal, or when the server said. The
+//!   after `PROBE`, then each time a quarter of the time that has gone by since the refusal, or when the server said. The
 //!   first one that is answered tells the pace: the requests that were taken since the refusal before, in the time that
 //!   went by. Windows of a second and of an hour are found alike, and a bucket that was full at first is found at the second
 //!   refusal. The [adaptive limit](super::adaptive) is cut as well, because the cause may have been the number at once.
-//! - **A refusal near the known level** makes the pace of the last second the new level, and the pace falls to [`CUT`] of
+//! - **A refusal near the known level** makes the pace of the last second the new level, and the pace falls to `CUT` of
 //!   it. That is all. One that comes sooner is out of the blue again, and the level is corrected by what was taken.
 //! - **Growing.** The pace comes back to the level along a cubic curve: quickly at first, slowly near it, and then faster
-//!   and faster beyond. Each time that the level proves right, the curve gets twice as long, up to [`LONGEST`] or [`WORTH`]
+//!   and faster beyond. Each time that the level proves right, the curve gets twice as long, up to `LONGEST` or `WORTH`
 //!   times what the last refusal cost, so that a server which makes us wait a minute is asked for more once in half an
 //!   hour. Beyond one and a half times the level, the level is forgotten, and the curve is short again.
 //! - **One reaction to one refusal.** Requests that started before the last reaction say nothing about the new pace.

@@ -1,17 +1,26 @@
 //! The tree of a page, as the parser of browsers builds it.
 
 use std::borrow::Cow;
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
+use std::rc::Rc;
 
 use html5ever::interface::{ElementFlags, NodeOrText, QuirksMode, TreeSink};
 use html5ever::tendril::{StrTendril, TendrilSink};
 use html5ever::{Attribute, ParseOpts, QualName, parse_document};
+use towpath_core::{Error, Result};
 
 /// A node by its place in the arena.
 pub(super) type Id = usize;
 
 /// The document itself.
 pub(super) const DOCUMENT: Id = 0;
+
+/// How deep elements may be nested. The parser looks through all that are open for each new one, so the time that a page
+/// takes grows by the square of it. Browsers stop at 512.
+const DEEPEST: usize = 2_048;
+
+/// How much is parsed between two looks at the depth.
+const STEP_BYTES: usize = 16 << 10;
 
 /// A page.
 #[derive(Debug)]
@@ -23,6 +32,8 @@ pub(super) struct Dom {
 struct Node {
     parent: Option<Id>,
     children: Vec<Id>,
+    /// How many nodes it was below when it was put into the tree.
+    depth: usize,
     data: Data,
 }
 
@@ -40,9 +51,24 @@ enum Data {
 
 impl Dom {
     /// Parses a page. Whatever it is, it becomes a tree.
-    pub(super) fn parse(text: &str) -> Self {
-        let sink = Sink { nodes: RefCell::new(vec![Node::new(Data::Other)]) };
-        parse_document(sink, ParseOpts::default()).one(text)
+    ///
+    /// # Errors
+    /// `DataInvalid` when its elements are nested too deep.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let is_deep = Rc::new(Cell::new(false));
+        let sink = Sink { nodes: RefCell::new(vec![Node::new(Data::Other)]), is_deep: is_deep.clone() };
+        let mut parser = parse_document(sink, ParseOpts::default());
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (step, behind) = rest.split_at(rest.floor_char_boundary(STEP_BYTES));
+            parser.process(step.into());
+            rest = behind;
+            if is_deep.get() {
+                return Err(Error::data(format!("elements are nested deeper than {DEEPEST}"))
+                    .help("the page is no page for people; leave its URL out"));
+            }
+        }
+        Ok(parser.finish())
     }
 
     pub(super) fn parent(&self, id: Id) -> Option<Id> {
@@ -155,13 +181,15 @@ fn is_inline(name: &str) -> bool {
 
 impl Node {
     fn new(data: Data) -> Self {
-        Self { parent: None, children: Vec::new(), data }
+        Self { parent: None, children: Vec::new(), depth: 0, data }
     }
 }
 
 /// Collects the tree while the page is parsed.
 struct Sink {
     nodes: RefCell<Vec<Node>>,
+    /// Whether something is nested too deep.
+    is_deep: Rc<Cell<bool>>,
 }
 
 impl Sink {
@@ -199,7 +227,12 @@ impl Sink {
             }
         };
         let mut nodes = self.nodes.borrow_mut();
+        let depth = nodes[parent].depth + 1;
         nodes[child].parent = Some(parent);
+        nodes[child].depth = depth;
+        if depth > DEEPEST {
+            self.is_deep.set(true);
+        }
         let children = &mut nodes[parent].children;
         let at = at.unwrap_or(children.len()).min(children.len());
         children.insert(at, child);

@@ -74,14 +74,17 @@ impl Extractor {
 
     /// The rows of a page, and of its links those that are to be followed. `charset` is the encoding that the server tells,
     /// `url` where the page is.
+    ///
+    /// # Errors
+    /// `DataInvalid` for elements that are nested too deep.
     pub fn scrape(
         &self,
         page: &[u8],
         charset: Option<&str>,
         url: Option<&Url>,
         links: Option<&Links>,
-    ) -> Scraped {
-        let dom = Dom::parse(&encoding::text(page, charset));
+    ) -> Result<Scraped> {
+        let dom = Dom::parse(&encoding::text(page, charset))?;
         let base = base(&dom, url);
         let mut rows = "[".to_owned();
         for row in self.rows.all(&dom, DOCUMENT) {
@@ -92,7 +95,7 @@ impl Extractor {
         }
         rows.push(']');
         let links = links.map(|links| links.of(&dom, base.as_ref())).unwrap_or_default();
-        Scraped { rows: rows.into(), links }
+        Ok(Scraped { rows: rows.into(), links })
     }
 
     fn write_row(&self, dom: &Dom, row: Id, base: Option<&Url>, rows: &mut String) {

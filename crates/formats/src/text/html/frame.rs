@@ -60,7 +60,7 @@ impl fmt::Debug for Decoder {
 impl Decode for Decoder {
     fn decode(&self, block: &Block, known: &Schema, wanted: Option<&[String]>) -> Result<Decoded> {
         let url: Option<url::Url> = self.name.parse().ok();
-        let scraped = self.extractor.scrape(&block.text, None, url.as_ref(), None);
+        let scraped = self.extractor.scrape(&block.text, None, url.as_ref(), None)?;
         let target = Target { known, declared: &self.declared, wanted };
         let decoded = Page::parse(scraped.rows, &self.name, None)?.decode(target, 0)?;
         Ok(Decoded { ends: true, ..decoded })

@@ -20,7 +20,7 @@ const PAGE: &str = r#"<!doctype html>
 
 fn found(selector: &str) -> Vec<String> {
     let selector: Selector = selector.parse().unwrap();
-    let dom = Dom::parse(PAGE);
+    let dom = Dom::parse(PAGE).unwrap();
     selector
         .all(&dom, DOCUMENT)
         .map(|id| match dom.attribute(id, "data-n") {
@@ -90,7 +90,8 @@ fn options(options: Value) -> HtmlRead {
 
 fn scraped(read: Value) -> Value {
     let url = "https://shop.example/x/list.html?page=1".parse().unwrap();
-    let scraped = Extractor::new(&options(read)).unwrap().scrape(PAGE.as_bytes(), None, Some(&url), None);
+    let scraped =
+        Extractor::new(&options(read)).unwrap().scrape(PAGE.as_bytes(), None, Some(&url), None).unwrap();
     serde_json::from_slice(&scraped.rows).unwrap()
 }
 
@@ -128,7 +129,7 @@ fn links_are_absolute_and_come_once() {
     let extractor = Extractor::new(&options(json!({"rows": "p", "columns": {"a": "b"}}))).unwrap();
     let links: Links = "a".parse().unwrap();
     let url = "https://shop.example/".parse().unwrap();
-    let found = extractor.scrape(page.as_bytes(), None, Some(&url), Some(&links)).links;
+    let found = extractor.scrape(page.as_bytes(), None, Some(&url), Some(&links)).unwrap().links;
     let found: Vec<_> = found.iter().map(url::Url::as_str).collect();
     assert_eq!(found, ["https://cdn.example/y/n?p=2", "https://other.example/z"]);
 }
@@ -138,12 +139,18 @@ fn any_bytes_become_a_tree() {
     for page in
         ["", "<", "<p <p", "</table><tr><td>x", "<table><a>1<b>2</table>3", "<template><p>x</template>", "\0"]
     {
-        let dom = Dom::parse(page);
+        let dom = Dom::parse(page).unwrap();
         assert!(dom.descendants(DOCUMENT).count() >= 3, "{page}");
     }
-    let deep = "<div>".repeat(2_000);
-    assert!(Dom::parse(&deep).descendants(DOCUMENT).count() > 2_000);
-    assert_eq!(Dom::parse(&deep).text(DOCUMENT), "");
+    let deep = Dom::parse(&"<div>".repeat(2_000)).unwrap();
+    assert!(deep.descendants(DOCUMENT).count() > 2_000);
+    assert_eq!(deep.text(DOCUMENT), "");
+}
+
+#[test]
+fn a_page_that_is_nested_without_end_is_given_up() {
+    let error = Dom::parse(&"<div>é".repeat(1_000_000)).unwrap_err();
+    assert_eq!(error.message(), "elements are nested deeper than 2048");
 }
 
 #[test]
