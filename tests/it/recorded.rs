@@ -101,7 +101,8 @@ fn holds(row: &Value, served: &Value) -> bool {
         (Value::String(row), Value::Array(_) | Value::Object(_)) => {
             serde_json::from_str::<Value>(row).is_ok_and(|row| holds(&row, served))
         }
-        (Value::String(row), Value::Number(_) | Value::Bool(_)) => *row == served.to_string(),
+        (Value::String(row), Value::Number(served)) => *row == served.to_string(),
+        (Value::String(row), Value::Bool(served)) => row.parse() == Ok(*served),
         (Value::String(row), Value::String(served)) => row == served || same_moment(row, served),
         (row, served) => row == served || row.as_f64().is_some_and(|row| Some(row) == served.as_f64()),
     }
