@@ -125,7 +125,7 @@ fn pages(bench: &Bench, server: &Server) -> Result<String> {
 /// One row in each answer, beside aiohttp.
 fn rows(bench: &Bench, server: &Server) -> Result<String> {
     let python = python::with(bench, "aiohttp", AIOHTTP)?;
-    let (script, peer_target) = (bench.path("aiohttp.py"), bench.path("rows-aiohttp.ndjson"));
+    let (script, peer_target) = (bench.path("http_peer.py"), bench.path("rows-aiohttp.ndjson"));
     fs::write(&script, SCRIPT)?;
     let source = format!("      path: /items/{{id}}\n      params: {{ id: {{ from: 1, to: {ROWS} }} }}");
     let pipeline = Pipeline {
