@@ -129,21 +129,8 @@ impl Target {
     }
 
     fn call(&self, method: Method, url: Url, headers: HeaderMap, body: Option<Bytes>) -> Call {
-        let (home, takes) = (self.home.clone(), self.takes.clone());
-        Call {
-            method,
-            url,
-            headers,
-            body,
-            home,
-            also: None,
-            takes,
-            private: None,
-            reads: false,
-            responses: None,
-            raw: false,
-            spacing: None,
-        }
+        let read = Call::read(method, url, self.home.clone());
+        Call { headers, body, takes: self.takes.clone(), reads: false, ..read }
     }
 }
 
