@@ -341,6 +341,14 @@ async fn options_that_do_not_go_together_are_refused() {
     assert!(message.contains("`pagination` does not go with `format: bytes`"), "{message}");
     let message = refused(bytes(url, json!({"responses": [{"status": 404, "action": "skip"}]}))).await;
     assert!(message.contains("`responses` does not go with `format: bytes`"), "{message}");
+    for (option, value) in [
+        ("conditional", json!(true)),
+        ("metadata", json!({"from": "url"})),
+        ("job", json!({"status": {"url": "$.url"}, "result": {"url": "$.result"}})),
+    ] {
+        let message = refused(bytes(url, json!({ option: value }))).await;
+        assert!(message.contains(&format!("`{option}` does not go with `format: bytes`")), "{message}");
+    }
     let message = refused(bytes("http://127.0.0.1:9/{parent.id}", json!({}))).await;
     assert!(message.contains("`for_each` does not go with `format: bytes`"), "{message}");
     let message = refused(bytes(url, json!({"download": {"digest": "sha256:12"}}))).await;
