@@ -21,7 +21,6 @@ use super::writer::stage;
 use crate::blocking::blocking;
 use crate::errors::{CONNECTOR, io_error};
 use crate::input::FileInput;
-use crate::list::FileEntry;
 
 /// The one file of a plain path: the staged one as it is, or all segments with their columns brought together, or a
 /// file without rows. `None` when there are neither rows nor columns, and never were any.
@@ -91,7 +90,7 @@ async fn columns_of(target: &Target, cx: &Context, home: &Home, path: &str) -> R
 async fn open(path: PathBuf, cx: &Context) -> Result<(Arc<dyn Input>, u64)> {
     let entry = blocking(move || {
         let metadata = path.metadata().map_err(|error| io_error(error, "commit", path.display()))?;
-        Ok(FileEntry::new(path.display().to_string(), &metadata))
+        Ok(crate::list::entry(path.display().to_string(), &metadata))
     })
     .await?;
     let size = entry.size;

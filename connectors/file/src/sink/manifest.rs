@@ -25,7 +25,7 @@ use towpath_core::{Checkpoint, Error, LoadSpec, Result};
 
 use super::bytes::Partials;
 use crate::errors::{CONNECTOR, io_error};
-use crate::names::encode;
+use towpath_files::names::encode;
 
 /// The version of the form that this build writes.
 const VERSION: u16 = 1;

@@ -9,7 +9,7 @@ use arrow_schema::{DataType, SchemaRef};
 use towpath_core::{ColumnType, Error, Rejected, Result, conform_array, json_row};
 
 use crate::errors::CONNECTOR;
-use crate::names::{encode, encode_value};
+use towpath_files::names::{encode, encode_value};
 
 /// The longest name that file systems hold.
 const LONGEST: usize = 255;

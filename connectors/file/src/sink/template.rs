@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use towpath_core::{Error, Result};
 
 use crate::errors::CONNECTOR;
-use crate::names::encode;
+use towpath_files::names::encode;
 
 /// A path with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]

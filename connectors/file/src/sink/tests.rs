@@ -257,7 +257,7 @@ async fn writers_of_one_file_are_joined_whatever_the_format() {
         let input = crate::input::FileInput::new(
             {
                 let path = target.folder.path().join("out").join(name);
-                crate::list::FileEntry::new(path.display().to_string(), &path.metadata().unwrap())
+                crate::list::entry(path.display().to_string(), &path.metadata().unwrap())
             },
             &target.cx,
         );

@@ -8,7 +8,7 @@ use towpath_core::{Error, Result, Staged};
 use towpath_formats::chunks::Chunk;
 
 use crate::errors::CONNECTOR;
-use crate::names::hex_digits;
+use towpath_files::names::hex_digits;
 
 /// Files that are not complete, by their keys.
 pub(crate) type Partials = BTreeMap<String, Partial>;
