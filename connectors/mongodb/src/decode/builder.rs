@@ -14,7 +14,7 @@ use super::nested::{DocumentBuilder, ListBuilder};
 use super::{Refusal, Trouble, shown};
 use crate::schema::Kind;
 use crate::wire::{
-    UUID_SUBTYPE, Value, decimal_text, is_exact, object_id, tag, uuid, write_json, write_scalar,
+    UUID_SUBTYPE, Value, decimal_text, is_exact, tag, uuid, with_object_id, write_json, write_scalar,
 };
 
 /// Values of one kind.
@@ -203,7 +203,7 @@ fn append_text(builder: &mut StringBuilder, texts: Texts, value: Value<'_>) -> R
     match texts {
         Texts::Of(tag) if tag != value.tag => return Err(Trouble::Misfit),
         Texts::Of(tag::STRING | tag::CODE | tag::SYMBOL) => builder.append_value(value.text()?),
-        Texts::Of(tag::OBJECT_ID) => builder.append_value(object_id(value.fixed()?)),
+        Texts::Of(tag::OBJECT_ID) => with_object_id(value.fixed()?, |digits| builder.append_value(digits)),
         Texts::Of(tag::DECIMAL) => {
             builder.append_value(decimal_text(u128::from_le_bytes(value.fixed()?)));
         }

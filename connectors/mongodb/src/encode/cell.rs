@@ -104,6 +104,10 @@ impl Cell {
         matches!(self.values, Values::Null) || self.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
     }
 
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.values, Values::List(..))
+    }
+
     /// Appends a field. A null is left out, or written, as the options say.
     pub(super) fn write(&self, element: &Element<'_>, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
         if self.is_null(row) {

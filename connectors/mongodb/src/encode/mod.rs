@@ -9,10 +9,13 @@ use towpath_core::{Error, Result};
 
 use crate::config::Nulls;
 use crate::schema::{TYPE_KEY, names};
+use crate::wire::{self, Value, tag};
 use cell::{Cell, Element};
 
 /// The most bytes of a document that a server takes.
 pub(crate) const MOST_BYTES: usize = 16 << 20;
+
+const ID: &str = "_id";
 
 /// Why a row has no document.
 pub(crate) type Unfit = String;
@@ -61,19 +64,40 @@ impl Encoder {
             return copy(whole.as_binary::<i32>().value(row), out);
         }
         for (name, cell) in &self.columns {
+            // An id that is null is one that the row does not bring.
+            if name == ID && cell.is_null(row) {
+                continue;
+            }
             cell.write(&Element { name: name.as_bytes(), nulls: self.nulls }, row, out)?;
         }
         Ok(())
     }
 
-    /// Whether the row is a whole document.
-    pub(crate) fn is_whole(&self, row: usize) -> bool {
-        self.whole.as_ref().is_some_and(|whole| whole.is_valid(row))
+    /// The value of a field, in a row that is a whole document.
+    fn in_whole<'a>(&'a self, field: &str, row: usize) -> Option<Option<Value<'a>>> {
+        let whole = self.whole.as_ref().filter(|whole| whole.is_valid(row))?;
+        Some(wire::field(whole.as_binary::<i32>().value(row), field).ok().flatten())
     }
 
-    /// Whether the row has a value in this column.
-    pub(crate) fn has_value(&self, column: &str, row: usize) -> bool {
-        self.columns.iter().any(|(name, cell)| name == column && !cell.is_null(row))
+    /// Whether the row brings an id.
+    pub(crate) fn has_id(&self, row: usize) -> bool {
+        match self.in_whole(ID, row) {
+            Some(found) => found.is_some(),
+            None => self.columns.iter().any(|(name, cell)| name == ID && !cell.is_null(row)),
+        }
+    }
+
+    /// Whether the row has a value in this column that can be a key: no null, and no list.
+    pub(crate) fn has_key(&self, column: &str, row: usize) -> bool {
+        match self.in_whole(column, row) {
+            Some(found) => {
+                found.is_some_and(|value| !matches!(value.tag, tag::NULL | tag::UNDEFINED | tag::ARRAY))
+            }
+            None => self
+                .columns
+                .iter()
+                .any(|(name, cell)| name == column && !cell.is_null(row) && !cell.is_list()),
+        }
     }
 }
 

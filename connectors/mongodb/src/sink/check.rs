@@ -35,7 +35,7 @@ pub(super) async fn check(shared: &Shared, cx: &Context, load: &LoadSpec) -> Res
     let missing: Vec<&str> =
         needed.into_iter().filter(|action| !allowed.iter().any(|have| have == action)).collect();
     if missing.is_empty() {
-        return Ok(());
+        return shared.exists(cx, &shared.target(load)).await.map(drop);
     }
     Err(Error::new(ErrorKind::PermissionDenied, format!("we may not {} in `{database}`", missing.join(", ")))
         .help(format!("db.grantRolesToUser(\"…\", [{{ role: \"readWrite\", db: \"{database}\" }}])")))

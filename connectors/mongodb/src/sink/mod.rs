@@ -163,6 +163,7 @@ impl Shared {
         if load.disposition == WriteDisposition::Merge && load.key.is_empty() {
             return Err(wrong("`merge` needs a `key`"));
         }
+        let is_there = self.exists(cx, &self.target(load)).await?;
         let ledger = Ledger::new(self, load)?;
         let (next, schema) = loop {
             commit::complete(self, cx, load, &ledger).await?;
@@ -176,7 +177,7 @@ impl Shared {
         };
         self.sweep(cx, load).await?;
         let mut begun = Begun::new(load.clone(), next, Json::Null);
-        if load.disposition != WriteDisposition::Replace && self.exists(cx, &self.target(load)).await? {
+        if load.disposition != WriteDisposition::Replace && is_there {
             begun.schema = schema;
         }
         Ok(begun)
@@ -237,7 +238,14 @@ impl Shared {
         let listing = doc! { "listCollections": 1, "filter": { "name": name }, "nameOnly": true };
         let found = self.server.ask(cx, "looking for the collection", listing).await?;
         let batch = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
-        Ok(batch.is_ok_and(|batch| !batch.is_empty()))
+        let Some(found) = batch.ok().and_then(|batch| batch.first()?.as_document()) else { return Ok(false) };
+        match found.get_str("type") {
+            Ok(kind @ ("view" | "timeseries")) => {
+                Err(Error::unsupported(format!("`{name}` is no collection but a {kind}, and takes no rows"))
+                    .help("name another `collection`"))
+            }
+            _ => Ok(true),
+        }
     }
 
     /// Removes what runs of this stream have staged and never committed.

@@ -203,10 +203,8 @@ impl RowForm {
         number: i64,
         deletes: bool,
     ) -> Result<RawDocumentBuf, Unfit> {
-        if let Some(missing) =
-            self.key.iter().find(|name| !encoder.has_value(name, row) && !encoder.is_whole(row))
-        {
-            return Err(format!("`{missing}` is in the key and has no value"));
+        if let Some(missing) = self.key.iter().find(|name| !encoder.has_key(name, row)) {
+            return Err(format!("`{missing}` is in the key and has no value that can be one"));
         }
         let mut bytes = Vec::with_capacity(256);
         let start = open(&mut bytes);
@@ -234,8 +232,7 @@ impl RowForm {
 
     /// Gives a row that brings no id one of its own, the same in each attempt.
     fn make_id(&self, encoder: &Encoder, row: usize, number: i64, bytes: &mut Vec<u8>) {
-        let Some(made) = self.made_ids.filter(|_| !encoder.has_value("_id", row) && !encoder.is_whole(row))
-        else {
+        let Some(made) = self.made_ids.filter(|_| !encoder.has_id(row)) else {
             return;
         };
         bytes.push(tag::OBJECT_ID);

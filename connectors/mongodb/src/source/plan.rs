@@ -80,7 +80,9 @@ pub(super) async fn plan(shared: &Arc<Shared>, cx: &Context, request: &ScanReque
         }
         scan.condition = field.condition(&range)?.map(|condition| to_json(&Bson::Document(condition)));
         scan.is_increment = range.after.is_some() && !field.is_id();
-        from = Some(&field).filter(|field| field.is_id()).and_then(|field| field.from(&range));
+        if field.is_id() && shared.order == Order::Id {
+            from = field.from(&range);
+        }
         (until, pushed) = (range.until, Pushdown::Inexact);
     }
     let progress = match &request.planned {

@@ -10,7 +10,7 @@ use std::fmt;
 
 pub(crate) use json::{document_json, write_json};
 pub(crate) use numbers::{decimal_text, is_exact};
-pub(crate) use text::{object_id, uuid, write_scalar};
+pub(crate) use text::{uuid, with_object_id, write_scalar};
 
 /// The number that says which type a value has.
 pub(crate) mod tag {

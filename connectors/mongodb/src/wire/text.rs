@@ -12,6 +12,16 @@ pub(crate) fn object_id(id: [u8; 12]) -> String {
     hex(&id)
 }
 
+/// Hands on an id as 24 digits, which are put together without an allocation.
+#[inline]
+pub(crate) fn with_object_id(id: [u8; 12], take: impl FnOnce(&str)) {
+    let mut digits = [0; 24];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(id) {
+        pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    }
+    take(std::str::from_utf8(&digits).expect("digits are ASCII"));
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
@@ -122,6 +132,12 @@ mod tests {
             assert_eq!(text, expected);
         }
         assert!(!write_date(i64::MAX / 4, &mut String::new()));
+    }
+
+    #[test]
+    fn both_ways_to_the_digits_of_an_id_are_the_same() {
+        let id = [0, 1, 0x7f, 0x80, 0xff, 10, 20, 30, 40, 50, 60, 70];
+        with_object_id(id, |digits| assert_eq!(digits, object_id(id)));
     }
 
     #[test]

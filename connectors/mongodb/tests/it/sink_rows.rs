@@ -106,6 +106,27 @@ async fn a_row_without_a_key_is_rejected() {
 }
 
 #[tokio::test]
+async fn an_id_that_is_null_is_made_even_where_nulls_are_written() {
+    let database = Database::new().await;
+    let rows = batch("_id: int64, v: int64", &json!([[null, 1], [5, 2]]));
+    run(&database, &json!({ "nulls": "write" }), 1, WriteDisposition::Append, rows).await.unwrap();
+    let documents = database.documents(STREAM).await;
+    let made = documents.iter().find(|document| document.get_i64("v").unwrap() == 1).unwrap();
+    assert!(made.get_object_id("_id").is_ok(), "{made}");
+}
+
+#[tokio::test]
+async fn views_and_time_series_are_no_targets() {
+    let database = Database::with("c", [doc! { "a": 1 }]).await;
+    database.run(doc! { "create": "v", "viewOn": "c", "pipeline": [] }).await;
+    let options = json!({ "collection": "v" });
+    let Err(error) = Load::begin(&database, &options, 1, WriteDisposition::Append).await else {
+        panic!("it began")
+    };
+    assert!(error.to_string().contains("a view"), "{error}");
+}
+
+#[tokio::test]
 async fn replacing_keeps_the_indexes() {
     let database = Database::with(STREAM, [doc! { "id": 1_i64 }]).await;
     database
