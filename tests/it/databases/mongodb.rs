@@ -8,6 +8,7 @@ use mongodb::Client;
 use towpath_tests::{Project, blocking};
 use url::Url;
 
+use super::examples::example;
 use super::postgres::Postgres;
 use super::{server, unique_name};
 
@@ -135,4 +136,36 @@ async fn documents_go_through_parquet_and_come_back_as_they_were() {
         };
         assert_eq!(order(&back), order(&sorted), "{documents}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_on_the_page_loads_what_is_new() {
+    let state = |number: i64| ["paid", "shipped", "open"][usize::try_from(number % 3).expect("it is small")];
+    let orders: Vec<Document> = (0..90)
+        .map(|number| {
+            let at = bson::DateTime::from_millis(1_700_000_000_000 + 1_000 * number);
+            doc! { "_id": number, "customer": number % 5, "state": state(number), "total": 1.25, "updated_at": at }
+        })
+        .collect();
+    let mongodb = Mongodb::with("orders", &orders).await;
+    let database = mongodb.client.database(&mongodb.name);
+    let customers = (0..5).map(|number| doc! { "_id": number, "name": "x", "password": "secret" });
+    database.collection::<Document>("customers").insert_many(customers).await.unwrap();
+    let reader = "url: ${SHOP_URL:-mongodb://mongo.example/shop?replicaSet=rs0}\n    user: reader\n    \
+                  password: \"${SHOP_PASSWORD:-}\"";
+    let page = include_str!("../../../docs/connectors/mongodb.md");
+    let url = format!("url: \"{}\"", mongodb.url());
+    let text = example(page, &[(reader, url), (".parquet", ".ndjson".to_owned())]);
+    let project = Arc::new(Project::new());
+    run(&project, text.clone()).await;
+    assert_eq!(project.rows("lake/orders").len(), 60);
+    assert!(project.rows("lake/orders").iter().all(|row| row["total"] == "1.25" || row["total"] == 1.25));
+    assert_eq!(project.rows("lake/revenue").len(), 5);
+    assert!(project.rows("lake/customers").iter().all(|row| row.get("password").is_none()));
+
+    let newer = bson::DateTime::from_millis(1_800_000_000_000);
+    let change = doc! { "$set": { "updated_at": newer } };
+    database.collection::<Document>("orders").update_one(doc! { "_id": 0_i64 }, change).await.unwrap();
+    run(&project, text).await;
+    assert_eq!(project.rows("lake/orders").len(), 61);
 }
