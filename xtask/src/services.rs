@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use crate::workspace::Workspace;
 
 mod certificate;
+mod mongodb;
 mod mysql;
 mod postgres;
 mod process_id;
@@ -25,10 +26,10 @@ use site::Site;
 use state::{Running, State};
 
 /// Every service there is.
-const SERVICES: &[Service] = &[postgres::SERVICE, mysql::SERVICE];
+const SERVICES: &[Service] = &[postgres::SERVICE, mysql::SERVICE, mongodb::SERVICE];
 
 /// The services that `cargo xtask test` starts.
-const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql"];
+const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql", "mongodb"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -249,7 +250,10 @@ mod tests {
     #[test]
     fn an_unknown_service_gets_the_list_of_names() {
         let error = find("postgers").err().map(|error| error.to_string());
-        assert_eq!(error.as_deref(), Some("there is no service `postgers`; there are: postgres, mysql"));
+        assert_eq!(
+            error.as_deref(),
+            Some("there is no service `postgers`; there are: postgres, mysql, mongodb")
+        );
     }
 
     #[test]

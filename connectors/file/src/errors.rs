@@ -5,7 +5,7 @@ use std::io;
 
 use towpath_core::{Error, ErrorKind, Retry};
 
-use crate::list::FileEntry;
+use towpath_files::FileEntry;
 
 pub(crate) const CONNECTOR: &str = "file";
 
@@ -71,16 +71,7 @@ fn is_out_of_handles(error: &io::Error) -> bool {
 
 /// The file is not what was planned.
 pub(crate) fn changed(planned: &FileEntry, size: u64, modified: i64) -> Error {
-    let what = if size == planned.size {
-        format!("its time of modification is {modified} instead of {} (ns)", planned.modified)
-    } else {
-        format!("it has {size} bytes instead of {}", planned.size)
-    };
-    Error::new(ErrorKind::Conflict, format!("the file changed after it was planned: {what}"))
-        .connector(CONNECTOR)
-        .operation("read")
-        .detail("path", &planned.path)
-        .help("write files under another name and rename them when they are complete; then run again")
+    towpath_files::changed(planned, &FileEntry { size, modified, ..planned.clone() }).connector(CONNECTOR)
 }
 
 #[cfg(test)]

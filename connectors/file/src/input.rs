@@ -10,11 +10,12 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 use towpath_core::{Context, Error, Limiter, Outcome, Permit, Result};
+use towpath_files::FileEntry;
 use towpath_formats::{ByteStream, Input, chunks};
 
 use crate::blocking::joined;
 use crate::errors::{CONNECTOR, changed, io_error};
-use crate::list::{FileEntry, modified};
+use crate::list::modified;
 
 /// How much is read in one go: large enough that the hop to another thread costs nothing.
 const CHUNK: u64 = 1 << 20;
@@ -210,7 +211,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &content).unwrap();
         let path = file.path().to_str().unwrap().to_owned();
-        let entry = FileEntry::new(path, &file.path().metadata().unwrap());
+        let entry = crate::list::entry(path, &file.path().metadata().unwrap());
         (file, content, FileInput::new(entry, &context()))
     }
 

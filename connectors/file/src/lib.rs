@@ -7,25 +7,22 @@
 
 mod blocking;
 mod config;
-mod discover;
 mod errors;
-mod glob;
 mod input;
 mod list;
-mod names;
-mod partitions;
-mod plan;
-mod seen;
 mod sink;
-mod source;
+mod store;
 mod uri;
 
-pub use config::{HivePartitions, OnTruncated, Paths, SinkConfig, SourceConfig};
+pub use config::{SinkConfig, SourceConfig};
 
-pub use sink::{FileSink, FileWriter};
-pub use source::FileSource;
+pub use sink::FileSink;
+pub use store::LocalFiles;
 
 use towpath_core::Connector;
+
+/// Reads files.
+pub type FileSource = towpath_files::FileSource<LocalFiles>;
 
 /// Local files.
 pub const CONNECTOR: Connector =

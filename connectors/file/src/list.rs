@@ -8,28 +8,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use towpath_core::{Error, ErrorKind, Result};
+use towpath_files::names::tidy;
+use towpath_files::{FileEntry, Found, Glob, Listing as _, Place};
 
 use crate::blocking::blocking;
 use crate::errors::{CONNECTOR, io_error};
-use crate::glob::Glob;
 
-/// A file as it was when it was listed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct FileEntry {
-    pub(crate) path: String,
-    pub(crate) size: u64,
-    /// Nanoseconds since 1970.
-    pub(crate) modified: i64,
-    /// When it came here under this name, as far as the file system tells; nanoseconds since 1970.
-    #[serde(skip)]
-    pub(crate) arrived: i64,
-}
-
-impl FileEntry {
-    pub(crate) fn new(path: String, metadata: &Metadata) -> Self {
-        Self { path, size: metadata.len(), modified: modified(metadata), arrived: arrived(metadata) }
+/// A file as the file system has it now.
+pub(crate) fn entry(path: String, metadata: &Metadata) -> FileEntry {
+    FileEntry {
+        path,
+        size: metadata.len(),
+        modified: modified(metadata),
+        arrived: arrived(metadata),
+        ..FileEntry::default()
     }
 }
 
@@ -56,8 +49,11 @@ fn nanoseconds(time: SystemTime) -> i64 {
 }
 
 /// The paths of the options, looked up.
+#[derive(Debug, Clone)]
+pub struct Listing(Arc<Lookup>);
+
 #[derive(Debug)]
-pub(crate) struct Listing {
+struct Lookup {
     roots: Vec<Root>,
     /// The index of the first root that is this file, by absolute path.
     files: HashMap<PathBuf, usize>,
@@ -72,7 +68,7 @@ enum Root {
 
 impl Listing {
     /// Looks the paths up: a file, a folder, or else a glob.
-    pub(crate) async fn resolve(paths: &[String], allow_empty: bool) -> Result<Arc<Self>> {
+    pub(crate) async fn resolve(paths: &[String], allow_empty: bool) -> Result<Self> {
         if paths.is_empty() {
             return Err(Error::config("`path` lists no path").connector(CONNECTOR));
         }
@@ -85,11 +81,13 @@ impl Listing {
                     files.entry(absolute(&file.path)?).or_insert(index);
                 }
             }
-            Ok(Arc::new(Self { roots, files, allow_empty }))
+            Ok(Self(Arc::new(Lookup { roots, files, allow_empty })))
         })
         .await
     }
+}
 
+impl Lookup {
     /// Whether an earlier path gives this file already.
     fn is_covered(&self, index: usize, path: &str) -> Result<bool> {
         if self.roots.len() == 1 {
@@ -108,13 +106,26 @@ impl Listing {
     }
 }
 
+impl towpath_files::Listing for Listing {
+    type Walk = Walk;
+
+    fn walk(&self, from: Option<Place>) -> Walk {
+        Walk::new(self.0.clone(), from)
+    }
+
+    /// Folder by folder, names as bytes.
+    fn order(left: &str, right: &str) -> Ordering {
+        left.split('/').cmp(right.split('/'))
+    }
+}
+
 fn resolve(text: &str) -> Result<Root> {
     let path = tidy(text);
     if path.is_empty() {
         return Err(Error::config("`path` is empty").connector(CONNECTOR));
     }
     match fs::metadata(&path) {
-        Ok(metadata) if metadata.is_file() => Ok(Root::File(FileEntry::new(path, &metadata))),
+        Ok(metadata) if metadata.is_file() => Ok(Root::File(entry(path, &metadata))),
         Ok(metadata) if metadata.is_dir() => tree(text, Glob::everything_in(&path)?),
         Ok(_) => Err(Error::unsupported("it is neither a file nor a folder")
             .connector(CONNECTOR)
@@ -136,32 +147,9 @@ fn absolute(path: &str) -> Result<PathBuf> {
     std::path::absolute(path).map_err(|error| io_error(error, "list", path))
 }
 
-/// Without empty parts and `.`, so that a path is spelled in one way.
-pub(crate) fn tidy(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    match (path.starts_with('/'), parts.is_empty() && !path.is_empty()) {
-        (true, _) => format!("/{}", parts.join("/")),
-        (false, true) => ".".to_owned(),
-        (false, false) => parts.join("/"),
-    }
-}
-
-/// Where a listing stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Place {
-    /// The index of the path in the options.
-    pub(crate) root: usize,
-    pub(crate) path: String,
-}
-
-/// The order of a listing: folder by folder, names as bytes.
-fn order(left: &str, right: &str) -> Ordering {
-    left.split('/').cmp(right.split('/'))
-}
-
 /// A walk through a listing.
-pub(crate) struct Walk {
-    listing: Arc<Listing>,
+pub struct Walk {
+    listing: Arc<Lookup>,
     /// Files before this place are left out.
     from: Option<Place>,
     next_root: usize,
@@ -183,58 +171,10 @@ enum Entry {
     Folder { path: String, is_link: bool },
 }
 
-/// A file that was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) root: usize,
-    pub(crate) file: FileEntry,
-}
-
-impl Found {
-    pub(crate) fn place(&self) -> Place {
-        Place { root: self.root, path: self.file.path.clone() }
-    }
-
-    /// Whether it comes before or at this place.
-    pub(crate) fn compare(&self, place: &Place) -> Ordering {
-        self.root.cmp(&place.root).then_with(|| order(&self.file.path, &place.path))
-    }
-}
-
 impl Walk {
-    /// From the file at this place on, which comes once more if it is still there.
-    pub(crate) fn new(listing: Arc<Listing>, from: Option<Place>) -> Self {
+    fn new(listing: Arc<Lookup>, from: Option<Place>) -> Self {
         let next_root = from.as_ref().map_or(0, |from| from.root);
         Self { listing, from, next_root, matched: false, folders: Vec::new() }
-    }
-
-    /// The next file.
-    pub(crate) async fn next(&mut self) -> Result<Option<Found>> {
-        loop {
-            let Some(folder) = self.folders.last_mut() else {
-                match self.enter_root().await? {
-                    Step::File(found) => return Ok(Some(found)),
-                    Step::Entered => continue,
-                    Step::End => return Ok(None),
-                }
-            };
-            match folder.entries.next() {
-                Some(Entry::File(file)) => {
-                    self.matched = true;
-                    let root = self.next_root - 1;
-                    if !self.listing.is_covered(root, &file.path)? {
-                        return Ok(Some(Found { root, file }));
-                    }
-                }
-                Some(Entry::Folder { path, is_link }) => self.enter_folder(path, is_link).await?,
-                None => {
-                    self.folders.pop();
-                    if self.folders.is_empty() {
-                        self.leave_root()?;
-                    }
-                }
-            }
-        }
     }
 
     async fn enter_root(&mut self) -> Result<Step> {
@@ -245,7 +185,10 @@ impl Walk {
         match root {
             Root::File(file) => {
                 let found = Found { root: index, file: file.clone() };
-                let is_before = self.from.as_ref().is_some_and(|from| found.compare(from) == Ordering::Less);
+                let is_before = self
+                    .from
+                    .as_ref()
+                    .is_some_and(|from| Listing::compare(&found.place(), from) == Ordering::Less);
                 if is_before || listing.is_covered(index, &file.path)? {
                     return Ok(Step::Entered);
                 }
@@ -303,6 +246,36 @@ impl Walk {
             folder => {
                 self.folders.extend(folder?);
                 Ok(())
+            }
+        }
+    }
+}
+
+impl towpath_files::Walk for Walk {
+    async fn next(&mut self) -> Result<Option<Found>> {
+        loop {
+            let Some(folder) = self.folders.last_mut() else {
+                match self.enter_root().await? {
+                    Step::File(found) => return Ok(Some(found)),
+                    Step::Entered => continue,
+                    Step::End => return Ok(None),
+                }
+            };
+            match folder.entries.next() {
+                Some(Entry::File(file)) => {
+                    self.matched = true;
+                    let root = self.next_root - 1;
+                    if !self.listing.is_covered(root, &file.path)? {
+                        return Ok(Some(Found { root, file }));
+                    }
+                }
+                Some(Entry::Folder { path, is_link }) => self.enter_folder(path, is_link).await?,
+                None => {
+                    self.folders.pop();
+                    if self.folders.is_empty() {
+                        self.leave_root()?;
+                    }
+                }
             }
         }
     }
@@ -368,7 +341,7 @@ fn entries(folder: &str, glob: &Glob, from: Option<&str>) -> Result<Vec<Entry>> 
 /// Whether it, or something in it, comes at or behind `from`.
 fn is_wanted(path: &str, entry: &Entry, from: &str) -> bool {
     let leads_there = || from.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-    order(path, from).is_ge() || (matches!(entry, Entry::Folder { .. }) && leads_there())
+    Listing::order(path, from).is_ge() || (matches!(entry, Entry::Folder { .. }) && leads_there())
 }
 
 fn link(path: String, as_file: bool, as_folder: bool) -> Result<Option<Entry>> {
@@ -377,9 +350,7 @@ fn link(path: String, as_file: bool, as_folder: bool) -> Result<Option<Entry>> {
     }
     match fs::metadata(&path) {
         Ok(metadata) if metadata.is_dir() => Ok(as_folder.then_some(Entry::Folder { path, is_link: true })),
-        Ok(metadata) if metadata.is_file() && as_file => {
-            Ok(Some(Entry::File(FileEntry::new(path, &metadata))))
-        }
+        Ok(metadata) if metadata.is_file() && as_file => Ok(Some(Entry::File(entry(path, &metadata)))),
         Ok(_) => Ok(None),
         Err(_) if !as_file => Ok(None),
         Err(error) => Err(io_error(error, "list", &path).help("the link leads nowhere: repair or remove it")),
@@ -388,7 +359,7 @@ fn link(path: String, as_file: bool, as_folder: bool) -> Result<Option<Entry>> {
 
 fn file(path: String) -> Result<Option<Entry>> {
     match fs::symlink_metadata(&path) {
-        Ok(metadata) => Ok(Some(Entry::File(FileEntry::new(path, &metadata)))),
+        Ok(metadata) => Ok(Some(Entry::File(entry(path, &metadata)))),
         // It went away since the folder was listed.
         Err(error) if error.kind() == Io::NotFound => Ok(None),
         Err(error) => Err(io_error(error, "list", &path)),

@@ -3,7 +3,7 @@
 use serde_json::json;
 use towpath_core::{Error, Json, Result};
 
-use crate::names::decode;
+use towpath_files::names::decode;
 
 /// `file:landing/a.csv`, `file:/data/a.csv` or `file:///data/a.csv`, percent-decoded. Globs work as in `path`.
 pub(crate) fn options(uri: &str) -> Result<Json> {

@@ -132,7 +132,8 @@ impl Site {
         self.folder.join("log")
     }
 
-    fn give(&self, path: &Path) -> Result<()> {
+    /// Makes the server's account the owner of a file or folder.
+    pub(super) fn give(&self, path: &Path) -> Result<()> {
         if let Some(account) = self.account {
             chown(path, Some(account.user), Some(account.group))
                 .with_context(|| format!("cannot give {} to the server's account", path.display()))?;

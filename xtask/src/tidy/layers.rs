@@ -8,6 +8,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("layers", &["core"]),
     ("formats", &["core"]),
+    ("files", &["core", "formats"]),
     ("sql", &["core"]),
     ("tls", &["core"]),
     ("transform", &["core"]),
@@ -19,7 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What a connector may stand on; a crate that connectors share is added here.
-const BELOW_CONNECTORS: &[&str] = &["core", "formats", "sql", "tls"];
+const BELOW_CONNECTORS: &[&str] = &["core", "files", "formats", "sql", "tls"];
 
 /// What tests of a crate may use beside that: never the runner, which is tested as a program.
 const FOR_TESTS: &[&str] = &["core", "layers", "formats", "transform", "testkit"];

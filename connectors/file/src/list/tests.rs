@@ -1,5 +1,6 @@
 use super::*;
 use std::fs::{create_dir_all, write};
+use towpath_files::Walk as _;
 
 struct Tree(tempfile::TempDir);
 
@@ -18,13 +19,13 @@ impl Tree {
         format!("{}/{below}", self.0.path().to_str().unwrap())
     }
 
-    async fn listing(&self, paths: &[&str], allow_empty: bool) -> Result<Arc<Listing>> {
+    async fn listing(&self, paths: &[&str], allow_empty: bool) -> Result<Listing> {
         let paths: Vec<_> = paths.iter().map(|path| self.path(path)).collect();
         Listing::resolve(&paths, allow_empty).await
     }
 
     async fn list_from(&self, paths: &[&str], from: Option<Place>) -> Result<Vec<String>> {
-        let mut walk = Walk::new(self.listing(paths, false).await?, from);
+        let mut walk = self.listing(paths, false).await?.walk(from);
         let mut found = Vec::new();
         while let Some(next) = walk.next().await? {
             found.push(next.file.path.strip_prefix(&self.path("")).unwrap().to_owned());
@@ -80,7 +81,7 @@ async fn a_missing_path_says_what_to_do() {
     for glob in ["*.parquet", "none/*.csv"] {
         let error = tree.list(&["a.csv", glob]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{glob}");
-        let mut walk = Walk::new(tree.listing(&[glob], true).await.unwrap(), None);
+        let mut walk = tree.listing(&[glob], true).await.unwrap().walk(None);
         assert_eq!(walk.next().await.unwrap(), None, "{glob}");
     }
     let error = tree.list(&["*.parquet"]).await.unwrap_err().to_string();

@@ -7,7 +7,7 @@ use std::path::Path;
 use towpath_core::{Error, LoadSpec, Result};
 
 use crate::errors::{CONNECTOR, io_error};
-use crate::names::encode;
+use towpath_files::names::encode;
 
 /// Claims a file below `base` for a stream of this run. An earlier run's claim counts no more.
 ///

@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) formats: Formats,
     pub(crate) pagination: Arc<Pagination>,
     pub(crate) follow: Option<Follow>,
-    pub(crate) robots: Option<Robots>,
+    pub(crate) robots: Option<Arc<Robots>>,
     /// What event streams have given in this run.
     pub(crate) count: Count,
     pub(crate) pages_in_flight: usize,
@@ -348,19 +348,9 @@ impl Reading {
             // Nothing is newer than the cursor.
             call.also = Some(StatusCode::NOT_MODIFIED);
         }
+        call.robots.clone_from(&self.shared.robots);
         prepare(&mut call);
-        let (client, cx, home) = (&self.shared.client, &self.cx, &self.home);
-        let robots = self.shared.robots.as_ref();
-        if let Some(robots) = robots {
-            call.spacing = Box::pin(robots.admit(client, cx, home, &wanted.url)).await?;
-        }
-        let answer = client.send(cx, call).await?;
-        if let Some(robots) = robots
-            && answer.url != wanted.url
-        {
-            Box::pin(robots.admit(client, cx, home, &answer.url)).await?;
-        }
-        Ok(answer)
+        self.shared.client.send(&self.cx, call).await
     }
 }
 

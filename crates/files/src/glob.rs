@@ -3,11 +3,9 @@
 use globset::{GlobBuilder, GlobMatcher};
 use towpath_core::{Error, Result};
 
-use crate::errors::CONNECTOR;
-
 /// A glob, cut into the folder before its first wildcard and what is matched below it.
 #[derive(Debug)]
-pub(crate) struct Glob {
+pub struct Glob {
     root: String,
     whole: GlobMatcher,
     /// The leading parts that each match one folder level.
@@ -20,12 +18,12 @@ pub(crate) struct Glob {
 
 impl Glob {
     /// Whether a path has wildcards at all.
-    pub(crate) fn has_wildcards(text: &str) -> bool {
+    pub fn has_wildcards(text: &str) -> bool {
         text.contains(['*', '?', '[', '{'])
     }
 
     /// Reads a glob.
-    pub(crate) fn parse(text: &str) -> Result<Self> {
+    pub fn parse(text: &str) -> Result<Self> {
         let parts: Vec<&str> = text.split('/').collect();
         let literal = parts.iter().take_while(|part| !Self::has_wildcards(part)).count();
         let root = parts[..literal].join("/");
@@ -34,15 +32,14 @@ impl Glob {
     }
 
     /// Everything in a folder and below it.
-    pub(crate) fn everything_in(folder: &str) -> Result<Self> {
+    pub fn everything_in(folder: &str) -> Result<Self> {
         let root = if folder == "." { "" } else { folder };
         Self::below(root.to_owned(), "**/*", folder)
     }
 
     fn below(root: String, rest: &str, text: &str) -> Result<Self> {
-        let whole = matcher(rest).map_err(|error| {
-            Error::config("the path is no valid glob").connector(CONNECTOR).detail("path", text).source(error)
-        })?;
+        let whole = matcher(rest)
+            .map_err(|error| Error::config("the path is no valid glob").detail("path", text).source(error))?;
         let mut levels = Vec::new();
         let mut deep = false;
         for part in rest.split('/') {
@@ -60,17 +57,17 @@ impl Glob {
     }
 
     /// The folder before the first wildcard; empty for the current one.
-    pub(crate) fn root(&self) -> &str {
+    pub fn root(&self) -> &str {
         &self.root
     }
 
     /// Whether this path below the root is a match.
-    pub(crate) fn matches(&self, below: &str) -> bool {
+    pub fn matches(&self, below: &str) -> bool {
         self.whole.is_match(below) && below.split('/').all(|name| self.admits_name(name))
     }
 
     /// Whether a folder below the root can hold a match.
-    pub(crate) fn may_match_in(&self, below: &str) -> bool {
+    pub fn may_match_in(&self, below: &str) -> bool {
         let mut depth = 0;
         for (index, name) in below.split('/').enumerate() {
             depth = index + 1;
@@ -140,6 +137,6 @@ mod tests {
     #[test]
     fn a_broken_glob_is_a_wrong_option() {
         let error = Glob::parse("in/[a.csv").unwrap_err().to_string();
-        assert!(error.starts_with("file: the path is no valid glob (path: in/[a.csv)"), "{error}");
+        assert!(error.starts_with("the path is no valid glob (path: in/[a.csv)"), "{error}");
     }
 }

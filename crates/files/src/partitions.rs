@@ -8,7 +8,6 @@ use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 use towpath_core::{Error, Result, conform_array};
 use towpath_formats::Columns;
 
-use crate::errors::CONNECTOR;
 use crate::names::{NULL_PARTITION, decode};
 
 /// The `key=value` folders of a path, in order. The last of a repeated key counts.
@@ -44,9 +43,8 @@ impl Extension {
     ) -> Result<Self> {
         let mut columns = Vec::new();
         for (key, value) in partitions {
-            let typed =
-                typed(value.as_deref(), declared.get(key).map(towpath_core::ColumnType::data_type))
-                    .map_err(|error| error.connector(CONNECTOR).operation("read").detail("partition", key))?;
+            let typed = typed(value.as_deref(), declared.get(key).map(towpath_core::ColumnType::data_type))
+                .map_err(|error| error.operation("read").detail("partition", key))?;
             columns.push((Arc::new(Field::new(key, typed.data_type().clone(), true)), typed));
         }
         if let Some((name, path)) = file {
@@ -69,7 +67,6 @@ impl Extension {
         if let Some(name) = self.file_column.as_ref().filter(|name| of_file.column_with_name(name).is_some())
         {
             return Err(Error::config("the file has a column of the name that `file_column` gives")
-                .connector(CONNECTOR)
                 .detail("column", name)
                 .help("give `file_column` another name"));
         }

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use towpath_core::{Context, Dataset, Result};
 
-use crate::list::{FileEntry, Walk};
-use crate::source::FileSource;
+use crate::{FileEntry, FileSource, Listing, Store, Walk};
 
 /// The most data sets that are listed.
 const MOST: usize = 1_000;
@@ -19,8 +18,8 @@ struct Group {
     bytes: u64,
 }
 
-pub(crate) async fn discover(source: &FileSource, cx: &Context) -> Result<Vec<Dataset>> {
-    let mut walk = Walk::new(source.listing().await?, None);
+pub(crate) async fn discover<S: Store>(source: &FileSource<S>, cx: &Context) -> Result<Vec<Dataset>> {
+    let mut walk = source.listing(cx).await?.walk(None);
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
     while let Some(found) = walk.next().await? {
         let glob = glob_of(&found.file.path);

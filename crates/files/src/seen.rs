@@ -7,8 +7,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use towpath_core::{Error, ErrorKind, Position, Result};
 
-use crate::errors::CONNECTOR;
-use crate::list::FileEntry;
+use crate::FileEntry;
 use crate::names::hex_digits;
 
 const LENGTH: usize = 10;
@@ -74,7 +73,6 @@ impl Seen {
                     return Err(Error::unsupported(
                         "a newer towpath wrote the list of the files that were read",
                     )
-                    .connector(CONNECTOR)
                     .help("use that version, or `towpath state reset` to read all files again"));
                 }
                 fingerprints(&since.loaded).ok_or_else(unreadable)?
@@ -115,7 +113,6 @@ impl Seen {
                 ErrorKind::Conflict,
                 "files that an interrupted run had begun to load were changed or removed since",
             )
-            .connector(CONNECTOR)
             .operation("plan")
             .help(
                 "put them back as they were and run again; or `towpath state reset` to load all files anew",
@@ -139,7 +136,6 @@ impl Seen {
 
 fn unreadable() -> Error {
     Error::data("the checkpoint's list of the files that were read is damaged")
-        .connector(CONNECTOR)
         .help("`towpath state reset` makes the next run read all files again")
 }
 
@@ -164,7 +160,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str, arrived: i64) -> FileEntry {
-        FileEntry { path: path.to_owned(), size: 1, modified: 2, arrived }
+        FileEntry { path: path.to_owned(), size: 1, modified: 2, arrived, ..FileEntry::default() }
     }
 
     fn planned(files: &[FileEntry]) -> Seen {

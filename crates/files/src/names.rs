@@ -1,12 +1,12 @@
-//! Percent-encoding, so that a value or a name is exactly one harmless part of a path.
+//! Names as parts of paths: percent-encoded, so that each is exactly one harmless part, and paths in one spelling.
 
 use std::borrow::Cow;
 
 /// What stands in a partition folder for null, as Hive has it.
-pub(crate) const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
+pub const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// A name as one part of a path: no separator, no control character, neither hidden nor `..`.
-pub(crate) fn encode(name: &str) -> String {
+pub fn encode(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
     for (index, character) in name.char_indices() {
         let plain = character.is_alphanumeric()
@@ -26,12 +26,12 @@ pub(crate) fn encode(name: &str) -> String {
 }
 
 /// A byte as two digits.
-pub(crate) fn hex_digits(byte: u8) -> [char; 2] {
+pub fn hex_digits(byte: u8) -> [char; 2] {
     [byte >> 4, byte & 15].map(|half| char::from_digit(u32::from(half), 16).expect("half a byte is a digit"))
 }
 
 /// The value of a partition folder. An empty one stays empty: `col=` is a folder of its own.
-pub(crate) fn encode_value(value: Option<&str>) -> String {
+pub fn encode_value(value: Option<&str>) -> String {
     match value {
         None => NULL_PARTITION.to_owned(),
         Some("") => String::new(),
@@ -40,7 +40,7 @@ pub(crate) fn encode_value(value: Option<&str>) -> String {
 }
 
 /// What was encoded; `None` when it is no percent-encoding of UTF-8.
-pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
+pub fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text));
     }
@@ -56,6 +56,16 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, str>> {
         }
     }
     String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+/// Without empty parts and `.`, so that a path is spelled in one way.
+pub fn tidy(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    match (path.starts_with('/'), parts.is_empty() && !path.is_empty()) {
+        (true, _) => format!("/{}", parts.join("/")),
+        (false, true) => ".".to_owned(),
+        (false, false) => parts.join("/"),
+    }
 }
 
 #[cfg(test)]

@@ -12,24 +12,22 @@ use towpath_core::{
 };
 use towpath_formats::{Input, Piece, Reader};
 
-use crate::config::{HivePartitions, SourceConfig};
-use crate::errors::CONNECTOR;
-use crate::input::FileInput;
-use crate::list::{FileEntry, Listing, Walk, tidy};
+use crate::names::tidy;
 use crate::partitions::{Extension, partitions};
 use crate::plan::{self, Planner};
 use crate::seen::Seen;
-use crate::{blocking, discover};
+use crate::{FileEntry, HivePartitions, Listing, SourceOptions, Store, Walk, discover};
 
-/// Reads files.
+/// Reads the files of a store.
 #[derive(Debug, Clone)]
-pub struct FileSource {
+pub struct FileSource<S> {
+    store: S,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    config: SourceConfig,
+    options: SourceOptions,
     /// A reader for each kind of name, which remembers the columns of its first file.
     readers: Mutex<HashMap<String, Reader>>,
 }
@@ -45,101 +43,94 @@ pub(crate) struct FilePiece {
     pub(crate) columns: Option<Vec<String>>,
 }
 
-impl Source for FileSource {
-    type Config = SourceConfig;
+impl<S: Store> Source for FileSource<S> {
+    type Config = S::Config;
 
-    async fn open(config: SourceConfig, _: &Context) -> Result<Self> {
-        let wrong = |message: &str| Err(Error::config(message).connector(CONNECTOR));
-        if config.split_size.bytes() == 0 {
-            return wrong("`split_size` must be above zero");
-        }
-        if config.sample_rows == Some(0) {
-            return wrong("`sample_rows` must be above zero");
-        }
-        if config.file_column.as_deref() == Some("") {
-            return wrong("`file_column` needs a name");
-        }
-        if config.file_column.is_some() && config.is_bytes() {
-            return wrong(
-                "`file_column` does not go with `format: bytes`, which tells the names of files anyway",
-            );
-        }
-        Ok(Self { shared: Arc::new(Shared { config, readers: Mutex::default() }) })
+    async fn open(config: S::Config, cx: &Context) -> Result<Self> {
+        let (store, options) = S::open(config, cx).await.map_err(named::<S>)?;
+        options.check().map_err(named::<S>)?;
+        Ok(Self { store, shared: Arc::new(Shared { options, readers: Mutex::default() }) })
     }
 
     fn capabilities(&self) -> SourceCapabilities {
         SourceCapabilities { resume: Resume::Exact, ordered: false, bounded: true }
     }
 
-    async fn check(&self, _: &Context) -> Result<()> {
-        let listing = self.listing().await?;
-        let Some(first) = Walk::new(listing, None).next().await? else { return Ok(()) };
-        self.reader(&first.file.path)?;
-        let path = first.file.path;
-        blocking::blocking(move || {
-            std::fs::File::open(&path)
-                .map(drop)
-                .map_err(|error| crate::errors::io_error(error, "read", &path))
-        })
-        .await
+    async fn check(&self, cx: &Context) -> Result<()> {
+        let listing = self.listing(cx).await?;
+        let Some(first) = listing.walk(None).next().await.map_err(named::<S>)? else { return Ok(()) };
+        self.reader(&first.file.path).map_err(named::<S>)?;
+        self.store.probe(cx, &first.file).await.map_err(named::<S>)
     }
 
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
-        discover::discover(self, cx).await
+        discover::discover(self, cx).await.map_err(named::<S>)
     }
 
     async fn plan(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
-        let listing = self.listing().await?;
-        let seen = if self.config().incremental { Some(Seen::since(&request.since)?) } else { None };
-        let schema = self.planned_schema(cx, &listing, seen.as_ref(), request).await?;
-        let planner = Planner::new(self.clone(), cx, listing, seen, request).await?;
+        let listing = self.listing(cx).await?;
+        let seen = if self.options().incremental {
+            Some(Seen::since(&request.since).map_err(named::<S>)?)
+        } else {
+            None
+        };
+        let schema = self.planned_schema(cx, &listing, seen.as_ref(), request).await.map_err(named::<S>)?;
+        let planner = Planner::new(self.clone(), cx, &listing, seen, request).await.map_err(named::<S>)?;
         let mut plan = ScanPlan::new(schema, plan::steps(planner));
         plan.columns = Pushdown::Exact;
         Ok(plan)
     }
 
     fn read(&self, cx: &Context, split: &Split, from: Position) -> Result<BatchStream> {
-        let FilePiece { file, piece, columns } = plan::payload(split)?;
+        let FilePiece { file, piece, columns } = plan::payload(split).map_err(named::<S>)?;
         if from == Position::End {
             return Ok(stream::empty().boxed());
         }
         let path = file.path.clone();
-        let extension = self.extension(&path, columns)?;
+        let extension = self.extension(&path, columns).map_err(named::<S>)?;
         let of_file = extension.of_file();
-        let reader = self.reader(&path)?;
-        let input = FileInput::new(file, cx).below(below(&self.config().path.0, &path));
-        let batches = reader.read(cx, Arc::new(input), &piece, from, of_file.as_deref());
+        let reader = self.reader(&path).map_err(named::<S>)?;
+        let input = self.input(cx, file);
+        let batches = reader.read(cx, input, &piece, from, of_file.as_deref());
         let extended = batches.and_then(move |batch| {
             let extended = extension.extend(batch.rows).map(|rows| Batch { rows, ..batch });
             std::future::ready(extended)
         });
         Ok(extended
-            .map_err(move |error| error.connector(CONNECTOR).operation("read").detail("path", &path))
+            .map_err(move |error| error.connector(S::CONNECTOR).operation("read").detail("path", &path))
             .boxed())
     }
 }
 
-impl FileSource {
-    pub(crate) fn config(&self) -> &SourceConfig {
-        &self.shared.config
+impl<S: Store> FileSource<S> {
+    pub(crate) fn options(&self) -> &SourceOptions {
+        &self.shared.options
     }
 
-    pub(crate) async fn listing(&self) -> Result<Arc<Listing>> {
-        Listing::resolve(&self.config().path.0, self.config().allow_empty).await
+    pub(crate) async fn listing(&self, cx: &Context) -> Result<S::Listing> {
+        let listing = self.store.list(cx, self.options()).await;
+        listing.map_err(|error| named::<S>(error).operation("list"))
+    }
+
+    /// A file as the formats read it.
+    pub(crate) fn input(&self, cx: &Context, file: FileEntry) -> Arc<dyn Input> {
+        let name = below(&self.options().path.0, &file.path);
+        self.store.input(cx, file, name)
     }
 
     pub(crate) fn partitions(&self, path: &str) -> Vec<(String, Option<String>)> {
-        match self.config().hive_partitions {
+        match self.options().hive_partitions {
             HivePartitions::Off => Vec::new(),
             // They are a part of the file's name.
-            _ if self.config().is_bytes() => Vec::new(),
+            _ if self.options().is_bytes() => Vec::new(),
             HivePartitions::Auto | HivePartitions::Required => partitions(path),
         }
     }
 
     fn extension(&self, path: &str, wanted: Option<Vec<String>>) -> Result<Extension> {
-        let file_column = self.config().file_column.as_deref().map(|name| (name, path));
-        Extension::new(&self.partitions(path), &self.config().columns, file_column, wanted)
+        let display = self.store.display(path);
+        let file_column = self.options().file_column.as_deref().map(|name| (name, display.as_str()));
+        Extension::new(&self.partitions(path), &self.options().columns, file_column, wanted)
             .map_err(|error| error.detail("path", path))
     }
 
@@ -152,8 +143,8 @@ impl FileSource {
         if let Some(known) = readers.get(&kind) {
             return Ok(known.clone());
         }
-        let reader = Reader::new(self.config().read_options(&keys), path, None, None)
-            .map_err(|error| error.connector(CONNECTOR).detail("path", path))?;
+        let reader = Reader::new(self.options().read_options(&keys), path, None, None)
+            .map_err(|error| error.detail("path", path))?;
         readers.insert(kind, reader.clone());
         Ok(reader)
     }
@@ -166,9 +157,9 @@ impl FileSource {
         wanted: Option<Vec<String>>,
     ) -> Result<SchemaRef> {
         let path = file.path.clone();
-        let named = |error: Error| error.connector(CONNECTOR).detail("path", &path);
+        let named = |error: Error| error.detail("path", &path);
         let extension = self.extension(&path, wanted)?;
-        let of_file = self.reader(&path)?.schema(cx, &input(file, cx)).await.map_err(named)?;
+        let of_file = self.reader(&path)?.schema(cx, &self.input(cx, file)).await.map_err(named)?;
         extension.schema(&of_file).map_err(named)
     }
 
@@ -176,11 +167,11 @@ impl FileSource {
     async fn planned_schema(
         &self,
         cx: &Context,
-        listing: &Arc<Listing>,
+        listing: &S::Listing,
         seen: Option<&Seen>,
         request: &ScanRequest,
     ) -> Result<Option<SchemaRef>> {
-        let mut walk = Walk::new(listing.clone(), None);
+        let mut walk = listing.walk(None);
         let mut first = None;
         while let Some(found) = walk.next().await? {
             if seen.is_none_or(|seen| seen.is_new(&found.file)) {
@@ -192,10 +183,14 @@ impl FileSource {
         if let Some(first) = first {
             return self.schema(cx, first, request.columns.clone()).await.map(Some);
         }
-        let declared = &self.config().columns.0;
+        let declared = &self.options().columns.0;
         let fields: Vec<_> = declared.iter().map(|(name, column_type)| column_type.field(name)).collect();
         Ok((!fields.is_empty()).then(|| Arc::new(Schema::new(fields))))
     }
+}
+
+fn named<S: Store>(error: Error) -> Error {
+    error.connector(S::CONNECTOR)
 }
 
 /// What a file is called below the folder that is read: that of the path, or before the first wildcard. Several paths are
@@ -224,11 +219,6 @@ fn below(paths: &[String], path: &str) -> String {
     let common = common.unwrap_or_default().join("/");
     let below = path.strip_prefix(&common).unwrap_or(path);
     below.trim_start_matches('/').to_owned()
-}
-
-/// A file as the formats read it.
-pub(crate) fn input(file: FileEntry, cx: &Context) -> Arc<dyn Input> {
-    Arc::new(FileInput::new(file, cx))
 }
 
 /// The part of a name that tells format and codec: up to two extensions that begin with a letter.

@@ -11,11 +11,10 @@ use towpath_core::{
 };
 use towpath_formats::Piece;
 
-use crate::config::HivePartitions;
-use crate::errors::{CONNECTOR, changed};
-use crate::list::{FileEntry, Found, Listing, Place, Walk};
 use crate::seen::{Seen, Tally};
-use crate::source::{FilePiece, FileSource, input};
+use crate::source::{FilePiece, FileSource};
+use crate::store::check_unchanged;
+use crate::{FileEntry, Found, HivePartitions, Listing, Place, Store, Walk};
 
 /// How far planning got: behind a piece of a file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,10 +31,10 @@ struct Behind {
 }
 
 /// What is planned next.
-pub(crate) struct Planner {
-    source: FileSource,
+pub(crate) struct Planner<S: Store> {
+    source: FileSource<S>,
     cx: Context,
-    walk: Walk,
+    walk: <S::Listing as Listing>::Walk,
     seen: Option<Seen>,
     columns: Option<Vec<String>>,
     /// Where an interrupted planning goes on; `None` once it is behind that.
@@ -53,30 +52,30 @@ struct Cutting {
 }
 
 /// The steps of a planner.
-pub(crate) fn steps(planner: Planner) -> PlanStream {
+pub(crate) fn steps<S: Store>(planner: Planner<S>) -> PlanStream {
     let steps = stream::try_unfold(planner, |mut planner| async move {
         Ok(planner.next().await?.map(|step| (step, planner)))
     });
-    steps.map_err(|error: Error| error.connector(CONNECTOR).operation("plan")).boxed()
+    steps.map_err(|error: Error| error.connector(S::CONNECTOR).operation("plan")).boxed()
 }
 
-impl Planner {
+impl<S: Store> Planner<S> {
     pub(crate) async fn new(
-        source: FileSource,
+        source: FileSource<S>,
         cx: &Context,
-        listing: std::sync::Arc<Listing>,
+        listing: &S::Listing,
         mut seen: Option<Seen>,
         request: &ScanRequest,
     ) -> Result<Self> {
         let behind = behind(&request.planned)?;
         if let (Some(seen), Some(behind)) = (&mut seen, &behind) {
-            recount(seen, listing.clone(), behind).await?;
+            recount(seen, listing, behind).await?;
         }
         let from = behind.as_ref().map(|behind| behind.place.clone());
         Ok(Self {
             source,
             cx: cx.clone(),
-            walk: Walk::new(listing, from),
+            walk: listing.walk(from),
             seen,
             columns: request.columns.clone(),
             behind,
@@ -93,10 +92,11 @@ impl Planner {
         loop {
             self.cx.cancellation().check()?;
             if let Some(mut cutting) = self.under_way.take() {
-                if let Some(piece) =
-                    cutting.pieces.try_next().await.map_err(|error| {
-                        error.connector(CONNECTOR).detail("path", &cutting.found.file.path)
-                    })?
+                if let Some(piece) = cutting
+                    .pieces
+                    .try_next()
+                    .await
+                    .map_err(|error| error.detail("path", &cutting.found.file.path))?
                 {
                     let step = self.step(&cutting.found, piece)?;
                     self.under_way = Some(cutting);
@@ -117,17 +117,15 @@ impl Planner {
 
     /// Begins to cut a file, unless it has been read by an earlier run.
     fn begin(&mut self, found: Found) -> Result<()> {
-        let behind = self.behind.take().filter(|behind| found.compare(&behind.place) == Ordering::Equal);
-        if let Some(behind) = &behind
-            && (behind.size, behind.modified) != (found.file.size, found.file.modified)
-        {
+        let behind = self.behind.take().filter(|behind| found.place() == behind.place);
+        if let Some(behind) = &behind {
             let planned = FileEntry {
                 path: found.file.path.clone(),
                 size: behind.size,
                 modified: behind.modified,
-                arrived: 0,
+                ..FileEntry::default()
             };
-            return Err(changed(&planned, found.file.size, found.file.modified));
+            check_unchanged(&planned, &found.file)?;
         }
         if let Some(seen) = self.seen.as_mut().filter(|_| behind.is_none()) {
             if !seen.is_new(&found.file) {
@@ -137,8 +135,8 @@ impl Planner {
         }
         self.check_partitions(&found.file.path)?;
         let reader = self.source.reader(&found.file.path)?;
-        let input = input(found.file.clone(), &self.cx);
-        let pieces = reader.pieces(&self.cx, input, self.source.config().split_size.bytes());
+        let input = self.source.input(&self.cx, found.file.clone());
+        let pieces = reader.pieces(&self.cx, input, self.source.options().split_size.bytes());
         self.behind = behind;
         self.under_way = Some(Cutting { found, pieces });
         Ok(())
@@ -163,7 +161,7 @@ impl Planner {
         let payload = serde_json::to_value(payload).map_err(unexpected)?;
         let resume = Position::At(serde_json::to_value(resume).map_err(unexpected)?);
         let mut split = Split::new(id, payload).estimate(Estimate { rows: None, bytes });
-        if self.source.config().is_bytes() {
+        if self.source.options().is_bytes() {
             split = split.memory(2 * CHUNK_BYTES as u64);
         }
         Ok(Some(Planned::Split { split, resume }))
@@ -171,12 +169,12 @@ impl Planner {
 
     /// With `hive_partitions: true`, every file has the keys of the first one.
     fn check_partitions(&mut self, path: &str) -> Result<()> {
-        if self.source.config().hive_partitions != HivePartitions::Required {
+        if self.source.options().hive_partitions != HivePartitions::Required {
             return Ok(());
         }
         let keys: Vec<String> = self.source.partitions(path).into_iter().map(|(key, _)| key).collect();
         let wrong = |message: String| {
-            Err(Error::new(ErrorKind::SchemaMismatch, message).connector(CONNECTOR).detail("path", path).help(
+            Err(Error::new(ErrorKind::SchemaMismatch, message).detail("path", path).help(
                 "move the file, let `path` leave it out, or set `hive_partitions: auto` to take each file as it is",
             ))
         };
@@ -198,13 +196,10 @@ pub(crate) fn payload(split: &Split) -> Result<FilePiece> {
             "split {} has version {}, this build reads 1",
             split.id, split.version
         ))
-        .connector(CONNECTOR)
         .help("use the newer towpath that planned it, or `towpath state reset`"));
     }
     serde_json::from_value(split.payload.clone()).map_err(|error| {
-        Error::unexpected(format!("the payload of split {} cannot be read", split.id))
-            .connector(CONNECTOR)
-            .source(error)
+        Error::unexpected(format!("the payload of split {} cannot be read", split.id)).source(error)
     })
 }
 
@@ -213,7 +208,6 @@ fn behind(planned: &Position) -> Result<Option<Behind>> {
         Position::Start | Position::End => Ok(None),
         Position::At(json) => serde_json::from_value(json.clone()).map(Some).map_err(|error| {
             Error::unsupported("the position of the planning cannot be read")
-                .connector(CONNECTOR)
                 .source(error)
                 .help("`towpath state reset` makes the next run begin anew")
         }),
@@ -221,16 +215,15 @@ fn behind(planned: &Position) -> Result<Option<Behind>> {
 }
 
 /// Finds the files again that an interrupted run had planned.
-async fn recount(seen: &mut Seen, listing: std::sync::Arc<Listing>, behind: &Behind) -> Result<()> {
+async fn recount<L: Listing>(seen: &mut Seen, listing: &L, behind: &Behind) -> Result<()> {
     let tally = behind.tally.as_ref().ok_or_else(|| {
         Error::config("a run that was interrupted goes on, and `incremental` was not set when it began")
-            .connector(CONNECTOR)
             .help("finish that run without `incremental`, or `towpath state reset`")
     })?;
-    let mut walk = Walk::new(listing, None);
+    let mut walk = listing.walk(None);
     let mut before = Vec::new();
     while let Some(found) = walk.next().await? {
-        if found.compare(&behind.place) == Ordering::Greater {
+        if L::compare(&found.place(), &behind.place) == Ordering::Greater {
             break;
         }
         if seen.is_new(&found.file) {
@@ -241,5 +234,5 @@ async fn recount(seen: &mut Seen, listing: std::sync::Arc<Listing>, behind: &Beh
 }
 
 fn unexpected(error: serde_json::Error) -> Error {
-    Error::unexpected("a plan cannot be stored").connector(CONNECTOR).source(error)
+    Error::unexpected("a plan cannot be stored").source(error)
 }

@@ -1,0 +1,20 @@
+//! What the stores of named files share, whether they are folders or buckets.
+//!
+//! A connector brings a [`Store`]: how names are listed and bytes are read. [`FileSource`] makes a source of it, with
+//! globs, partition columns, pieces of large files, and a memory of what was read before.
+
+mod discover;
+mod glob;
+pub mod names;
+mod options;
+mod partitions;
+mod plan;
+mod seen;
+pub mod sink;
+mod source;
+mod store;
+
+pub use glob::Glob;
+pub use options::{HivePartitions, OnTruncated, Paths, SourceOptions};
+pub use source::FileSource;
+pub use store::{FileEntry, Found, Listing, Place, Store, Walk, changed};

