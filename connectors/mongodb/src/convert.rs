@@ -53,11 +53,10 @@ pub(crate) fn cursor_value(kind: &Kind, value: &Json) -> Option<Bson> {
 /// The names by which the server knows the types of a cursor's values.
 pub(crate) fn cursor_types(kind: &Kind) -> Option<&'static [&'static str]> {
     Some(match kind {
-        Kind::Int32 | Kind::Int64 | Kind::Double => &["number"],
+        Kind::Int32 | Kind::Int64 | Kind::Double | Kind::Decimal => &["number"],
         Kind::String => &["string"],
         Kind::ObjectId => &["objectId"],
         Kind::Uuid => &["binData"],
-        Kind::Decimal => &["number"],
         Kind::Date => &["date"],
         Kind::Timestamp => &["timestamp"],
         _ => return None,

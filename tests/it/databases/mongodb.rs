@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bson::{Bson, Document, doc};
 use futures::TryStreamExt;
-use mongodb::Client;
+use mongodb::{Client, Collection};
 use towpath_tests::{Project, blocking};
 use url::Url;
 
@@ -24,7 +24,7 @@ impl Mongodb {
     async fn with(collection: &str, documents: &[Document]) -> Self {
         let client = Client::with_uri_str(server(VARIABLE).as_str()).await.expect("the test server answers");
         let mongodb = Self { name: unique_name(), client };
-        mongodb.client.database(&mongodb.name).collection(collection).insert_many(documents).await.unwrap();
+        mongodb.collection(collection).insert_many(documents).await.unwrap();
         mongodb
     }
 
@@ -34,10 +34,13 @@ impl Mongodb {
         url
     }
 
+    fn collection(&self, name: &str) -> Collection<Document> {
+        self.client.database(&self.name).collection(name)
+    }
+
     async fn documents(&self, collection: &str) -> Vec<Document> {
-        let found =
-            self.client.database(&self.name).collection(collection).find(doc! {}).sort(doc! { "_id": 1 });
-        found.await.unwrap().try_collect().await.unwrap()
+        let found = self.collection(collection).find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
+        found.try_collect().await.unwrap()
     }
 }
 
@@ -148,9 +151,8 @@ async fn the_example_on_the_page_loads_what_is_new() {
         })
         .collect();
     let mongodb = Mongodb::with("orders", &orders).await;
-    let database = mongodb.client.database(&mongodb.name);
     let customers = (0..5).map(|number| doc! { "_id": number, "name": "x", "password": "secret" });
-    database.collection::<Document>("customers").insert_many(customers).await.unwrap();
+    mongodb.collection("customers").insert_many(customers).await.unwrap();
     let reader = "url: ${SHOP_URL:-mongodb://mongo.example/shop?replicaSet=rs0}\n    user: reader\n    \
                   password: \"${SHOP_PASSWORD:-}\"";
     let page = include_str!("../../../docs/connectors/mongodb.md");
@@ -165,7 +167,7 @@ async fn the_example_on_the_page_loads_what_is_new() {
 
     let newer = bson::DateTime::from_millis(1_800_000_000_000);
     let change = doc! { "$set": { "updated_at": newer } };
-    database.collection::<Document>("orders").update_one(doc! { "_id": 0_i64 }, change).await.unwrap();
+    mongodb.collection("orders").update_one(doc! { "_id": 0_i64 }, change).await.unwrap();
     run(&project, text).await;
     assert_eq!(project.rows("lake/orders").len(), 61);
 }

@@ -209,7 +209,7 @@ fn append_text(builder: &mut StringBuilder, texts: Texts, value: Value<'_>) -> R
         }
         Texts::Uuids if value.tag == tag::BINARY => match value.binary()? {
             (UUID_SUBTYPE, bytes) => {
-                builder.append_value(uuid(bytes.try_into().map_err(|_| Trouble::Misfit)?))
+                builder.append_value(uuid(bytes.try_into().map_err(|_| Trouble::Misfit)?));
             }
             _ => return Err(Trouble::Misfit),
         },

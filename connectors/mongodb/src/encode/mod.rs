@@ -58,10 +58,8 @@ impl Encoder {
 
     /// Appends the fields of a row, without the length in front and the zero behind.
     pub(crate) fn fields(&self, row: usize, out: &mut Vec<u8>) -> Result<(), Unfit> {
-        if let Some(whole) = &self.whole
-            && whole.is_valid(row)
-        {
-            return copy(whole.as_binary::<i32>().value(row), out);
+        if let Some(document) = self.whole(row) {
+            return copy(document, out);
         }
         for (name, cell) in &self.columns {
             // An id that is null is one that the row does not bring.
@@ -73,26 +71,25 @@ impl Encoder {
         Ok(())
     }
 
-    /// The value of a field, in a row that is a whole document.
-    fn in_whole<'a>(&'a self, field: &str, row: usize) -> Option<Option<Value<'a>>> {
+    /// The document of a row that is a whole one.
+    fn whole(&self, row: usize) -> Option<&[u8]> {
         let whole = self.whole.as_ref().filter(|whole| whole.is_valid(row))?;
-        Some(wire::field(whole.as_binary::<i32>().value(row), field).ok().flatten())
+        Some(whole.as_binary::<i32>().value(row))
     }
 
     /// Whether the row brings an id.
     pub(crate) fn has_id(&self, row: usize) -> bool {
-        match self.in_whole(ID, row) {
-            Some(found) => found.is_some(),
+        match self.whole(row) {
+            Some(document) => wire::field(document, ID).is_ok_and(|id| id.is_some()),
             None => self.columns.iter().any(|(name, cell)| name == ID && !cell.is_null(row)),
         }
     }
 
     /// Whether the row has a value in this column that can be a key: no null, and no list.
     pub(crate) fn has_key(&self, column: &str, row: usize) -> bool {
-        match self.in_whole(column, row) {
-            Some(found) => {
-                found.is_some_and(|value| !matches!(value.tag, tag::NULL | tag::UNDEFINED | tag::ARRAY))
-            }
+        let is_key = |value: Value<'_>| !matches!(value.tag, tag::NULL | tag::UNDEFINED | tag::ARRAY);
+        match self.whole(row) {
+            Some(document) => wire::field(document, column).is_ok_and(|value| value.is_some_and(is_key)),
             None => self
                 .columns
                 .iter()

@@ -35,13 +35,12 @@ impl Fields {
 
     /// Sets the kind of a field, whether it was seen or not.
     pub(crate) fn insert(&mut self, name: &str, kind: Kind) {
-        match self.position(name.as_bytes()) {
-            Some(position) => self.kinds[position] = kind,
-            None => {
-                self.index.insert(name.as_bytes().into(), self.names.len());
-                self.names.push(name.into());
-                self.kinds.push(kind);
-            }
+        if let Some(position) = self.position(name.as_bytes()) {
+            self.kinds[position] = kind;
+        } else {
+            self.index.insert(name.as_bytes().into(), self.names.len());
+            self.names.push(name.into());
+            self.kinds.push(kind);
         }
     }
 

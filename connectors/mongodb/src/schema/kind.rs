@@ -126,7 +126,7 @@ impl Kind {
 
     /// The narrowest kind that holds both.
     fn widened(&self, other: Self) -> Self {
-        use Kind::{Array, Binary, Date, Document, Double, Int32, Int64, Json, Null, Text};
+        use Kind::{Array, Binary, Document, Double, Int32, Int64, Json, Null, Text};
         match (self, other) {
             (Null, other) => other,
             (known, Null) => known.clone(),
@@ -136,7 +136,6 @@ impl Kind {
             // Bytes, and years that no text has, are JSON beside others.
             (Json | Array(_) | Document(_) | Binary(_), _)
             | (_, Json | Array(_) | Document(_) | Binary(_)) => Json,
-            (Date, _) | (_, Date) => Text,
             _ => Text,
         }
     }

@@ -161,7 +161,7 @@ impl RowForm {
     fn encode(&self, rows: &RecordBatch, first: i64) -> Result<Encoded> {
         let leave_out: Vec<String> = self.operation_column.iter().cloned().collect();
         let encoder = Encoder::new(rows, &leave_out, self.nulls)?;
-        let mut encoded = Encoded {
+        let mut staged = Encoded {
             documents: Vec::new(),
             bytes: 0,
             rejected: Vec::new(),
@@ -172,16 +172,16 @@ impl RowForm {
             let number = first + i64::try_from(row).unwrap_or(0);
             match self.document(&encoder, row, number, deletes.get(row).copied().unwrap_or(false)) {
                 Ok(document) => {
-                    encoded.bytes += u64::try_from(document.as_bytes().len()).unwrap_or(0);
-                    encoded.documents.push(document);
+                    staged.bytes += u64::try_from(document.as_bytes().len()).unwrap_or(0);
+                    staged.documents.push(document);
                 }
                 Err(reason) => {
                     let rejected = Rejected::new(self.place.clone(), reason).row(json_row(rows, row)?);
-                    encoded.rejected.push(rejected);
+                    staged.rejected.push(rejected);
                 }
             }
         }
-        Ok(encoded)
+        Ok(staged)
     }
 
     /// For each row, whether it deletes. Empty where none can.
@@ -251,14 +251,16 @@ struct MadeIds {
 
 impl MadeIds {
     fn new() -> Self {
-        let [a, b, c, d, ..] = bson::oid::ObjectId::new().bytes();
-        let [e, f, g, h, i, ..] = bson::Uuid::new().bytes();
-        Self { time: [a, b, c, d], first: u64::from_be_bytes([e, f, g, h, i, 0, 0, 0]) }
+        let (time, random) = (bson::oid::ObjectId::new().bytes(), bson::Uuid::new().bytes());
+        let mut first = [0; 8];
+        first[..5].copy_from_slice(&random[..5]);
+        Self { time: *time.first_chunk().expect("an id has twelve bytes"), first: u64::from_be_bytes(first) }
     }
 
     fn id(self, number: i64) -> [u8; 12] {
-        let [a, b, c, d] = self.time;
-        let [e, f, g, h, i, j, k, l] = self.first.wrapping_add_signed(number).to_be_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l]
+        let mut id = [0; 12];
+        id[..4].copy_from_slice(&self.time);
+        id[4..].copy_from_slice(&self.first.wrapping_add_signed(number).to_be_bytes());
+        id
     }
 }

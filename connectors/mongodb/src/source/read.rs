@@ -278,15 +278,14 @@ fn position(documents: &[&[u8]]) -> Result<Position> {
     let id = field(last, "_id")?.ok_or_else(|| {
         Error::data("a document has no `_id`").connector(crate::NAME).help("set `split_by: none`")
     })?;
-    let id = match id.tag {
-        tag::OBJECT_ID => Bson::ObjectId(bson::oid::ObjectId::from_bytes(id.fixed()?)),
-        _ => {
-            let mut text = String::new();
-            crate::wire::write_json(id, &mut text)?;
-            let json: Json = serde_json::from_str(&text)
-                .map_err(|error| Error::unexpected("an id is no JSON").source(error))?;
-            from_json(&json)?
-        }
+    let id = if id.tag == tag::OBJECT_ID {
+        Bson::ObjectId(bson::oid::ObjectId::from_bytes(id.fixed()?))
+    } else {
+        let mut text = String::new();
+        crate::wire::write_json(id, &mut text)?;
+        let json: Json = serde_json::from_str(&text)
+            .map_err(|error| Error::unexpected("an id is no JSON").source(error))?;
+        from_json(&json)?
     };
     Ok(Position::At(serde_json::json!({ "id": to_json(&id) })))
 }

@@ -71,7 +71,7 @@ pub(crate) struct Element<'a> {
 }
 
 /// The fields of a document, or the items of an array, one after the other.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Elements<'a> {
     rest: &'a [u8],
 }

@@ -1,5 +1,6 @@
 //! A load as the engine would run it, step by step.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -132,12 +133,19 @@ fn json_of(value: Bson) -> Json {
         Bson::Double(number) if !number.is_finite() => json!(number.to_string()),
         Bson::Int64(number) => json!(number),
         Bson::Binary(binary) => {
-            json!(binary.bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+            json!(hexadecimal(&binary.bytes))
         }
         Bson::Decimal128(decimal) => json!(decimal.to_string()),
         Bson::DateTime(moment) => json!(moment.timestamp_millis()),
         other => other.into_relaxed_extjson(),
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a String cannot fail");
+        text
+    })
 }
 
 /// What there is of the sink's own, the checkpoints excepted.
