@@ -6,7 +6,7 @@ use towpath_core::{Committed, ErrorKind, Json, Rejected, WriteDisposition};
 use towpath_testkit::rows::{assert_same, batch};
 
 use crate::sink_support::{Load, STREAM, left, rows, run};
-use crate::support::{Database, random, server};
+use crate::support::{Database, FailPoint};
 
 /// Commits until nothing is refused any more, as the engine does. What was refused.
 async fn commit_all(load: &mut Load, batches: &[arrow::array::RecordBatch]) -> Vec<Rejected> {
@@ -69,18 +69,12 @@ async fn documents_that_the_validator_does_not_let_in_are_given_back() {
     }
 }
 
-/// A sink whose server gives this error to the next of these commands.
-async fn failing(database: &Database, command: &str, data: Document) -> Json {
-    let application = format!("sink-{:x}", random());
-    let mut url = server();
-    url.query_pairs_mut().append_pair("appName", &application);
-    let mut all = doc! { "appName": &application, "failCommands": [command] };
-    all.extend(data);
-    database
-        .administer(doc! { "configureFailPoint": "failCommand", "mode": { "times": 1 }, "data": all })
-        .await
-        .unwrap();
-    json!({ "url": url.as_str() })
+/// A server that gives this error to the next of these commands, and the options that reach it.
+async fn failing(command: &str, how: Document) -> (FailPoint, Json) {
+    let fail_point = FailPoint::new().await;
+    fail_point.set(command, 1, how).await;
+    let options = json!({ "url": fail_point.url.as_str() });
+    (fail_point, options)
 }
 
 #[tokio::test]
@@ -89,7 +83,7 @@ async fn a_commit_that_was_decided_is_completed_by_whoever_comes_next() {
         let database = Database::with(STREAM, [doc! { "id": 0_i64 }]).await;
         database.collection(STREAM).delete_many(doc! {}).await.unwrap();
         // Nothing but the move is an aggregation here: the columns bring no ids, and there is no validator.
-        let options = failing(&database, "aggregate", doc! { "errorCode": 8 }).await;
+        let (_fail_point, options) = failing("aggregate", doc! { "errorCode": 8 }).await;
         let mut load = Load::begin(&database, &options, 1, disposition).await.unwrap();
         let staged = load.stage(&[batch("id: int64", &json!([[1], [2]]))]).await.unwrap();
         let token = load.last_token();
@@ -107,7 +101,7 @@ async fn a_commit_that_was_decided_is_completed_by_whoever_comes_next() {
 #[tokio::test]
 async fn a_commit_that_is_tried_again_moves_the_rows_once() {
     let database = Database::new().await;
-    let options = failing(&database, "aggregate", doc! { "closeConnection": true }).await;
+    let (_fail_point, options) = failing("aggregate", doc! { "closeConnection": true }).await;
     let mut load = Load::begin(&database, &options, 1, WriteDisposition::Append).await.unwrap();
     let staged = load.stage(&[batch("id: int64", &json!([[1], [2]]))]).await.unwrap();
     let token = load.last_token();
@@ -127,7 +121,8 @@ async fn a_write_that_is_tried_again_stages_its_rows_once() {
     let rows_of = batch("id: int64", &json!([[1], [2], [3]]));
     load.begun = load.sink.evolve(&load.cx, &load.begun, &rows_of.schema()).await.unwrap();
     // A writer whose insertion fails for good once, and which is then called again with the same rows.
-    let options = database.options(&failing(&database, "insert", doc! { "errorCode": 8 }).await);
+    let (_fail_point, options) = failing("insert", doc! { "errorCode": 8 }).await;
+    let options = database.options(&options);
     let sink =
         towpath_connector_mongodb::CONNECTOR.sink_entry().unwrap().open(options, &load.cx).await.unwrap();
     let mut writer = sink.writer(&load.cx, &load.begun, 0).await.unwrap();
@@ -143,8 +138,7 @@ async fn a_write_that_is_tried_again_stages_its_rows_once() {
 #[tokio::test]
 async fn a_document_of_somebody_else_is_never_taken_for_our_own() {
     let database = Database::new().await;
-    let mut options = failing(&database, "aggregate", doc! { "errorCode": 8 }).await;
-    options["collection"] = json!(STREAM);
+    let (_fail_point, options) = failing("aggregate", doc! { "errorCode": 8 }).await;
     let mut load = Load::begin(&database, &options, 1, WriteDisposition::Append).await.unwrap();
     let staged = load.stage(&[batch("id: int64", &json!([[1]]))]).await.unwrap();
     let token = load.last_token();

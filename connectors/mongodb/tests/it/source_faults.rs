@@ -8,7 +8,7 @@ use serde_json::json;
 use towpath_core::{Batch, Context, DynSource, ErrorKind, Position, Split};
 use towpath_testkit::proxy::Proxy;
 
-use crate::support::{Database, json_rows, plan, random, request, server};
+use crate::support::{Database, FailPoint, json_rows, plan, request, server};
 
 const ROWS: i32 = 2_000;
 
@@ -114,29 +114,18 @@ async fn kill_cursors(database: &Database) {
     database.run(doc! { "killCursors": "c", "cursors": ids }).await;
 }
 
-/// A server that gives errors of its choice to one application.
-async fn failing(database: &Database, application: &str, times: i32, data: Document) {
-    let mut all = doc! { "appName": application };
-    all.extend(data);
-    let command = doc! { "configureFailPoint": "failCommand", "mode": { "times": times }, "data": all };
-    database.administer(command).await.unwrap();
-}
-
 #[tokio::test]
 async fn a_primary_that_steps_down_loses_and_doubles_nothing() {
     const STEPPED_DOWN: i32 = 189;
     const INTERRUPTED: i32 = 11602;
     for code in [STEPPED_DOWN, INTERRUPTED] {
         let database = database().await;
-        let application = format!("steps-down-{:x}", random());
-        let mut url = server();
-        url.query_pairs_mut().append_pair("appName", &application);
+        let fail_point = FailPoint::new().await;
         let cx = towpath_testkit::context();
-        let options =
-            json!({ "collection": "c", "url": url.as_str(), "batch_size": 100, "split_size": 10_000 });
+        let options = json!({ "collection": "c", "url": fail_point.url.as_str(), "batch_size": 100, "split_size": 10_000 });
         let source = database.source(&cx, &options).await.unwrap();
         let (_, splits) = plan(&*source, &cx, &request()).await.unwrap();
-        failing(&database, &application, 2, doc! { "failCommands": ["getMore"], "errorCode": code }).await;
+        fail_point.set("getMore", 2, doc! { "errorCode": code }).await;
         let (batches, failures) = read_on(&*source, &cx, &splits[0], async || ()).await;
         assert!(failures > 0, "{code}");
         assert_complete(&batches);
@@ -148,17 +137,14 @@ async fn history_that_is_gone_ends_a_replace_and_nothing_else() {
     const TOO_OLD: i32 = 239;
     for (one_snapshot, kind) in [(true, Some(ErrorKind::Unavailable)), (false, None)] {
         let database = database().await;
-        let application = format!("too-old-{:x}", random());
-        let mut url = server();
-        url.query_pairs_mut().append_pair("appName", &application);
+        let fail_point = FailPoint::new().await;
         let cx = towpath_testkit::context();
-        let options =
-            json!({ "collection": "c", "url": url.as_str(), "batch_size": 100, "split_size": 10_000 });
+        let options = json!({ "collection": "c", "url": fail_point.url.as_str(), "batch_size": 100, "split_size": 10_000 });
         let source = database.source(&cx, &options).await.unwrap();
         let mut request = request();
         request.one_snapshot = one_snapshot;
         let (_, splits) = plan(&*source, &cx, &request).await.unwrap();
-        failing(&database, &application, 1, doc! { "failCommands": ["getMore"], "errorCode": TOO_OLD }).await;
+        fail_point.set("getMore", 1, doc! { "errorCode": TOO_OLD }).await;
         if kind.is_some() {
             let read: towpath_core::Result<Vec<Batch>> =
                 source.read(&cx, &splits[0], Position::Start).unwrap().try_collect().await;

@@ -62,11 +62,6 @@ impl Database {
         self.client.database(&self.name).run_command(command).await.unwrap()
     }
 
-    /// Runs a command in the database of administrators.
-    pub(crate) async fn administer(&self, command: Document) -> mongodb::error::Result<Document> {
-        self.client.database("admin").run_command(command).await
-    }
-
     /// Makes a user with these roles in it.
     pub(crate) async fn user(&self, name: &str, roles: &[&str]) {
         self.run(doc! { "createUser": name, "pwd": PASSWORD, "roles": roles.to_vec() }).await;
@@ -101,6 +96,40 @@ impl Database {
     /// Opens a source in it.
     pub(crate) async fn source(&self, cx: &Context, more: &Json) -> Result<Arc<dyn DynSource>> {
         CONNECTOR.source_entry().unwrap().open(self.options(more), cx).await
+    }
+}
+
+/// Errors that the server gives to one application. There is one such setting in a server, so others wait until it is dropped.
+pub(crate) struct FailPoint {
+    /// The server's URL for that application.
+    pub(crate) url: Url,
+    database: Client,
+    application: String,
+    _turn: std::fs::File,
+}
+
+impl FailPoint {
+    /// Waits until it is this test's turn.
+    pub(crate) async fn new() -> Self {
+        let mut url = server();
+        let path = std::env::temp_dir().join(format!("towpath-fail-point-{}", url.port().unwrap()));
+        let turn = tokio::task::spawn_blocking(|| {
+            let file = std::fs::File::create(path).expect("a file for the turn can be made");
+            file.lock().expect("the turn comes");
+            file
+        });
+        let turn = turn.await.unwrap();
+        let application = format!("fails-{:x}", random());
+        url.query_pairs_mut().append_pair("appName", &application);
+        Self { url, database: client().await, application, _turn: turn }
+    }
+
+    /// So many of these commands fail from now on.
+    pub(crate) async fn set(&self, command: &str, times: i32, how: Document) {
+        let mut data = doc! { "appName": &self.application, "failCommands": [command] };
+        data.extend(how);
+        let set = doc! { "configureFailPoint": "failCommand", "mode": { "times": times }, "data": data };
+        self.database.database("admin").run_command(set).await.unwrap();
     }
 }
 
