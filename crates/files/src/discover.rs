@@ -47,8 +47,10 @@ pub(crate) async fn discover<S: Store>(source: &FileSource<S>, cx: &Context) -> 
                 None
             }
         };
-        let mut dataset =
-            Dataset::new(unique(&mut names, &name_of(&group.first.path)), json!({ "path": path }));
+        let mut dataset = Dataset::new(
+            unique(&mut names, &name_of(&group.first.path)),
+            json!({ "path": source.display(path) }),
+        );
         dataset.schema = schema;
         dataset.estimate.bytes = Some(group.bytes);
         datasets.push(dataset);
