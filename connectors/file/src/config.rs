@@ -1,12 +1,6 @@
 //! The options, as pipeline files write them.
 
-use std::num::NonZeroU64;
-
-use schemars::JsonSchema;
-use serde::Deserialize;
-use towpath_core::ByteSize;
-use towpath_files::with_source_options;
-use towpath_formats::{Compression, WriteFormat, WriteOptions};
+use towpath_files::{with_sink_options, with_source_options};
 
 with_source_options! {
     /// The options of the source.
@@ -18,39 +12,15 @@ with_source_options! {
     }
 }
 
-/// The options of the sink.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SinkConfig {
-    /// Where the rows go. A plain path is exactly that file, replaced in one step. With `{part}` it is as many files as
-    /// needed, and rows can be appended. Placeholders: `{stream}`, `{run}` (the run's id), `{part}` (the number of the
-    /// file in the run, behind the run's id unless the path holds `{run}`), and `{sequence}` (the number of the file
-    /// within its writer, otherwise a part of `{part}` from the second file on). With `format: bytes` it is a folder, such as
-    /// `downloads/` or `downloads/{stream}/`, in which files have the names that the source gives them.
-    pub path: String,
-    /// Columns that become folders `column=value` in front of the file name and are left out of the files. A null is
-    /// `__HIVE_DEFAULT_PARTITION__`. None by default.
-    #[serde(default)]
-    pub partition_by: Vec<String>,
-    /// After how many rows a new file is begun; never by default.
-    #[serde(default)]
-    pub max_rows_per_file: Option<NonZeroU64>,
-    /// After about how many bytes a new file is begun, as they stand in the file; never by default. How much rows
-    /// shrink is learned from the first file, which may be smaller or larger.
-    #[serde(default)]
-    pub max_bytes_per_file: Option<ByteSize>,
-    /// The format; by default told by the extension.
-    #[serde(default)]
-    pub format: Option<WriteFormat>,
-    /// The codec; by default told by the extension.
-    #[serde(default)]
-    pub compression: Option<Compression>,
-}
-
-impl SinkConfig {
-    /// What the formats need to know.
-    pub(crate) fn write_options(&self) -> WriteOptions {
-        WriteOptions { format: self.format.clone(), compression: self.compression }
+with_sink_options! {
+    /// The options of the sink.
+    pub struct SinkConfig {
+        /// Where the rows go. A plain path is exactly that file, replaced in one step. With `{part}` it is as many files as
+        /// needed, and rows can be appended. Placeholders: `{stream}`, `{run}` (the run's id), `{part}` (the number of the
+        /// file in the run, behind the run's id unless the path holds `{run}`), and `{sequence}` (the number of the file
+        /// within its writer, otherwise a part of `{part}` from the second file on). With `format: bytes` it is a folder,
+        /// such as `downloads/` or `downloads/{stream}/`, in which files have the names that the source gives them.
+        path;
     }
 }
 
@@ -58,6 +28,7 @@ impl SinkConfig {
 mod tests {
     use super::*;
     use serde_json::json;
+    use towpath_core::ByteSize;
     use towpath_files::{HivePartitions, Incremental, Paths};
 
     #[test]

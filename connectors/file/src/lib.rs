@@ -16,7 +16,7 @@ mod uri;
 
 pub use config::{SinkConfig, SourceConfig};
 
-pub use sink::{FileSink, FileWriter};
+pub use sink::FileSink;
 pub use store::LocalFiles;
 
 use towpath_core::Connector;

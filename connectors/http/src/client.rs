@@ -20,7 +20,7 @@ use crate::network;
 use crate::pace::Pace;
 use crate::redact::Redactor;
 use crate::responses::{Case, JUDGED, Responses, Ruling};
-use crate::robots::Spacing;
+use crate::robots::Robots;
 use crate::tls;
 use crate::traffic::Known;
 
@@ -65,8 +65,8 @@ pub(crate) struct Call {
     pub(crate) responses: Option<Arc<Responses>>,
     /// Whether a `Content-Encoding` is left as it is.
     pub(crate) raw: bool,
-    /// The time that the site wants between requests.
-    pub(crate) spacing: Option<Arc<Spacing>>,
+    /// What is asked before each of its URLs, redirects included.
+    pub(crate) robots: Option<Arc<Robots>>,
 }
 
 impl Call {
@@ -86,7 +86,7 @@ impl Call {
             reads: true,
             responses: None,
             raw: false,
-            spacing: None,
+            robots: None,
         }
     }
 
@@ -196,10 +196,14 @@ impl Client {
         let (mut visited, mut renewed, mut waited) = (Vec::new(), false, false);
         let mut turn = Turn::default();
         loop {
+            let spacing = match &call.robots {
+                Some(robots) => Box::pin(robots.admit(self, cx, &call.home, &call.url)).await?,
+                None => None,
+            };
             // Before the permit, because a request for a token needs one as well.
             let token = self.token(cx, call, &mut turn).await?;
             let mut pace = Pace::new(&self.budgets, cx, &call.url, turn.is_taken()).await?;
-            let permit = match &call.spacing {
+            let permit = match &spacing {
                 Some(spacing) => spacing.permit(cx, pace.origin()).await?,
                 None => cx.permit(pace.origin()).await?,
             };

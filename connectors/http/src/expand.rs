@@ -229,8 +229,9 @@ impl Targets {
             None => parse(&target.url.fill(values, true), self.has_row)?,
         };
         if whole.is_none() && self.has_row && !target.of_row.is_empty() {
-            let mut plain = values.to_vec();
-            plain[self.params.len() - self.row.len()..].fill(parent::placeholder());
+            let own = self.params.len() - self.row.len();
+            let mut plain = values[..own].to_vec();
+            plain.extend(values[own..].iter().map(parent::harmless));
             parent::stays_in_place(&url, &parse(&target.url.fill(&plain, true), true)?)?;
         }
         let text = url.as_str();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use reqwest::dns::{Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, Identity, Proxy};
+use reqwest::{Certificate, ClientBuilder, Identity, NoProxy, Proxy};
 use towpath_core::{Error, ErrorKind, Result, Secret};
 use url::{Host, Url};
 
@@ -71,7 +71,7 @@ pub(crate) fn key(options: &ConnectionOptions) -> String {
     let connect = options.timeout.connect.get();
     let ConnectionOptions { ca_certificate, client_certificate, client_key, http2, private_networks, .. } =
         options;
-    let proxy = options.proxy.as_ref().map(Secret::expose);
+    let proxy = options.proxy.as_ref().map(|proxy| (proxy.expose(), &options.no_proxy));
     format!(
         "{connect:?} {ca_certificate:?} {client_certificate:?} {client_key:?} {http2:?} {private_networks:?} {proxy:?}"
     )
@@ -88,7 +88,12 @@ fn set_up(options: &ConnectionOptions, mut builder: ClientBuilder) -> Result<Cli
     if refuses {
         builder = builder.dns_resolver(Arc::new(Public));
     }
-    match options.proxy.as_ref().map(Secret::expose) {
+    let proxy = options.proxy.as_ref().map(Secret::expose);
+    if !options.no_proxy.is_empty() && proxy.is_none_or(|proxy| proxy == NO_PROXY) {
+        return Err(Error::config("`no_proxy` names exceptions, and there is no `proxy`")
+            .help("set `proxy`, or remove `no_proxy`; that of the environment has its own `NO_PROXY`"));
+    }
+    match proxy {
         // The one of the environment would look up names itself.
         None if refuses => Ok(builder.no_proxy()),
         None => Ok(builder),
@@ -97,7 +102,10 @@ fn set_up(options: &ConnectionOptions, mut builder: ClientBuilder) -> Result<Cli
             Err(Error::config("a proxy looks up names itself, so `private_networks: refuse` cannot hold")
                 .help("remove `proxy`, or let the proxy refuse them and remove `private_networks`"))
         }
-        Some(proxy) => Ok(builder.no_proxy().proxy(self::proxy(proxy)?)),
+        Some(proxy) => {
+            let exceptions = NoProxy::from_string(&options.no_proxy.join(","));
+            Ok(builder.no_proxy().proxy(self::proxy(proxy)?.no_proxy(exceptions)))
+        }
     }
 }
 

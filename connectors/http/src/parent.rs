@@ -60,7 +60,7 @@ fn find_in(json: &Json, fields: &mut Vec<String>) {
 }
 
 fn find(text: &str, fields: &mut Vec<String>) {
-    for (at, _) in text.match_indices(PREFIX).filter(|(at, _)| text[..*at].ends_with('{')) {
+    for (at, _) in text.match_indices(PREFIX).filter(|(at, _)| text[..*at].ends_with(['{', '+'])) {
         let Some((name, _)) = text[at..].split_once('}') else { continue };
         if name.len() > PREFIX.len()
             && !name.contains(['{', ' '])
@@ -79,6 +79,12 @@ pub(crate) fn field(name: &str) -> &str {
 /// What stands for the fields as long as there is no row: something that can stand everywhere.
 pub(crate) fn placeholder() -> Value {
     Value { text: "0".to_owned(), bare: true, ..Value::default() }
+}
+
+/// What stands for a value that would be harmless, with as many parts of a path.
+pub(crate) fn harmless(value: &Value) -> Value {
+    let parts: Vec<_> = value.text.split('/').map(|_| placeholder().text).collect();
+    Value { text: parts.join("/"), ..placeholder() }
 }
 
 /// The values of these names in a row.

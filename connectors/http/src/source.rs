@@ -200,7 +200,7 @@ impl HttpSource {
         let job_body = config.job.as_ref().and_then(|job| job.status.body.as_ref());
         config.body.iter().chain(job_body).for_each(|body| client.redactor().hide_body(body));
         config.query.iter().for_each(|(name, values)| client.redactor().hide_named(name, &values.0));
-        let robots = Robots::of(&config, cx)?;
+        let robots = Robots::of(&config, cx)?.map(Arc::new);
         let named = named(&config);
         let SourceConfig { pagination, follow, pages_in_flight, max_body, cursor_param, .. } = config;
         let pagination = Arc::new(pagination);

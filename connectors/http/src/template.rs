@@ -26,6 +26,8 @@ pub(crate) struct Template(Vec<Part>);
 enum Part {
     Text(String),
     Param(usize),
+    /// `{+name}`: several parts of a path, with the slashes between them.
+    Path(usize),
     /// The end of a window.
     End(usize),
 }
@@ -123,7 +125,7 @@ impl Template {
     pub(crate) fn literals(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
-            Part::Param(_) | Part::End(_) => None,
+            Part::Param(_) | Part::Path(_) | Part::End(_) => None,
         })
     }
 
@@ -151,7 +153,7 @@ impl Template {
     pub(crate) fn params(&self) -> impl Iterator<Item = usize> {
         self.0.iter().filter_map(|part| match part {
             Part::Text(_) => None,
-            Part::Param(index) | Part::End(index) => Some(*index),
+            Part::Param(index) | Part::Path(index) | Part::End(index) => Some(*index),
         })
     }
 
@@ -161,9 +163,10 @@ impl Template {
             match part {
                 Part::Text(literal) => text.push_str(literal),
                 Part::Param(index) if encoded => percent_encode(&values[*index].text, &mut text),
+                Part::Path(index) if encoded => encode_path(&values[*index].text, &mut text),
                 Part::End(index) if encoded => percent_encode(&values[*index].end, &mut text),
                 Part::End(index) => text.push_str(&values[*index].end),
-                Part::Param(index) => text.push_str(&values[*index].text),
+                Part::Param(index) | Part::Path(index) => text.push_str(&values[*index].text),
             }
         }
         text
@@ -175,6 +178,9 @@ fn part(name: &str, params: &[(String, Values)]) -> Option<Part> {
     let find = |name: &str| params.iter().position(|(known, _)| known == name);
     if let Some(param) = find(name) {
         return Some(Part::Param(param));
+    }
+    if let Some(param) = name.strip_prefix('+').and_then(find) {
+        return Some(Part::Path(param));
     }
     let (name, edge) = name.rsplit_once('.')?;
     let param = find(name).filter(|param| matches!(params[*param].1, Values::Windows(_)))?;
@@ -195,6 +201,16 @@ fn unknown_param(text: &str, name: &str, params: &[(String, Values)]) -> Error {
     Error::config(format!("`{text}` names the parameter `{name}`, which `params` does not have")).help(help)
 }
 
+/// A value as several parts of a path.
+fn encode_path(value: &str, text: &mut String) {
+    for (index, part) in value.split('/').enumerate() {
+        if index > 0 {
+            text.push('/');
+        }
+        percent_encode(part, text);
+    }
+}
+
 /// A value as a part of a path or query, whatever characters it holds.
 fn percent_encode(value: &str, text: &mut String) {
     for byte in value.bytes() {
@@ -210,6 +226,15 @@ fn percent_encode(value: &str, text: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_is_one_part_of_a_path_unless_it_may_be_several() {
+        let params = [("repo".to_owned(), Values::List(Vec::new()))];
+        let values = [Value { text: "a b/c?".to_owned(), ..Value::default() }];
+        let fill = |text: &str| Template::parse(text, &params).unwrap().fill(&values, true);
+        assert_eq!(fill("/repos/{repo}/x"), "/repos/a%20b%2Fc%3F/x");
+        assert_eq!(fill("/repos/{+repo}/x"), "/repos/a%20b/c%3F/x");
+    }
 
     #[test]
     fn only_known_names_are_filled_in_where_braces_are_common() {

@@ -12,6 +12,7 @@ mod options;
 mod partitions;
 mod plan;
 mod seen;
+pub mod sink;
 mod source;
 mod store;
 

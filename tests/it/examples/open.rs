@@ -116,6 +116,18 @@ async fn pokeapi() {
                 "types": [kind(1, "grass"), kind(2, "poison")], "moves": [], "sprites": { "back_default": null },
             }));
         }
+        if let Some(id) = request.path.strip_prefix("/type/").and_then(|id| id.trim_end_matches('/').parse::<u64>().ok()) {
+            let pokemon = json!({ "slot": 1, "pokemon": { "name": "bulbasaur", "url": format!("http://{host}/pokemon/1/") } });
+            return Response::json(&json!({
+                "id": id, "name": format!("type-{id}"), "generation": { "name": "generation-i" }, "pokemon": [pokemon], "moves": [],
+            }));
+        }
+        if request.path == "/type" {
+            let types: Vec<_> = (1..=20)
+                .map(|id| json!({ "name": format!("type-{id}"), "url": format!("http://{host}/type/{id}/") }))
+                .collect();
+            return Response::json(&json!({ "count": types.len(), "next": null, "previous": null, "results": types }));
+        }
         let all: Vec<_> = (1..=1_302)
             .map(|id| json!({ "name": format!("pokemon-{id}"), "url": format!("http://{host}/pokemon/{id}/") }))
             .collect();
@@ -133,4 +145,7 @@ async fn pokeapi() {
         pokemon.iter().all(|row| row["types"][1]["type"]["name"] == "poison" && row.get("moves").is_none())
     );
     assert_eq!(column(&pokemon, "/id").len(), 151);
+    let types = example.rows("pokeapi/types");
+    assert_eq!(types.len(), 20);
+    assert!(types.iter().all(|row| row["listed_as"] == row["name"] && row["pokemon"][0]["slot"] == 1));
 }

@@ -3,46 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-use towpath_core::{Applied, Checkpoint, CommitToken, Committed, Error, ErrorKind, LoadSpec, Result, Staged};
+use towpath_core::{Applied, Checkpoint, CommitToken, Committed, Error, ErrorKind, LoadSpec, Result};
+use towpath_files::sink::{Old, Partials};
 
-use super::bytes::Partials;
 use super::manifest::{Home, Intent, Locked, Move, sync_folder};
 use crate::errors::{CONNECTOR, io_error};
-
-/// What a receipt holds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Receipt {
-    pub(crate) files: Vec<Move>,
-    /// The columns of the files, where they may have to be brought together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) schema: Option<arrow_schema::SchemaRef>,
-}
-
-impl Receipt {
-    pub(crate) fn of(staged: &Staged) -> Result<Self> {
-        if staged.version != 1 {
-            return Err(Error::unsupported(format!(
-                "a receipt has version {}, this build reads 1",
-                staged.version
-            ))
-            .connector(CONNECTOR));
-        }
-        serde_json::from_value(staged.payload.clone())
-            .map_err(|error| Error::unexpected("a receipt cannot be read").connector(CONNECTOR).source(error))
-    }
-}
-
-/// What a commit does about the files that are there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Old {
-    /// They stay, and nothing may be in the way.
-    Stay,
-    /// Those of earlier commits go, and nothing else may be in the way.
-    Go,
-    /// The one of the same path is overwritten, whoever wrote it.
-    Overwritten,
-}
 
 /// Takes the target over for a run.
 pub(crate) fn begin(home: &Home, load: &LoadSpec) -> Result<Checkpoint> {

@@ -23,9 +23,9 @@ use arrow_schema::SchemaRef;
 use serde::{Deserialize, Serialize};
 use towpath_core::{Checkpoint, Error, LoadSpec, Result};
 
-use super::bytes::Partials;
 use crate::errors::{CONNECTOR, io_error};
 use towpath_files::names::encode;
+use towpath_files::sink::Partials;
 
 /// The version of the form that this build writes.
 const VERSION: u16 = 1;
@@ -35,6 +35,8 @@ const VERSION: u16 = 1;
 pub(crate) struct Home {
     /// The folder that all files of the stream lie in.
     base: PathBuf,
+    /// The stream's hidden folder, below the base.
+    below: String,
     folder: PathBuf,
 }
 
@@ -66,15 +68,15 @@ pub(crate) struct Intent {
 
 /// A staged file and its place, both below the base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Move {
+pub struct Move {
     pub(crate) staged: String,
     pub(crate) target: String,
 }
 
 impl Home {
     pub(crate) fn new(base: &Path, load: &LoadSpec) -> Self {
-        let folder = base.join(".towpath").join(encode(&load.pipeline)).join(encode(&load.stream));
-        Self { base: base.to_owned(), folder }
+        let below = format!(".towpath/{}/{}", encode(&load.pipeline), encode(&load.stream));
+        Self { base: base.to_owned(), folder: base.join(&below), below }
     }
 
     /// Where a run stages its files.
@@ -82,10 +84,9 @@ impl Home {
         self.folder.join("staged").join(encode(run))
     }
 
-    /// A path below the base, as the manifest stores it.
-    pub(crate) fn relative(&self, path: &Path) -> Result<String> {
-        let below = path.strip_prefix(&self.base).ok().and_then(Path::to_str);
-        below.map(str::to_owned).ok_or_else(|| outside(&path.display().to_string()))
+    /// A staged file below the base, as the manifest stores it.
+    pub(crate) fn staged(&self, run: &str, name: &str) -> String {
+        format!("{}/staged/{}/{name}", self.below, encode(run))
     }
 
     /// A path that the manifest or a receipt holds. It never leads out of the base.

@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use towpath_core::{Context, Metrics, Result, Retry};
 use towpath_formats::Output;
 
+use super::manifest::Move;
 use crate::blocking::joined;
 use crate::errors::io_error;
 
@@ -20,14 +21,17 @@ const CHUNK: usize = 1 << 20;
 
 /// A file in the staging folder. It goes away again unless it is kept.
 #[derive(Debug)]
-pub(crate) struct StagingFile {
+pub struct StagingFile {
     path: PathBuf,
+    step: Move,
     keep: AtomicBool,
 }
 
 impl StagingFile {
-    pub(crate) fn keep(&self) {
+    /// Lets it stay, and tells where it is to go.
+    pub(crate) fn keep(&self) -> Move {
         self.keep.store(true, Ordering::Release);
+        self.step.clone()
     }
 }
 
@@ -42,8 +46,10 @@ impl Drop for StagingFile {
 
 /// Writes a staging file. While more is encoded, what came before is written.
 #[derive(Debug)]
-pub(crate) struct FileOutput {
+pub struct FileOutput {
     file: Arc<StagingFile>,
+    /// Whether it has to be durable once it is finished. Otherwise whoever makes it the file that counts sees to that.
+    durable: bool,
     waiting: Vec<Bytes>,
     waiting_bytes: usize,
     pending: Option<JoinHandle<Result<File>>>,
@@ -52,9 +58,10 @@ pub(crate) struct FileOutput {
 
 impl FileOutput {
     /// A file that is created with its first bytes.
-    pub(crate) fn new(path: PathBuf, cx: &Context) -> Self {
+    pub(crate) fn new(path: PathBuf, step: Move, durable: bool, cx: &Context) -> Self {
         Self {
-            file: Arc::new(StagingFile { path, keep: AtomicBool::new(false) }),
+            file: Arc::new(StagingFile { path, step, keep: AtomicBool::new(false) }),
+            durable,
             waiting: Vec::new(),
             waiting_bytes: 0,
             pending: None,
@@ -62,18 +69,9 @@ impl FileOutput {
         }
     }
 
-    /// Writes what is left and makes it durable.
-    pub(crate) async fn finish(self) -> Result<Arc<StagingFile>> {
-        self.end(true).await
-    }
-
-    /// Writes what is left. Whoever makes it the file that counts has to make it durable.
-    pub(crate) async fn close(self) -> Result<Arc<StagingFile>> {
-        self.end(false).await
-    }
-
-    async fn end(mut self, durable: bool) -> Result<Arc<StagingFile>> {
-        self.flush(durable).await?;
+    /// Writes what is left.
+    pub(crate) async fn finish(mut self) -> Result<Arc<StagingFile>> {
+        self.flush(self.durable).await?;
         if let Some(pending) = self.pending.take() {
             joined(pending).await?;
         }
@@ -144,12 +142,16 @@ mod tests {
     use towpath_core::ErrorKind;
     use towpath_testkit::context;
 
+    fn output(path: PathBuf, cx: &Context) -> FileOutput {
+        FileOutput::new(path, Move { staged: "staged/a".into(), target: "a".into() }, true, cx)
+    }
+
     #[tokio::test]
     async fn small_and_large_pieces_land_in_order_and_are_counted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("staged/a");
         let cx = context();
-        let mut output = FileOutput::new(path.clone(), &cx);
+        let mut output = output(path.clone(), &cx);
         let mut expected = Vec::new();
         for (byte, length) in [(1, 10), (2, 3 << 20), (3, 1 << 19), (4, 1 << 19), (5, 1)] {
             let piece = vec![byte; length];
@@ -166,7 +168,7 @@ mod tests {
     async fn a_file_that_is_not_kept_goes_away() {
         let folder = tempfile::tempdir().unwrap();
         for finish in [true, false] {
-            let mut output = FileOutput::new(folder.path().join("a"), &context());
+            let mut output = output(folder.path().join("a"), &context());
             output.write(vec![0; 2 << 20].into()).await.unwrap();
             if finish {
                 drop(output.finish().await.unwrap());
@@ -184,7 +186,7 @@ mod tests {
     async fn an_error_of_writing_is_final() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
-        let mut output = FileOutput::new(folder.path().join("file/a"), &context());
+        let mut output = output(folder.path().join("file/a"), &context());
         output.write(Bytes::from_static(b"x")).await.unwrap();
         let error = output.finish().await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Config, false));

@@ -1,18 +1,26 @@
 //! Crashes between the steps of a commit, which only tests inside can take one by one.
 
 use super::*;
+use std::sync::Arc;
+
 use serde_json::json;
-use std::fs;
-use towpath_core::{Advance, ErrorKind, Finished, Position, Writer};
+use towpath_core::{
+    Advance, Begun, CommitToken, Committed, Context, ErrorKind, Finished, Json, LoadSpec, Position, Sink,
+    Staged, WriteDisposition, Writer,
+};
+use towpath_files::sink::Old;
 use towpath_testkit::{context, rows};
 
-use super::manifest::Move;
+use super::folder::home;
+use super::manifest::{Home, Move};
+
+type Receipt = towpath_files::sink::Receipt<Move>;
 
 /// A folder with a sink in it.
 struct Target {
     folder: tempfile::TempDir,
     cx: Context,
-    sink: RowSink,
+    sink: RowSink<Folder>,
 }
 
 impl Target {
@@ -26,6 +34,10 @@ impl Target {
 
     async fn begin(&self, run: &str, disposition: WriteDisposition) -> Begun {
         self.sink.begin(&self.cx, &LoadSpec::new("p", "s", run, disposition)).await.unwrap()
+    }
+
+    fn home(&self, begun: &Begun) -> Home {
+        home(self.sink.target(), &begun.load)
     }
 
     /// Stages a file for each of these ids.
@@ -43,11 +55,13 @@ impl Target {
 
     /// Commits up to the point where the intent is stored, and does the first moves.
     fn crash(&self, begun: &Begun, token: &CommitToken, staged: &[Staged], done: usize) -> Vec<Move> {
-        let home = self.sink.target.home(&begun.load);
+        let home = self.home(begun);
         let moves: Vec<Move> = staged.iter().flat_map(|staged| Receipt::of(staged).unwrap().files).collect();
         let locked = home.lock().unwrap();
         let (held, intent) =
-            commit::prepare(&locked, self.sink.old(begun.load.disposition), token, &moves).unwrap().unwrap();
+            commit::prepare(&locked, self.sink.target().old(begun.load.disposition), token, &moves)
+                .unwrap()
+                .unwrap();
         locked.store(&held, Some(&intent)).unwrap();
         for step in &moves[..done] {
             fs::rename(home.path(&step.staged).unwrap(), home.path(&step.target).unwrap()).unwrap();
@@ -124,7 +138,7 @@ async fn a_crash_before_the_intent_leaves_the_old_state() {
     let target = Target::new("out/{part}.ndjson").await;
     let begun = target.begin("run1", WriteDisposition::Append).await;
     let staged = target.stage(&begun, &[1]).await;
-    let home = target.sink.target.home(&begun.load);
+    let home = target.home(&begun);
     let moves = Receipt::of(&staged[0]).unwrap().files;
     commit::prepare(&home.lock().unwrap(), Old::Stay, &token(&begun), &moves).unwrap().unwrap();
 
@@ -150,7 +164,7 @@ async fn a_crash_in_a_replace_ends_with_the_new_rows_alone() {
         target.crash(&second, &token(&second), &staged, moved);
         target.begin("run3", WriteDisposition::Replace).await;
         assert_eq!(target.ids(), [4, 5, 99], "files that the sink did not write stay");
-        let listed = target.sink.target.home(&second.load).lock().unwrap().files().unwrap();
+        let listed = target.home(&second).lock().unwrap().files().unwrap();
         assert_eq!(listed.len(), 2);
     }
 }

@@ -17,6 +17,35 @@ fn ids(rows: &[Json]) -> Vec<i64> {
 }
 
 #[tokio::test]
+async fn documents_of_xml_and_html_are_rows() {
+    let xml = |ids: &[u8]| {
+        let item = |id: &u8| format!("<item><id>{id}</id><name>n{id}</name></item>");
+        format!("<?xml version=\"1.0\"?><list>{}</list>", ids.iter().map(item).collect::<Vec<_>>().concat())
+    };
+    let folder = Folder::with(&[
+        ("in/a.xml", &xml(&[1, 2])),
+        ("in/b.xml", &xml(&[3])),
+        (
+            "in/shop.html",
+            "<ul><li class=nut><b>Hazel</b> <i>4.50</i></li><li class=nut><b>Pea</b> <i>1</i></li></ul>",
+        ),
+    ]);
+    let items = json!({ "format": { "type": "xml", "records": "/list/item" }, "columns": { "id": "int64" } });
+    let found = folder.read("in/*.xml", &items).await.unwrap();
+    assert_eq!(ids(&found), [1, 2, 3]);
+    assert_eq!(found.iter().find(|row| row["id"] == 3).unwrap()["name"], "n3");
+    let nuts = json!({
+        "format": { "type": "html", "rows": "li.nut", "columns": { "name": "b", "price": "i" } },
+        "columns": { "price": "decimal(9,2)" },
+    });
+    let found = folder.read("in/shop.html", &nuts).await.unwrap();
+    assert_eq!(found, [json!({"name": "Hazel", "price": "4.50"}), json!({"name": "Pea", "price": "1.00"})]);
+    let broken = folder.path("in/c.xml");
+    std::fs::write(&broken, "<list><item><id>9</id></list>").unwrap();
+    assert_eq!(error(folder.read("in/c.xml", &items).await).kind(), ErrorKind::DataInvalid);
+}
+
+#[tokio::test]
 async fn a_path_is_a_file_a_folder_a_glob_or_a_list() {
     let folder = Folder::with(&[
         ("in/a.csv", "id\n1\n"),

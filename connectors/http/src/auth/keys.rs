@@ -71,8 +71,9 @@ impl TokenKey {
             }
             (Some(digest), Some((secret, form)), None) => shared(secret, form, digest).map(Self::Shared),
             (None, None, Some(pem)) => Self::private(algorithm, pem),
-            (Some(_), None, _) => Err(Error::config(format!("{name} signs with a secret"))
-                .help("set `secret`, or another `algorithm`")),
+            (Some(_), None, _) => Err(Error::config(format!("{name} signs with a secret")).help(
+                "set `secret` where the scheme has it, or an `algorithm` that signs with a private key",
+            )),
             (None, _, None) => Err(Error::config(format!("{name} signs with a private key"))
                 .help("set `private_key` or `private_key_file`, or another `algorithm`")),
         }

@@ -23,6 +23,7 @@ pub(crate) struct ConnectionOptions {
     pub client_certificate: Option<PathBuf>,
     pub client_key: Option<PathBuf>,
     pub proxy: Option<Secret>,
+    pub no_proxy: Vec<String>,
     pub http2: Http2,
     pub private_networks: PrivateNetworks,
     pub budgets: Vec<Budget>,

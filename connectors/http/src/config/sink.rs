@@ -51,6 +51,10 @@ pub struct SinkConfig {
     /// `user:password@` if it wants them, or `none`. By default the environment says (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
     #[serde(default)]
     pub proxy: Option<Secret>,
+    /// Hosts that are reached without `proxy`: names with everything below them, addresses and networks, such as
+    /// `[internal.example, 10.0.0.0/8]`. None by default.
+    #[serde(default)]
+    pub no_proxy: Vec<String>,
     /// Whether HTTP/2 is spoken.
     #[serde(default)]
     pub http2: Http2,
@@ -271,6 +275,7 @@ impl SinkConfig {
             client_certificate: self.client_certificate.clone(),
             client_key: self.client_key.clone(),
             proxy: self.proxy.clone(),
+            no_proxy: self.no_proxy.clone(),
             http2: self.http2,
             private_networks: self.private_networks,
             budgets: self.budgets.clone(),

@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     pub(crate) formats: Formats,
     pub(crate) pagination: Arc<Pagination>,
     pub(crate) follow: Option<Follow>,
-    pub(crate) robots: Option<Robots>,
+    pub(crate) robots: Option<Arc<Robots>>,
     /// What event streams have given in this run.
     pub(crate) count: Count,
     pub(crate) pages_in_flight: usize,
@@ -346,15 +346,9 @@ impl Reading {
             // Nothing is newer than the cursor.
             call.also = Some(StatusCode::NOT_MODIFIED);
         }
+        call.robots.clone_from(&self.shared.robots);
         prepare(&mut call);
-        let Some(robots) = &self.shared.robots else { return self.shared.client.send(&self.cx, call).await };
-        let (client, cx, home) = (&self.shared.client, &self.cx, &self.home);
-        call.spacing = robots.admit(client, cx, home, &wanted.url).await?;
-        let answer = client.send(cx, call).await?;
-        if answer.url != wanted.url {
-            robots.admit(client, cx, home, &answer.url).await?;
-        }
-        Ok(answer)
+        self.shared.client.send(&self.cx, call).await
     }
 }
 

@@ -233,8 +233,9 @@ async fn what_a_site_does_not_allow_is_not_read_unless_told_so() {
     assert_eq!(refused.message(), "the site does not want this to be read by programs");
     assert_eq!(refused.detail_value("robots.txt"), Some(&*server.url("/robots.txt")));
     assert_eq!(asked(&server), [""; 0]);
-    // Nor by a redirect.
+    // Nor by a redirect, whose target is not even asked for.
     assert_eq!(error(articles(&server, "/moved", json!({}))).await.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(asked(&server), ["/moved"]);
     server.clear();
 
     let found = read(articles(&server, "/1", json!({"follow": {"links": "body > a"}}))).await.unwrap();

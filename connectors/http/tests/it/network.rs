@@ -140,6 +140,18 @@ async fn tls_goes_through_a_tunnel() {
 }
 
 #[tokio::test]
+async fn some_hosts_are_reached_without_the_proxy() {
+    let (proxy, server) = (rows().await, rows().await);
+    let options = |hosts: &[&str]| with(server.url("/"), json!({"proxy": proxy.url(""), "no_proxy": hosts}));
+    read(options(&["internal.example", "127.0.0.0/8"])).await.unwrap();
+    assert_eq!((server.requests().len(), proxy.requests().len()), (1, 0));
+    read(options(&["internal.example"])).await.unwrap();
+    assert_eq!((server.requests().len(), proxy.requests().len()), (1, 1));
+    let alone = error(with(server.url("/"), json!({"no_proxy": ["internal.example"]}))).await;
+    assert_eq!(alone.message(), "`no_proxy` names exceptions, and there is no `proxy`");
+}
+
+#[tokio::test]
 async fn a_socks_proxy_may_look_up_names() {
     let server = rows().await;
     let (proxy, asked) = socks(server.address().to_string()).await;

@@ -46,6 +46,21 @@ async fn fields_of_the_parent_fill_path_query_headers_and_body() {
 }
 
 #[tokio::test]
+async fn a_field_may_be_several_parts_of_a_path_and_leads_nowhere_else() {
+    let server = server().await;
+    let opened =
+        open(json!({"base_url": server.url("/v2"), "path": "/repos/{+parent.repository}/issues"})).await;
+    assert_eq!(opened.source.parent_fields().unwrap(), ["repository"]);
+    read(&opened, json!({"repository": "octo/hello world"})).await.unwrap();
+    assert_eq!(server.targets(), ["/v2/repos/octo/hello%20world/issues"]);
+    for wrong in ["../../admin", "octo/..", ".."] {
+        let refused = read(&opened, json!({ "repository": wrong })).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::DataInvalid, "{wrong}");
+    }
+    assert_eq!(server.targets().len(), 1);
+}
+
+#[tokio::test]
 async fn fields_of_the_parent_fill_forms_and_variables_of_graphql() {
     let server = server().await;
     let form = open(with(

@@ -13,7 +13,7 @@ use super::schema::{Side, setting_names};
 use crate::connectors;
 use crate::nearest::nearest;
 
-/// Begins the names of connections that nobody named: of a source or sink that names its connector itself.
+/// Begins the names of connections that nobody named: of sources and sinks that name their connector themselves.
 pub(crate) const UNNAMED: char = '@';
 
 /// A source or sink that was resolved.
@@ -102,8 +102,23 @@ impl Sides {
         let settings = Node::map(node.span, settings);
         let read = by_serde::<ConnectionSettings>;
         let settings = decode(&settings, owner, &[], read, &mut self.problems).unwrap_or_default();
-        self.specs.push(ConnectionSpec { name, limits: settings.limits(), layers: settings.layers() });
+        if !self.specs.iter().any(|known| known.name == name) {
+            self.specs.push(ConnectionSpec { name, limits: settings.limits(), layers: settings.layers() });
+        }
         rest.into_iter().filter(|entry| entry.key != "connector").collect()
+    }
+
+    /// The connection of a side that names its connector itself. With settings of its own it is its own; all others of a
+    /// connector are one, so that a server meets one limit however many streams come to it.
+    fn unnamed(&mut self, connector: Option<&Connector>, owner: &Entry, place: &str) -> (String, Vec<Entry>) {
+        let node = &owner.value;
+        let has_settings = node.entries().iter().any(|entry| self.settings.contains(&entry.key));
+        let name = match connector {
+            Some(connector) if !has_settings => format!("{UNNAMED}{}", connector.name()),
+            _ => format!("{UNNAMED}{place}"),
+        };
+        let options = self.split(name.clone(), owner.key_span, node);
+        (name, options)
     }
 
     /// An option of a connection is for the sides that know it, and one must.
@@ -136,8 +151,7 @@ impl Sides {
             (Some(connection), None) => self.through(side, &connection.value, node)?,
             (None, Some(connector)) => {
                 let connector = self.connector(&connector.value);
-                let name = format!("{UNNAMED}{place}");
-                let options = self.split(name.clone(), owner.key_span, node);
+                let (name, options) = self.unnamed(connector.as_ref(), owner, place);
                 (connector?, name, options)
             }
             (None, None) => {

@@ -141,7 +141,7 @@ streams:
         assert_eq!((shop.name.as_str(), shop.limits.rate_limit), ("shop", Some("100/s".parse().unwrap())));
         assert_eq!(shop.layers.timeout.idle, Some("7s".parse().unwrap()));
         let names: Vec<_> = pipeline.connections.iter().map(|spec| spec.name.as_str()).collect();
-        assert_eq!(names, ["shop", "lake", "@dead_letter", "@streams.sales.source", "@streams.sales.sink"]);
+        assert_eq!(names, ["shop", "lake", "@file", "@streams.sales.source"]);
         assert_eq!(pipeline.connections[3].limits.max_in_flight.map(NonZeroUsize::get), Some(2));
 
         let [customers, sales] = pipeline.streams.as_slice() else { panic!("two streams") };
@@ -161,6 +161,18 @@ streams:
         assert_eq!(sales.write_disposition, Some(WriteDisposition::Append));
         assert_eq!(sales.schema_contract, towpath_engine::SchemaContract::Freeze);
         assert_eq!(sales.commit.rows, 10);
+    }
+
+    #[test]
+    fn sides_that_name_a_connector_share_its_limits_unless_they_set_some() {
+        let pipeline = good(
+            "name: a\nsink: { connector: file, path: \"out/{stream}.csv\" }\nstreams:\n  a: { source: { connector: http, url: http://a/1 } }\n  \
+             b: { source: { connector: http, url: http://a/2 } }\n  c: { source: { connector: http, url: http://a/3, rate_limit: 1/s } }\n",
+        );
+        let used: Vec<_> = pipeline.streams.iter().map(|stream| stream.source.connection.as_str()).collect();
+        assert_eq!(used, ["@http", "@http", "@streams.c.source"]);
+        let names: Vec<_> = pipeline.connections.iter().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(names, ["@file", "@http", "@streams.c.source"]);
     }
 
     #[test]

@@ -11,10 +11,11 @@ use serde_json::json;
 use towpath_core::{
     Checkpoint, CommitToken, Committed, LoadSpec, Rejected, Result, Staged, WriteDisposition,
 };
+use towpath_files::sink::{Partial, PartialReceipt, Partials};
 use towpath_formats::chunks::{Digest, Hasher};
 
-use super::partial::{Partial, Partials, Receipt};
-use super::place::{Place, partial_folder, partial_path, partial_run};
+use super::named;
+use super::place::{Place, partial_below, partial_folder, partial_path, partial_run};
 use crate::errors::io_error;
 use crate::sink::commit::next;
 use crate::sink::manifest::{Home, Intent, Locked, Move};
@@ -89,7 +90,7 @@ pub(super) fn commit(
     };
     let mut files = held.clone();
     for staged in staged {
-        add(&mut files, Receipt::of(staged)?.files);
+        add(&mut files, PartialReceipt::of(staged).map_err(named)?.files);
     }
     let known: BTreeSet<&String> =
         held.iter().filter(|(_, file)| file.broken.is_some()).map(|(key, _)| key).collect();
@@ -110,8 +111,8 @@ pub(super) fn commit(
     files.retain(|_, file| file.broken.is_none());
     let complete: Partials = files.extract_if(.., |_, file| file.is_complete()).collect();
     let moves = complete.iter().map(|(key, file)| {
-        let staged = home.relative(&partial_path(home, key))?;
-        let target = place.target(&load.stream, &file.name);
+        let staged = partial_below(home, key);
+        let target = place.path(&load.stream, &file.name);
         place.make_folders(&target)?;
         Ok(Move { staged, target })
     });

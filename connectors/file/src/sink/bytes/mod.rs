@@ -11,7 +11,6 @@
 //! length and digest and then renamed into place, in the same commit.
 
 mod commit;
-mod partial;
 mod place;
 mod writer;
 
@@ -23,21 +22,20 @@ use towpath_core::{
     Begun, CHUNK_BYTES, Checkpoint, CommitToken, Committed, Context, Delivery, Error, Json, LoadSpec, Result,
     Sink, SinkCapabilities, Staged, WriteDisposition,
 };
+use towpath_files::sink::{PartialReceipt, WritesFiles, no_merge};
 use towpath_formats::chunks::Chunks;
 
 use super::manifest::Home;
-use super::{check_writable, commit as rows, no_merge};
+use super::{check_writable, commit as rows};
 use crate::blocking::blocking;
 use crate::config::SinkConfig;
 use crate::errors::CONNECTOR;
-pub(crate) use partial::Partials;
-use partial::Receipt;
 use place::Place;
-pub(crate) use writer::ByteWriter;
+use writer::ByteWriter;
 
 /// Writes files from their chunks.
 #[derive(Debug, Clone)]
-pub(crate) struct ByteSink {
+pub struct ByteSink {
     place: Arc<Place>,
 }
 
@@ -52,20 +50,9 @@ impl Sink for ByteSink {
     type Writer = ByteWriter;
 
     async fn open(config: SinkConfig, _: &Context) -> Result<Self> {
-        let many = [
-            (!config.partition_by.is_empty(), "partition_by"),
-            (config.max_rows_per_file.is_some(), "max_rows_per_file"),
-            (config.max_bytes_per_file.is_some(), "max_bytes_per_file"),
-            (config.compression.is_some(), "compression"),
-        ];
-        if let Some((_, option)) = many.iter().find(|(is_set, _)| *is_set) {
-            return Err(Error::config(format!(
-                "`{option}` does not go with `format: bytes`, which writes files as they are"
-            ))
-            .connector(CONNECTOR)
-            .help(format!("remove `{option}`")));
-        }
-        Ok(Self { place: Arc::new(Place::new(&config.path)?) })
+        let options = config.files();
+        options.check_bytes().map_err(named)?;
+        Ok(Self { place: Arc::new(Place::new(&options.path)?) })
     }
 
     fn capabilities(&self) -> SinkCapabilities {
@@ -80,7 +67,7 @@ impl Sink for ByteSink {
 
     async fn begin(&self, cx: &Context, load: &LoadSpec) -> Result<Begun> {
         if load.disposition == WriteDisposition::Merge {
-            return Err(no_merge(self.place.text()));
+            return Err(named(no_merge(self.place.text())));
         }
         cx.cancellation().check()?;
         let (home, place, load) = (self.home(load), self.place.clone(), load.clone());
@@ -93,7 +80,7 @@ impl Sink for ByteSink {
 
     async fn evolve(&self, _: &Context, begun: &Begun, schema: &SchemaRef) -> Result<Begun> {
         let checked = Chunks::of(&RecordBatch::new_empty(schema.clone()));
-        checked.map_err(|error| error.connector(CONNECTOR).detail("path", self.place.text()))?;
+        checked.map_err(|error| named(error).detail("path", self.place.text()))?;
         Ok(begun.with_schema(schema))
     }
 
@@ -127,11 +114,15 @@ impl Sink for ByteSink {
         let (home, place) = (self.home(&begun.load), self.place.clone());
         blocking(move || {
             for staged in staged {
-                let keys = Receipt::of(&staged)?.files.into_keys();
+                let keys = PartialReceipt::of(&staged).map_err(named)?.files.into_keys();
                 place.release(&home, staged.part, keys);
             }
             Ok(())
         })
         .await
     }
+}
+
+fn named(error: Error) -> Error {
+    error.connector(CONNECTOR)
 }

@@ -7,13 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use towpath_core::{Error, ErrorKind, Result};
+use towpath_files::sink::ByteFolder;
 
 use super::super::manifest::Home;
-use super::super::template::{FileName, Template};
+use super::named;
 use crate::errors::{CONNECTOR, io_error};
-
-/// The name that stands for a file while the folder's path is read.
-const ANY: &str = "_";
 
 /// The folder of the staged files that are put together.
 const PARTIAL: &str = "partial";
@@ -21,9 +19,7 @@ const PARTIAL: &str = "partial";
 /// A folder for files.
 #[derive(Debug)]
 pub(super) struct Place {
-    text: String,
-    /// The folder with a name in it.
-    template: Template,
+    folder: ByteFolder,
     in_use: Mutex<InUse>,
 }
 
@@ -38,38 +34,23 @@ struct InUse {
 
 impl Place {
     pub(super) fn new(path: &str) -> Result<Self> {
-        let trimmed = path.trim_end_matches('/');
-        let folder = if trimmed.is_empty() && !path.is_empty() { "/" } else { trimmed };
-        let wrong = |message: &str, help: &str| {
-            Err(Error::config(message).connector(CONNECTOR).detail("path", path).help(help))
-        };
-        if path.is_empty() {
-            return wrong("the path names no folder", "write for example `path: downloads/`");
-        }
-        if folder.contains("{part}") || folder.contains("{run}") || folder.contains("{sequence}") {
-            return wrong(
-                "with `format: bytes` the path is a folder, in which files have names of their own",
-                "leave out all placeholders but `{stream}`",
-            );
-        }
-        let template = Template::parse(&format!("{}/{ANY}", folder.trim_end_matches('/')))?;
-        Ok(Self { text: path.to_owned(), template, in_use: Mutex::default() })
+        let folder = ByteFolder::parse(path).map_err(named)?;
+        Ok(Self { folder, in_use: Mutex::default() })
     }
 
     /// As it was written.
     pub(super) fn text(&self) -> &str {
-        &self.text
+        self.folder.text()
     }
 
     /// The folder in which everything lies.
     pub(super) fn base(&self) -> &Path {
-        self.template.base()
+        Path::new(self.folder.base())
     }
 
     /// A file's path below the base.
-    pub(super) fn target(&self, stream: &str, name: &str) -> String {
-        let any = self.template.render(FileName { stream, run: "", part: 0, sequence: 0 }, "");
-        format!("{}{name}", any.strip_suffix(ANY).unwrap_or_default())
+    pub(super) fn path(&self, stream: &str, name: &str) -> String {
+        self.folder.path(stream, name)
     }
 
     /// Makes the folders above a file below the base. Links are not followed, so that nothing lands outside.
@@ -168,6 +149,11 @@ pub(super) fn partial_path(home: &Home, key: &str) -> PathBuf {
     partial_folder(home).join(key)
 }
 
+/// Where a partial file lies, as the manifest stores it.
+pub(super) fn partial_below(home: &Home, key: &str) -> String {
+    home.staged(PARTIAL, key)
+}
+
 /// The name under which the staging folder is known, for what clears the others.
 pub(super) const fn partial_run() -> &'static str {
     PARTIAL
@@ -176,20 +162,6 @@ pub(super) const fn partial_run() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_path_is_a_folder_for_all_files_or_for_those_of_each_stream() {
-        let target = |path: &str| {
-            let place = Place::new(path).unwrap();
-            (place.base().display().to_string(), place.target("s", "a/b.iso"))
-        };
-        assert_eq!(target("downloads/"), ("downloads".to_owned(), "a/b.iso".to_owned()));
-        assert_eq!(target("./x/{stream}"), ("./x".to_owned(), "s/a/b.iso".to_owned()));
-        assert_eq!(target("/"), ("/".to_owned(), "a/b.iso".to_owned()));
-        for path in ["", "x/{part}", "x/{run}/"] {
-            assert!(Place::new(path).is_err(), "{path}");
-        }
-    }
 
     #[cfg(unix)]
     #[test]

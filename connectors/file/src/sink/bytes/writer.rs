@@ -10,9 +10,9 @@ use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use towpath_core::{Context, Error, Metrics, Rejected, Result, Staged, Writer};
+use towpath_files::sink::{Partial, PartialReceipt, Partials, key};
 use towpath_formats::chunks::{Chunk, Chunks, name};
 
-use super::partial::{Partial, Partials, Receipt, key};
 use super::place::{Place, partial_folder, partial_path};
 use crate::blocking::blocking;
 use crate::errors::{CONNECTOR, io_error};
@@ -22,7 +22,7 @@ use crate::sink::manifest::{Home, sync_folder};
 const SYNCED_AT_ONCE: usize = 16;
 
 /// Writes chunks to their places in partial files.
-pub(crate) struct ByteWriter {
+pub struct ByteWriter {
     place: Arc<Place>,
     home: Home,
     metrics: Arc<Metrics>,
@@ -74,7 +74,7 @@ impl Writer for ByteWriter {
             blocking(move || sync_folder(&folder)).await?;
         }
         self.metrics.add_requests(written.files.len() as u64);
-        let payload = serde_json::to_value(Receipt { files: written.files }).map_err(|error| {
+        let payload = serde_json::to_value(PartialReceipt { files: written.files }).map_err(|error| {
             Error::unexpected("a receipt cannot be stored").connector(CONNECTOR).source(error)
         })?;
         let mut staged = Staged::new(self.part, written.rows, written.bytes, payload);

@@ -8,8 +8,7 @@ use arrow::compute::take_record_batch;
 use arrow_schema::{DataType, SchemaRef};
 use towpath_core::{ColumnType, Error, Rejected, Result, conform_array, json_row};
 
-use crate::errors::CONNECTOR;
-use towpath_files::names::{encode, encode_value};
+use crate::names::{encode, encode_value};
 
 /// The longest name that file systems hold.
 const LONGEST: usize = 255;
@@ -31,7 +30,7 @@ pub(crate) struct Share {
 
 impl Partitioning {
     pub(crate) fn new(names: &[String], schema: &SchemaRef) -> Result<Self> {
-        let wrong = |error: Error, name: &String| error.connector(CONNECTOR).detail("column", name);
+        let wrong = |error: Error, name: &String| error.detail("column", name);
         let mut columns = Vec::with_capacity(names.len());
         for name in names {
             let (index, field) = schema.column_with_name(name).ok_or_else(|| {
@@ -55,7 +54,6 @@ impl Partitioning {
             return Err(Error::schema(
                 "every column is named by `partition_by`, so the files would be empty",
             )
-            .connector(CONNECTOR)
             .help("leave at least one column out of `partition_by`"));
         }
         let schema = Arc::new(schema.project(&kept)?);

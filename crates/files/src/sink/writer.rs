@@ -1,7 +1,6 @@
-//! Writing rows into staging files.
+//! Writing rows into staged files.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,13 +10,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use towpath_core::{Begun, Context, Error, Rejected, Result, Staged, Writer};
 use towpath_formats::{Encoded, Encoder};
 
-use super::Target;
-use super::commit::Receipt;
-use super::manifest::{Home, Move};
-use super::output::{FileOutput, StagingFile};
 use super::partition::Partitioning;
-use super::template::FileName;
-use crate::errors::CONNECTOR;
+use super::{FileName, Receipt, Role, StagedFile, Staging, Target};
 
 /// How many files a writer keeps open. The one that was not used for longest is finished when another is needed.
 const MOST_OPEN: usize = 64;
@@ -25,20 +19,16 @@ const MOST_OPEN: usize = 64;
 /// How many files are finished at once.
 const FINISHED_AT_ONCE: usize = 16;
 
-/// Makes the names of staged files unique within a process.
-static STAGED: AtomicU64 = AtomicU64::new(0);
-
-/// Writes rows into staging files.
-pub(crate) struct RowWriter {
+/// Writes rows into staged files.
+pub struct RowWriter<S: Staging> {
     cx: Context,
     target: Arc<Target>,
-    home: Home,
-    staging: PathBuf,
+    staging: S,
     begun: Begun,
     part: u32,
     partitioning: Arc<Partitioning>,
-    open: HashMap<String, OpenFile>,
-    finished: Vec<Finished>,
+    open: HashMap<String, OpenFile<S::Output>>,
+    finished: Vec<Finished<S::Held>>,
     rejected: Vec<Rejected>,
     /// How many files were begun.
     sequence: u32,
@@ -46,9 +36,8 @@ pub(crate) struct RowWriter {
     uses: u64,
 }
 
-struct OpenFile {
-    encoder: Encoder<FileOutput>,
-    step: Move,
+struct OpenFile<O> {
+    encoder: Encoder<O>,
     last_use: u64,
     /// How many bytes of memory its rows took.
     memory: u64,
@@ -56,13 +45,12 @@ struct OpenFile {
     estimate: f64,
 }
 
-struct Finished {
-    file: Arc<StagingFile>,
-    step: Move,
+struct Finished<H> {
+    file: H,
     encoded: Encoded,
 }
 
-impl std::fmt::Debug for RowWriter {
+impl<S: Staging> std::fmt::Debug for RowWriter<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RowWriter")
             .field("staging", &self.staging)
@@ -71,8 +59,62 @@ impl std::fmt::Debug for RowWriter {
     }
 }
 
-impl Writer for RowWriter {
+impl<S: Staging> Writer for RowWriter<S> {
     async fn write(&mut self, rows: RecordBatch) -> Result<()> {
+        self.write_rows(rows).await.map_err(named::<S>)
+    }
+
+    async fn finish(mut self) -> Result<Staged> {
+        let open = std::mem::take(&mut self.open);
+        let finished: Vec<_> =
+            stream::iter(open.into_values().map(|open| finish(&self.staging, open.encoder)))
+                .buffer_unordered(FINISHED_AT_ONCE)
+                .try_collect()
+                .await
+                .map_err(named::<S>)?;
+        let finished: Vec<_> = self.finished.drain(..).chain(finished).collect();
+        let rows = finished.iter().map(|file| file.encoded.rows).sum();
+        let bytes = finished.iter().map(|file| file.encoded.bytes).sum();
+        let schema = if self.role() == Role::Segment { Some(self.begun.schema()?.clone()) } else { None };
+        let mut files: Vec<_> = finished.into_iter().map(|file| self.staging.keep(file.file)).collect();
+        files.sort_by(|left, right| left.path().cmp(right.path()));
+        let payload = serde_json::to_value(Receipt { files, schema })
+            .map_err(|error| named::<S>(Error::unexpected("a receipt cannot be stored").source(error)))?;
+        let mut staged = Staged::new(self.part, rows, bytes, payload);
+        staged.rejected = std::mem::take(&mut self.rejected);
+        Ok(staged)
+    }
+}
+
+impl<S: Staging> RowWriter<S> {
+    pub(super) fn new(
+        target: Arc<Target>,
+        staging: S,
+        cx: &Context,
+        begun: &Begun,
+        part: u32,
+    ) -> Result<Self> {
+        Ok(Self {
+            cx: cx.clone(),
+            staging,
+            partitioning: Arc::new(Partitioning::new(&target.options.partition_by, begun.schema()?)?),
+            target,
+            begun: begun.clone(),
+            part,
+            open: HashMap::new(),
+            finished: Vec::new(),
+            rejected: Vec::new(),
+            sequence: 0,
+            uses: 0,
+        })
+    }
+
+    /// Files of a plain path may still be joined.
+    fn role(&self) -> Role {
+        if self.target.template.is_plain() { Role::Segment } else { Role::Whole }
+    }
+
+    async fn write_rows(&mut self, rows: RecordBatch) -> Result<()> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -88,58 +130,10 @@ impl Writer for RowWriter {
         Ok(())
     }
 
-    async fn finish(mut self) -> Result<Staged> {
-        let (open, is_final) = (std::mem::take(&mut self.open), self.is_final());
-        let finished: Vec<Finished> = stream::iter(open.into_values().map(|open| open.finish(is_final)))
-            .buffer_unordered(FINISHED_AT_ONCE)
-            .try_collect()
-            .await?;
-        let mut finished: Vec<_> = self.finished.drain(..).chain(finished).collect();
-        finished.sort_by(|left, right| left.step.target.cmp(&right.step.target));
-        let rows = finished.iter().map(|file| file.encoded.rows).sum();
-        let bytes = finished.iter().map(|file| file.encoded.bytes).sum();
-        let schema = if self.target.template.is_plain() { Some(self.begun.schema()?.clone()) } else { None };
-        let files = finished.iter().map(|file| file.step.clone()).collect();
-        let payload = serde_json::to_value(Receipt { files, schema }).map_err(|error| {
-            Error::unexpected("a receipt cannot be stored").connector(CONNECTOR).source(error)
-        })?;
-        for file in &finished {
-            file.file.keep();
-        }
-        let mut staged = Staged::new(self.part, rows, bytes, payload);
-        staged.rejected = std::mem::take(&mut self.rejected);
-        Ok(staged)
-    }
-}
-
-impl RowWriter {
-    pub(crate) fn new(target: Arc<Target>, cx: &Context, begun: &Begun, part: u32) -> Result<Self> {
-        let home = target.home(&begun.load);
-        Ok(Self {
-            cx: cx.clone(),
-            staging: home.staging(&begun.load.run),
-            home,
-            partitioning: Arc::new(Partitioning::new(&target.config.partition_by, begun.schema()?)?),
-            target,
-            begun: begun.clone(),
-            part,
-            open: HashMap::new(),
-            finished: Vec::new(),
-            rejected: Vec::new(),
-            sequence: 0,
-            uses: 0,
-        })
-    }
-
-    /// Whether files stay as they are, and have to be durable. Those for a plain path may still be joined.
-    fn is_final(&self) -> bool {
-        !self.target.template.is_plain()
-    }
-
     /// Adds rows to the file of a folder, and begins new ones as files get full.
     async fn append(&mut self, folder: &str, mut rows: RecordBatch) -> Result<()> {
-        let most_rows = self.target.config.max_rows_per_file.map_or(u64::MAX, std::num::NonZero::get);
-        let most_bytes = self.target.config.max_bytes_per_file.map(towpath_core::ByteSize::bytes);
+        let most_rows = self.target.options.max_rows_per_file.map_or(u64::MAX, std::num::NonZero::get);
+        let most_bytes = self.target.options.max_bytes_per_file.map(towpath_core::ByteSize::bytes);
         while rows.num_rows() > 0 {
             // Encoded bytes come late, because blocks are encoded at once; so they are estimated too.
             let row_bytes = self.target.density.encoded(memory(&rows)) / rows.num_rows() as f64;
@@ -163,7 +157,7 @@ impl RowWriter {
     }
 
     /// The open file of a folder.
-    async fn file(&mut self, folder: &str) -> Result<&mut OpenFile> {
+    async fn file(&mut self, folder: &str) -> Result<&mut OpenFile<S::Output>> {
         self.uses += 1;
         if !self.open.contains_key(folder) {
             if self.open.len() >= MOST_OPEN {
@@ -177,12 +171,11 @@ impl RowWriter {
                 part: self.part,
                 sequence: self.sequence,
             };
-            let target = self.target.template.render(name, folder);
+            let path = self.target.template.render(name, folder);
             self.sequence += 1;
-            let (step, encoder) =
-                stage(&self.target, &self.home, &self.staging, target, self.partitioning.schema(), &self.cx)?;
-            self.open
-                .insert(folder.to_owned(), OpenFile { encoder, step, last_use: 0, memory: 0, estimate: 0.0 });
+            let schema = self.partitioning.schema();
+            let encoder = encoder(&self.target, &self.staging, &self.cx, path, self.role(), schema)?;
+            self.open.insert(folder.to_owned(), OpenFile { encoder, last_use: 0, memory: 0, estimate: 0.0 });
         }
         let open = self.open.get_mut(folder).ok_or_else(|| Error::unexpected("an open file is gone"))?;
         open.last_use = self.uses;
@@ -191,40 +184,35 @@ impl RowWriter {
 
     async fn close(&mut self, folder: &str) -> Result<()> {
         if let Some(open) = self.open.remove(folder) {
-            let memory = open.memory;
-            let is_final = self.is_final();
-            let finished = open.finish(is_final).await?;
-            self.target.density.learn(memory, finished.encoded.bytes);
+            let finished = finish(&self.staging, open.encoder).await?;
+            self.target.density.learn(open.memory, finished.encoded.bytes);
             self.finished.push(finished);
         }
         Ok(())
     }
 }
 
-impl OpenFile {
-    async fn finish(self, is_final: bool) -> Result<Finished> {
-        let (encoded, output) = self.encoder.finish().await?;
-        let file = if is_final { output.finish().await? } else { output.close().await? };
-        Ok(Finished { file, step: self.step, encoded })
-    }
+async fn finish<S: Staging>(staging: &S, file: Encoder<S::Output>) -> Result<Finished<S::Held>> {
+    let (encoded, output) = file.finish().await?;
+    Ok(Finished { file: staging.finish(output).await?, encoded })
 }
 
-/// Begins a staging file for a target below the base.
-pub(crate) fn stage(
+/// Begins a file below the base.
+pub(super) fn encoder<S: Staging>(
     target: &Target,
-    home: &Home,
-    staging: &std::path::Path,
-    path: String,
-    schema: &SchemaRef,
+    staging: &S,
     cx: &Context,
-) -> Result<(Move, Encoder<FileOutput>)> {
-    let name = path.rsplit('/').next().unwrap_or(&path);
-    // The whole name, because its extensions tell the format.
-    let staged = staging.join(format!("{}-{name}", STAGED.fetch_add(1, Ordering::Relaxed)));
-    let step = Move { staged: home.relative(&staged)?, target: path.clone() };
-    let encoder = Encoder::new(&target.options, name, schema, cx, FileOutput::new(staged, cx))
-        .map_err(|error| error.connector(CONNECTOR).detail("path", path))?;
-    Ok((step, encoder))
+    path: String,
+    role: Role,
+    schema: &SchemaRef,
+) -> Result<Encoder<S::Output>> {
+    let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+    let output = staging.begin(cx, path.clone(), role);
+    Encoder::new(&target.write, &name, schema, cx, output).map_err(|error| error.detail("path", path))
+}
+
+fn named<S: Staging>(error: Error) -> Error {
+    error.connector(S::CONNECTOR)
 }
 
 /// How many more rows of this size a file can take; at least one.
@@ -244,7 +232,7 @@ fn memory(rows: &RecordBatch) -> u64 {
 
 /// How many bytes of a file a byte of memory becomes, learned from the files that were finished.
 #[derive(Debug)]
-pub(crate) struct Density(AtomicU64);
+pub(super) struct Density(AtomicU64);
 
 impl Density {
     fn encoded(&self, memory: u64) -> f64 {

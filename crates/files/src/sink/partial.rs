@@ -7,47 +7,51 @@ use sha2::{Digest, Sha256};
 use towpath_core::{Error, Result, Staged};
 use towpath_formats::chunks::Chunk;
 
-use crate::errors::CONNECTOR;
-use towpath_files::names::hex_digits;
+use super::staging::check_version;
+use crate::names::hex_digits;
 
 /// Files that are not complete, by their keys.
-pub(crate) type Partials = BTreeMap<String, Partial>;
+pub type Partials = BTreeMap<String, Partial>;
 
 /// What is known of a file that is not complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Partial {
+pub struct Partial {
     /// Its name below the target's folder.
-    pub(crate) name: String,
+    pub name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) size: Option<u64>,
+    /// Its length, once something told it.
+    pub size: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) digest: Option<String>,
+    /// The digest that it must have, once something told it.
+    pub digest: Option<String>,
     /// The bytes that are there: from, and up to. In order, and none touches another.
-    pub(crate) ranges: Vec<(u64, u64)>,
+    pub ranges: Vec<(u64, u64)>,
     /// Why it can never be completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) broken: Option<String>,
+    pub broken: Option<String>,
 }
 
 /// What a receipt holds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Receipt {
-    pub(crate) files: Partials,
+pub struct PartialReceipt {
+    /// The files, with the bytes that were staged.
+    pub files: Partials,
 }
 
-impl Receipt {
-    pub(crate) fn of(staged: &Staged) -> Result<Self> {
-        if staged.version != 1 {
-            let message = format!("a receipt has version {}, this build reads 1", staged.version);
-            return Err(Error::unsupported(message).connector(CONNECTOR));
-        }
+impl PartialReceipt {
+    /// Reads what a writer's receipt holds.
+    ///
+    /// # Errors
+    /// `Unsupported` for the receipt of a newer build.
+    pub fn of(staged: &Staged) -> Result<Self> {
+        check_version(staged)?;
         serde_json::from_value(staged.payload.clone())
-            .map_err(|error| Error::unexpected("a receipt cannot be read").connector(CONNECTOR).source(error))
+            .map_err(|error| Error::unexpected("a receipt cannot be read").source(error))
     }
 }
 
 /// The key of the file that a chunk belongs to. Contents of different versions never meet in one partial file.
-pub(crate) fn key(chunk: &Chunk<'_>) -> String {
+pub fn key(chunk: &Chunk<'_>) -> String {
     /// Half of a SHA-256 is more than enough to tell files apart.
     const BYTES: usize = 16;
     let mut hasher = Sha256::new();
@@ -59,7 +63,7 @@ pub(crate) fn key(chunk: &Chunk<'_>) -> String {
 
 impl Partial {
     /// What a chunk tells.
-    pub(crate) fn of(chunk: &Chunk<'_>) -> Self {
+    pub fn of(chunk: &Chunk<'_>) -> Self {
         let end = chunk.offset.saturating_add(chunk.data.len() as u64);
         Self {
             name: chunk.name.to_owned(),
@@ -71,7 +75,7 @@ impl Partial {
     }
 
     /// Adds what is known of the same file from elsewhere.
-    pub(crate) fn merge(&mut self, other: &Self) {
+    pub fn merge(&mut self, other: &Self) {
         for (ours, theirs, what) in [
             (self.size.map(|size| size.to_string()), other.size.map(|size| size.to_string()), "length"),
             (self.digest.clone(), other.digest.clone(), "digest"),
@@ -98,12 +102,12 @@ impl Partial {
     }
 
     /// The end of the last bytes that are there.
-    pub(crate) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.ranges.last().map_or(0, |(_, end)| *end)
     }
 
     /// Whether all bytes are there.
-    pub(crate) fn is_complete(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         match (self.size, self.ranges.as_slice()) {
             (Some(0), []) => true,
             (Some(size), [(0, end)]) => *end == size,
@@ -112,7 +116,7 @@ impl Partial {
     }
 
     /// Why it is not complete though nothing more will come.
-    pub(crate) fn lack(&self) -> String {
+    pub fn lack(&self) -> String {
         let Some(size) = self.size else { return "it is incomplete: nothing told its length".to_owned() };
         let mut next = 0;
         for (from, to) in &self.ranges {

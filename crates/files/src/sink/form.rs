@@ -20,7 +20,7 @@ impl Form {
     /// The form of a file of this name.
     pub(crate) fn of(target: &Target, name: &str) -> Self {
         let has = |extensions: &[&str]| name.split('.').skip(1).any(|part| extensions.contains(&part));
-        match &target.options.format {
+        match &target.write.format {
             Some(WriteFormat::Csv(_) | WriteFormat::Tsv(_)) => Self::Csv,
             Some(WriteFormat::Ndjson | WriteFormat::Json) => Self::Json,
             None if has(&["csv", "tsv", "tab"]) => Self::Csv,

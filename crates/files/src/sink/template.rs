@@ -1,18 +1,15 @@
 //! Where files go: the path of the options, with its placeholders.
 
-use std::path::PathBuf;
-
 use towpath_core::{Error, Result};
 
-use crate::errors::CONNECTOR;
-use towpath_files::names::encode;
+use crate::names::encode;
 
 /// A path with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Template {
+pub struct Template {
     text: String,
     /// The folder before the first part with a placeholder; everything that is written lies in it.
-    base: PathBuf,
+    base: String,
     pieces: Vec<Piece>,
 }
 
@@ -27,18 +24,24 @@ enum Piece {
 
 /// What the placeholders of one file stand for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct FileName<'a> {
-    pub(crate) stream: &'a str,
-    pub(crate) run: &'a str,
-    pub(crate) part: u32,
-    pub(crate) sequence: u32,
+pub struct FileName<'a> {
+    /// The stream's name.
+    pub stream: &'a str,
+    /// The run's id.
+    pub run: &'a str,
+    /// The number of the writer in the run.
+    pub part: u32,
+    /// The number of the file within its writer.
+    pub sequence: u32,
 }
 
 impl Template {
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let wrong = |message: String, help: &str| {
-            Error::config(message).connector(CONNECTOR).detail("path", text).help(help)
-        };
+    /// Reads the path of the options.
+    ///
+    /// # Errors
+    /// `Config` says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self> {
+        let wrong = |message: String, help: &str| Error::config(message).detail("path", text).help(help);
         if text.ends_with('/') || text.is_empty() || matches!(text.rsplit('/').next(), Some("." | "..")) {
             let folder =
                 if text.is_empty() || text.ends_with('/') { text.to_owned() } else { format!("{text}/") };
@@ -71,21 +74,22 @@ impl Template {
     }
 
     /// Whether it is exactly one file.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         !self.has(&Piece::Part)
     }
 
     /// As it was written.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
-    pub(crate) fn base(&self) -> &std::path::Path {
+    /// The folder in which all files lie, without `/` at its end.
+    pub fn base(&self) -> &str {
         &self.base
     }
 
     /// The path of a file below the base, in these partition folders.
-    pub(crate) fn render(&self, name: FileName<'_>, folders: &str) -> String {
+    pub fn render(&self, name: FileName<'_>, folders: &str) -> String {
         let mut rendered = String::new();
         for piece in &self.pieces {
             match piece {
@@ -126,7 +130,7 @@ fn sequence(name: FileName<'_>) -> String {
     format!("{:04}", name.sequence)
 }
 
-fn folder_path(folder: &str) -> PathBuf {
+fn folder_path(folder: &str) -> String {
     match folder {
         "" => ".".into(),
         "/" => "/".into(),
@@ -170,7 +174,6 @@ fn pieces(text: &str) -> Result<Vec<Piece>, Wrong> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     const NAME: FileName<'_> = FileName { stream: "orders", run: "r1", part: 3, sequence: 0 };
 
@@ -182,12 +185,12 @@ mod tests {
     fn a_path_without_a_part_is_one_file() {
         let plain = Template::parse("out/a.csv").unwrap();
         assert!(plain.is_plain());
-        assert_eq!((plain.base(), plain.render(NAME, "").as_str()), (Path::new("out"), "a.csv"));
+        assert_eq!((plain.base(), plain.render(NAME, "").as_str()), ("out", "a.csv"));
         let named = Template::parse("out/{stream}/x.csv").unwrap();
         assert!(named.is_plain());
-        assert_eq!((named.base(), named.render(NAME, "").as_str()), (Path::new("out"), "orders/x.csv"));
-        assert_eq!(Template::parse("a.csv").unwrap().base(), Path::new("."));
-        assert_eq!(Template::parse("/a.csv").unwrap().base(), Path::new("/"));
+        assert_eq!((named.base(), named.render(NAME, "").as_str()), ("out", "orders/x.csv"));
+        assert_eq!(Template::parse("a.csv").unwrap().base(), ".");
+        assert_eq!(Template::parse("/a.csv").unwrap().base(), "/");
     }
 
     #[test]
