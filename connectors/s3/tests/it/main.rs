@@ -2,7 +2,10 @@
 
 mod check;
 mod conformance;
+mod credentials;
+mod discover;
 mod listing;
+mod options;
 mod source;
 mod support;
 mod trouble;
