@@ -1,6 +1,7 @@
 //! Which objects are found, and with how many requests.
 
 use serde_json::{Value, json};
+use towpath_core::ScanRequest;
 
 use crate::support::Prefix;
 
@@ -81,7 +82,7 @@ async fn only_the_prefixes_that_a_glob_needs_are_listed() {
     }
     let before = prefix.cx.metrics().snapshot().requests;
     let options = json!({"allow_empty": true, "columns": {"n": "int64"}});
-    prefix.scan("year=[12]/month=1/*.none", &options, &Default::default()).await.unwrap();
+    prefix.scan("year=[12]/month=1/*.none", &options, &ScanRequest::default()).await.unwrap();
     // The years, two months of them, and their objects; for the columns, and for the splits.
     assert_eq!(prefix.cx.metrics().snapshot().requests - before, 2 * 5);
 }
