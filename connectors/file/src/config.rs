@@ -29,14 +29,14 @@ mod tests {
     use super::*;
     use serde_json::json;
     use towpath_core::ByteSize;
-    use towpath_files::{HivePartitions, Paths};
+    use towpath_files::{HivePartitions, Incremental, Paths};
 
     #[test]
     fn a_path_alone_is_enough_and_the_rest_has_defaults() {
         let config: SourceConfig = serde_json::from_value(json!({ "path": "a.csv" })).unwrap();
         assert_eq!(config.path, Paths(vec!["a.csv".into()]));
         assert_eq!(config.split_size, ByteSize::mib(64));
-        assert_eq!((config.incremental, config.allow_empty), (false, false));
+        assert_eq!((config.incremental, config.allow_empty), (Incremental::Off, false));
         assert_eq!(config.hive_partitions, HivePartitions::Auto);
     }
 

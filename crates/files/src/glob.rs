@@ -12,6 +12,8 @@ pub struct Glob {
     levels: Vec<GlobMatcher>,
     /// Whether anything more may follow the levels: there is a `**`, or braces that span folders.
     deep: bool,
+    /// What a name at each level begins with, as far as no wildcard comes; that of the first part of what is deep, too.
+    heads: Vec<String>,
     /// The parts that spell a leading dot: only they match hidden names.
     dotted: Vec<GlobMatcher>,
 }
@@ -51,14 +53,25 @@ impl Glob {
             };
             levels.push(level);
         }
+        let heads = rest.split('/').take(levels.len() + usize::from(deep)).map(head).collect();
         let dotted =
             rest.split('/').filter(|part| part.starts_with('.')).filter_map(|part| matcher(part).ok());
-        Ok(Self { root, whole, levels, deep, dotted: dotted.collect() })
+        Ok(Self { root, whole, levels, deep, heads, dotted: dotted.collect() })
     }
 
     /// The folder before the first wildcard; empty for the current one.
     pub fn root(&self) -> &str {
         &self.root
+    }
+
+    /// What has to be listed so many folders below the root.
+    pub fn level(&self, depth: usize) -> Level<'_> {
+        let head = self.heads.get(depth).map_or("", String::as_str);
+        match depth + 1 {
+            _ if depth >= self.levels.len() => Level::Everything { head },
+            next if next == self.levels.len() && !self.deep => Level::Files { head },
+            _ => Level::Folders { head },
+        }
     }
 
     /// Whether this path below the root is a match.
@@ -82,6 +95,31 @@ impl Glob {
     fn admits_name(&self, name: &str) -> bool {
         !name.starts_with('.') || self.dotted.iter().any(|dotted| dotted.is_match(name))
     }
+}
+
+/// What a person who lists level by level looks for on one of them. Names begin with `head`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level<'a> {
+    /// Folders in which the next level is.
+    Folders {
+        /// What their names begin with.
+        head: &'a str,
+    },
+    /// Files of this level.
+    Files {
+        /// What their names begin with.
+        head: &'a str,
+    },
+    /// Files of this level and all levels below.
+    Everything {
+        /// What their paths from here on begin with.
+        head: &'a str,
+    },
+}
+
+/// A part of a glob up to its first wildcard or escape.
+fn head(part: &str) -> String {
+    part.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default().to_owned()
 }
 
 fn matcher(text: &str) -> Result<GlobMatcher, globset::Error> {
@@ -132,6 +170,18 @@ mod tests {
         assert!(!glob.may_match_in("year=2026/month=01/deeper"));
         let deep = Glob::parse("in/a*/**/x.csv").unwrap();
         assert!(deep.may_match_in("ab/c/d/e") && !deep.may_match_in("b") && !deep.may_match_in("ab/.git"));
+    }
+
+    #[test]
+    fn each_level_is_listed_for_what_the_glob_wants_there() {
+        let glob = Glob::parse("in/year=*/2026-{a,b}*.csv").unwrap();
+        assert_eq!(glob.level(0), Level::Folders { head: "year=" });
+        assert_eq!(glob.level(1), Level::Files { head: "2026-" });
+        let deep = Glob::parse("in/a*/**/x.csv").unwrap();
+        assert_eq!(deep.level(0), Level::Folders { head: "a" });
+        assert_eq!(deep.level(1), Level::Everything { head: "" });
+        let spanning = Glob::parse("in/{x/y,z}/*.csv").unwrap();
+        assert_eq!(spanning.level(0), Level::Everything { head: "" });
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! globs, partition columns, pieces of large files, and a memory of what was read before.
 
 mod discover;
+mod fingerprint;
 mod glob;
+mod incremental;
 pub mod names;
 mod options;
 mod partitions;
@@ -14,7 +16,8 @@ pub mod sink;
 mod source;
 mod store;
 
-pub use glob::Glob;
+pub use glob::{Glob, Level};
+pub use incremental::Incremental;
 pub use options::{HivePartitions, OnTruncated, Paths, SourceOptions};
 pub use source::FileSource;
 pub use store::{FileEntry, Found, Listing, Place, Store, Walk, changed};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::Incremental;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ pub struct SourceOptions {
     pub sample_rows: Option<usize>,
     pub hive_partitions: HivePartitions,
     pub split_size: ByteSize,
-    pub incremental: bool,
+    pub incremental: Incremental,
     pub allow_empty: bool,
     pub on_truncated: OnTruncated,
     pub max_decompressed: Option<ByteSize>,
@@ -59,10 +60,13 @@ macro_rules! with_source_options {
             /// About how many bytes of a large file are read as one split, where the format can be cut; 64 MiB by default.
             #[serde(default = "towpath_files::SourceOptions::default_split_size")]
             pub split_size: towpath_core::ByteSize,
-            /// Whether only files are read that no earlier finished run has read: another path, size or time of modification
-            /// makes a new file. The checkpoint keeps 20 bytes for each file ever read. `false` by default.
+            /// Whether only files are read that no earlier finished run has read; `false` by default. With `true`, another path,
+            /// size, time of modification or ETag makes a new file, and the checkpoint keeps 20 bytes for each file ever read.
+            /// It stays small with `name`, where the names of new files come behind those of all others, such as
+            /// `2026-11-28T10.csv`: stores that list in order begin there. And with `modified`, or `{ by: modified, window: 1h }`, where new
+            /// files were last written after all others, or at most the window before.
             #[serde(default)]
-            pub incremental: bool,
+            pub incremental: $crate::Incremental,
             /// Whether a glob or folder without any file is fine; by default it is an error.
             #[serde(default)]
             pub allow_empty: bool,

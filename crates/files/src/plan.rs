@@ -23,6 +23,8 @@ struct Behind {
     place: Place,
     size: u64,
     modified: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tag: Option<String>,
     /// Where the last planned piece starts.
     start: u64,
     /// For incremental streams: what was planned so far.
@@ -72,10 +74,11 @@ impl<S: Store> Planner<S> {
             recount(seen, listing, behind).await?;
         }
         let from = behind.as_ref().map(|behind| behind.place.clone());
+        let names = seen.as_ref().map(Seen::behind).unwrap_or_default();
         Ok(Self {
             source,
             cx: cx.clone(),
-            walk: listing.walk(from),
+            walk: listing.walk_behind(from, names),
             seen,
             columns: request.columns.clone(),
             behind,
@@ -123,15 +126,16 @@ impl<S: Store> Planner<S> {
                 path: found.file.path.clone(),
                 size: behind.size,
                 modified: behind.modified,
+                tag: behind.tag.clone(),
                 ..FileEntry::default()
             };
             check_unchanged(&planned, &found.file)?;
         }
         if let Some(seen) = self.seen.as_mut().filter(|_| behind.is_none()) {
-            if !seen.is_new(&found.file) {
+            if !seen.is_new(&found) {
                 return Ok(());
             }
-            seen.plan(&found.file);
+            seen.plan(&found);
         }
         self.check_partitions(&found.file.path)?;
         let reader = self.source.reader(&found.file.path)?;
@@ -152,6 +156,7 @@ impl<S: Store> Planner<S> {
             place: found.place(),
             size: file.size,
             modified: file.modified,
+            tag: file.tag.clone(),
             start: piece.start,
             tally: self.seen.as_ref().map(Seen::tally),
         };
@@ -220,13 +225,16 @@ async fn recount<L: Listing>(seen: &mut Seen, listing: &L, behind: &Behind) -> R
         Error::config("a run that was interrupted goes on, and `incremental` was not set when it began")
             .help("finish that run without `incremental`, or `towpath state reset`")
     })?;
+    if seen.resume_by_name(tally) {
+        return Ok(());
+    }
     let mut walk = listing.walk(None);
     let mut before = Vec::new();
     while let Some(found) = walk.next().await? {
         if L::compare(&found.place(), &behind.place) == Ordering::Greater {
             break;
         }
-        if seen.is_new(&found.file) {
+        if seen.is_new(&found) {
             before.push(found.file);
         }
     }

@@ -16,7 +16,7 @@ use crate::names::tidy;
 use crate::partitions::{Extension, partitions};
 use crate::plan::{self, Planner};
 use crate::seen::Seen;
-use crate::{FileEntry, HivePartitions, Listing, SourceOptions, Store, Walk, discover};
+use crate::{FileEntry, HivePartitions, Incremental, Listing, SourceOptions, Store, Walk, discover};
 
 /// Reads the files of a store.
 #[derive(Debug, Clone)]
@@ -69,11 +69,11 @@ impl<S: Store> Source for FileSource<S> {
 
     async fn plan(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
         let listing = self.listing(cx).await?;
-        let seen = if self.options().incremental {
-            Some(Seen::since(&request.since).map_err(named::<S>)?)
-        } else {
-            None
-        };
+        let by = self.options().incremental;
+        let seen = (by != Incremental::Off)
+            .then(|| Seen::since(by, &self.options().path.0, S::Listing::order, &request.since))
+            .transpose()
+            .map_err(named::<S>)?;
         let schema = self.planned_schema(cx, &listing, seen.as_ref(), request).await.map_err(named::<S>)?;
         let planner = Planner::new(self.clone(), cx, &listing, seen, request).await.map_err(named::<S>)?;
         let mut plan = ScanPlan::new(schema, plan::steps(planner));
@@ -105,6 +105,15 @@ impl<S: Store> Source for FileSource<S> {
 impl<S: Store> FileSource<S> {
     pub(crate) fn options(&self) -> &SourceOptions {
         &self.shared.options
+    }
+
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// What a person calls a path, who may give it as one of the options.
+    pub(crate) fn display(&self, path: &str) -> String {
+        self.store.display(path)
     }
 
     pub(crate) async fn listing(&self, cx: &Context) -> Result<S::Listing> {
@@ -171,22 +180,26 @@ impl<S: Store> FileSource<S> {
         seen: Option<&Seen>,
         request: &ScanRequest,
     ) -> Result<Option<SchemaRef>> {
-        let mut walk = listing.walk(None);
-        let mut first = None;
-        while let Some(found) = walk.next().await? {
-            if seen.is_none_or(|seen| seen.is_new(&found.file)) {
-                first = Some(found.file);
-                break;
-            }
-            first.get_or_insert(found.file);
-        }
-        if let Some(first) = first {
+        if let Some(first) = first(listing, seen).await? {
             return self.schema(cx, first, request.columns.clone()).await.map(Some);
         }
         let declared = &self.options().columns.0;
         let fields: Vec<_> = declared.iter().map(|(name, column_type)| column_type.field(name)).collect();
         Ok((!fields.is_empty()).then(|| Arc::new(Schema::new(fields))))
     }
+}
+
+/// The first new file; the first of all where none is new.
+async fn first<L: Listing>(listing: &L, seen: Option<&Seen>) -> Result<Option<FileEntry>> {
+    if let Some(seen) = seen {
+        let mut walk = listing.walk_behind(None, seen.behind());
+        while let Some(found) = walk.next().await? {
+            if seen.is_new(&found) {
+                return Ok(Some(found.file));
+            }
+        }
+    }
+    Ok(listing.walk(None).next().await?.map(|found| found.file))
 }
 
 fn named<S: Store>(error: Error) -> Error {

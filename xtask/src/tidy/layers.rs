@@ -9,6 +9,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("layers", &["core"]),
     ("formats", &["core"]),
     ("files", &["core", "formats"]),
+    ("objects", &["core", "files", "formats"]),
     ("sql", &["core"]),
     ("tls", &["core"]),
     ("transform", &["core"]),
@@ -20,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What a connector may stand on; a crate that connectors share is added here.
-const BELOW_CONNECTORS: &[&str] = &["core", "files", "formats", "sql", "tls"];
+const BELOW_CONNECTORS: &[&str] = &["core", "files", "formats", "objects", "sql", "tls"];
 
 /// What tests of a crate may use beside that: never the runner, which is tested as a program.
 const FOR_TESTS: &[&str] = &["core", "layers", "formats", "transform", "testkit"];
@@ -28,7 +29,10 @@ const FOR_TESTS: &[&str] = &["core", "layers", "formats", "transform", "testkit"
 /// Crates that must work without an asynchronous runtime.
 const WITHOUT_RUNTIME: &[&str] = &["crates/core", "crates/transform"];
 
-/// Each driver, and the connectors that may use it.
+/// The connectors of object storage, and what they share.
+const OBJECTS: &[&str] = &["azure", "gcs", "objects", "s3"];
+
+/// Each driver, and the connectors and shared crates that may use it.
 pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("aws-config", &["s3"]),
     ("aws-sdk-s3", &["s3"]),
@@ -36,9 +40,9 @@ pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("mongodb", &["mongodb"]),
     ("mysql_async", &["mysql"]),
     ("mysql_common", &["mysql"]),
-    ("object_store", &["s3"]),
+    ("object_store", OBJECTS),
     ("postgres-protocol", &["postgres"]),
-    ("reqwest", &["http"]),
+    ("reqwest", &["azure", "gcs", "http", "objects", "s3"]),
     ("tokio-postgres", &["postgres"]),
     ("tokio-postgres-rustls", &["postgres"]),
 ];
@@ -110,13 +114,11 @@ pub(super) fn drivers(tree: &Tree) -> Vec<Problem> {
             else {
                 continue;
             };
-            let owned = member.folder.strip_prefix("connectors/").is_some_and(|name| owners.contains(&name));
+            let name = member.folder.split_once('/').map_or("", |(_, name)| name);
+            let owned = owners.contains(&name);
             if !owned {
                 let what = format!("depends on the driver {driver}");
-                let fix = format!(
-                    "only connectors/{} may: go through the contract in core",
-                    owners.join(", connectors/")
-                );
+                let fix = format!("only {} may: go through the contract in core", owners.join(", "));
                 problems.push(Problem::new(member.manifest_path(), what, fix));
             }
         }

@@ -42,8 +42,8 @@ pub(crate) fn read(input: Arc<dyn Input>, piece: &Piece, from: &Position) -> Bat
     let end = piece.end;
     let chunks = async move {
         let from = from?;
-        let reading =
-            Reading { file: input.file(), bytes: input.stream(from).await?, cutter: Cutter::new(from), end };
+        let bytes = input.stream_to(from, end).await?;
+        let reading = Reading { file: input.file(), bytes, cutter: Cutter::new(from), end };
         Ok::<_, Error>(stream::try_unfold(Some(reading), |reading| async move {
             let Some(mut reading) = reading else { return Ok(None) };
             let batch = reading.next().await?;

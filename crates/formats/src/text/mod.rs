@@ -323,7 +323,7 @@ impl Reader {
             source = source.declared();
         }
         let remaining = end.map(|end| end.saturating_sub(offset));
-        let raw = input.stream(offset).await?;
+        let raw = input.stream_to(offset, end.filter(|_| seekable)).await?;
         let framer = self.framer(input.name(), from.map_or(0, |point| point.row));
         let assembler = Assembler::new(framer, from, self.block_bytes);
         Ok(Blocks::new(cx, raw, remaining, source, assembler, self.keep_truncated))

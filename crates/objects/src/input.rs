@@ -1,0 +1,169 @@
+//! An object as the formats read it.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::OnceCell;
+use tokio_util::task::AbortOnDropHandle;
+use towpath_core::{Context, Error, Result};
+use towpath_files::FileEntry;
+use towpath_formats::{ByteStream, Input, chunks};
+
+use crate::Bucket;
+
+/// The first range of a stream: a reader that only looks at the beginning wastes little.
+const FIRST: u64 = 1 << 20;
+
+/// The largest range. It doubles up to that.
+const LARGEST: u64 = 4 << 20;
+
+/// How much behind the end of a piece is fetched with it: the rest of its last row, as a rule.
+const MARGIN: u64 = 64 << 10;
+
+/// What a reader gets at a time.
+const CHUNK: usize = 512 << 10;
+
+/// How many ranges are on their way at once.
+const AHEAD: usize = 3;
+
+/// Opens a bucket on behalf of a stream.
+#[async_trait]
+pub trait Opener: fmt::Debug + Send + Sync + 'static {
+    /// The bucket.
+    ///
+    /// # Errors
+    /// As for its first request: without credentials, or when nobody answers.
+    async fn open(&self, cx: &Context) -> Result<Bucket>;
+
+    /// What people call a key.
+    fn display(&self, key: &str) -> String;
+}
+
+/// An object that must not change while it is read.
+#[derive(Clone)]
+pub struct ObjectInput(Arc<Inner>);
+
+struct Inner {
+    opener: Arc<dyn Opener>,
+    bucket: OnceCell<Bucket>,
+    cx: Context,
+    file: FileEntry,
+    shown: String,
+    below: String,
+}
+
+impl ObjectInput {
+    /// An object that is called `below` where it is read as it is.
+    pub fn new(opener: Arc<dyn Opener>, cx: &Context, file: FileEntry, below: String) -> Self {
+        let shown = opener.display(&file.path);
+        Self(Arc::new(Inner { opener, bucket: OnceCell::new(), cx: cx.clone(), file, shown, below }))
+    }
+
+    /// Gets a range in a task of its own: a request under way must not wait, with its permit in hand, until a reader asks for
+    /// its bytes.
+    fn get(&self, range: Range<u64>) -> AbortOnDropHandle<Result<Bytes>> {
+        let input = self.0.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move {
+            let bucket = input.bucket.get_or_try_init(|| input.opener.open(&input.cx)).await?;
+            let bytes = bucket.range(&input.file, range).await?;
+            input.cx.metrics().add_bytes_read(bytes.len() as u64);
+            Ok(bytes)
+        }))
+    }
+}
+
+async fn joined(task: AbortOnDropHandle<Result<Bytes>>) -> Result<Bytes> {
+    task.await.map_err(|error| Error::unexpected("a read ended in the middle").source(error))?
+}
+
+impl fmt::Debug for ObjectInput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ObjectInput").field(&self.0.file).finish()
+    }
+}
+
+#[async_trait]
+impl Input for ObjectInput {
+    fn name(&self) -> &str {
+        &self.0.shown
+    }
+
+    fn size(&self) -> Option<u64> {
+        Some(self.0.file.size)
+    }
+
+    fn file(&self) -> chunks::File {
+        let FileEntry { size, modified, tag, version, .. } = &self.0.file;
+        let pinned = version.clone().or_else(|| tag.clone());
+        chunks::File {
+            name: self.0.below.clone(),
+            size: Some(*size),
+            version: Some(pinned.unwrap_or_else(|| format!("{size}-{modified}"))),
+            digest: None,
+        }
+    }
+
+    async fn stream(&self, from: u64) -> Result<ByteStream> {
+        self.stream_to(from, None).await
+    }
+
+    async fn stream_to(&self, from: u64, end: Option<u64>) -> Result<ByteStream> {
+        let size = self.0.file.size;
+        let end = end.map_or(size, |end| end.saturating_add(MARGIN).min(size));
+        let (input, rest) = (self.clone(), self.clone());
+        let wanted =
+            stream::iter(ranges(from, end)).map(move |range| joined(input.get(range))).buffered(AHEAD);
+        // Nothing more is fetched until somebody asks for it.
+        let more = stream::iter(ranges(end.max(from), size)).then(move |range| joined(rest.get(range)));
+        let pieces = wanted.chain(more).map_ok(|bytes| stream::iter(pieces(bytes)));
+        Ok(pieces.try_flatten().boxed())
+    }
+
+    async fn range(&self, range: Range<u64>) -> Result<Bytes> {
+        if range.start > range.end || range.end > self.0.file.size {
+            return Err(Error::data(format!("it has {} bytes, {range:?} was asked for", self.0.file.size))
+                .operation("read")
+                .detail("object", &self.0.shown));
+        }
+        joined(self.get(range)).await
+    }
+}
+
+/// A range in chunks that a reader works on one after the other.
+fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes>> {
+    std::iter::from_fn(move || {
+        let piece = bytes.split_to(bytes.len().min(CHUNK));
+        (!piece.is_empty()).then_some(Ok(piece))
+    })
+}
+
+/// The ranges that a stream is read in.
+fn ranges(from: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
+    let mut next = (from, FIRST);
+    std::iter::from_fn(move || {
+        let (start, length) = next;
+        let end = start.saturating_add(length).min(size);
+        next = (end, (2 * length).min(LARGEST));
+        (start < end).then_some(start..end)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_grow_and_cover_everything_once() {
+        let mib = |count: u64| count << 20;
+        let found: Vec<_> = ranges(5, mib(12)).collect();
+        let expected =
+            [5..mib(1) + 5, mib(1) + 5..mib(3) + 5, mib(3) + 5..mib(7) + 5, mib(7) + 5..mib(11) + 5];
+        assert_eq!(found[..4], expected);
+        assert_eq!((found.len(), &found[4]), (5, &(mib(11) + 5..mib(12))));
+        assert_eq!(ranges(7, 7).count(), 0);
+    }
+}
