@@ -1,7 +1,10 @@
 //! Which objects are found, and with how many requests.
 
+use futures::TryStreamExt;
 use serde_json::{Value, json};
+use towpath_connector_s3::CONNECTOR;
 use towpath_core::ScanRequest;
+use towpath_testkit::http::{Request, Response, TestServer};
 
 use crate::support::Prefix;
 
@@ -96,7 +99,7 @@ async fn objects_that_mark_folders_are_no_files() {
 
 #[tokio::test]
 async fn thousands_of_objects_are_listed_page_by_page() {
-    const COUNT: usize = 5_000;
+    const COUNT: usize = 2_500;
     let prefix = Prefix::new();
     let puts = (0..COUNT).map(|n| {
         let prefix = &prefix;
@@ -113,4 +116,54 @@ async fn thousands_of_objects_are_listed_page_by_page() {
         assert_eq!(scan.len(), COUNT, "{path}");
         assert!(scan.is_sorted(), "{path}");
     }
+}
+
+/// A page of a listing of 100,000 objects.
+fn page(request: &Request) -> Response {
+    let number: usize = request.param("continuation-token").map_or(0, |token| token.parse().unwrap());
+    let objects = (0..1_000).map(|index| {
+        format!(
+            "<Contents><Key>in/{:06}</Key><LastModified>2026-11-28T00:00:00.000Z</LastModified><ETag>\"x\"</ETag>\
+             <Size>1</Size></Contents>",
+            number * 1_000 + index
+        )
+    });
+    let next = match number + 1 {
+        100 => "<IsTruncated>false</IsTruncated>".to_owned(),
+        next => {
+            format!("<IsTruncated>true</IsTruncated><NextContinuationToken>{next}</NextContinuationToken>")
+        }
+    };
+    let objects = objects.collect::<Vec<_>>().concat();
+    let body = format!("<ListBucketResult>{next}{objects}</ListBucketResult>");
+    Response::status(200).header("content-type", "application/xml").body(body)
+}
+
+/// How much memory this process holds, in KiB, as far as the system tells.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_objects_are_planned_while_they_are_listed_and_never_held() {
+    let server = TestServer::start(|request| async move { page(&request) }).await;
+    let prefix = Prefix::new();
+    let options = json!({"endpoint": server.url(""), "path": "in/*", "format": "bytes"});
+    let source =
+        CONNECTOR.source_entry().unwrap().open(prefix.options("", &options), &prefix.cx).await.unwrap();
+    let mut steps = source.plan(&prefix.cx, &ScanRequest::default()).await.unwrap().splits;
+    steps.try_next().await.unwrap().unwrap();
+    assert!(server.requests().len() <= 3, "{:?}", server.targets());
+    let (mut count, mut early) = (1, 0);
+    while steps.try_next().await.unwrap().is_some() {
+        count += 1;
+        if count == 20_000 {
+            early = resident();
+        }
+    }
+    assert_eq!(count, 100_000);
+    let grown = resident().saturating_sub(early);
+    assert!(grown < 16 << 10, "it grew by {grown} KiB");
 }

@@ -270,6 +270,22 @@ pub(crate) async fn behind(
     .await
 }
 
+/// The real server, whose answers are changed on their way.
+pub(crate) async fn through(
+    change: impl Fn(&Request, Response) -> Response + Send + Sync + 'static,
+) -> TestServer {
+    let change = Arc::new(change);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    TestServer::start(move |request| {
+        let (change, client) = (change.clone(), client.clone());
+        async move {
+            let answer = forward(&client, &request).await;
+            change(&request, answer)
+        }
+    })
+    .await
+}
+
 async fn forward(client: &reqwest::Client, request: &Request) -> Response {
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
     let url = format!("{}{}{query}", endpoint(), request.path);
