@@ -10,7 +10,7 @@ mod for_each;
 mod formats;
 mod http_sink;
 mod incremental;
-mod objects;
+mod object_sink;
 mod recorded;
 mod recordings;
 mod resume;

@@ -5,9 +5,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{MultipartUpload, Object, RequestPayer};
 use towpath_core::{Error, Result};
 use towpath_files::FileEntry;
-use towpath_objects::{
-    Appearance, CopySource, Extras, ListRequest, MARK, Operation, Page, Upload, Uploads,
-};
+use towpath_objects::{Appearance, CopySource, Extras, ListRequest, MARK, Operation, Page, Upload, Uploads};
 use url::form_urlencoded;
 
 use crate::sdk::error;
@@ -83,12 +81,14 @@ impl Extras for S3Extras {
     }
 
     async fn copy_part(&self, upload: &Upload, index: usize, source: &CopySource) -> Result<Option<String>> {
-        let number = i32::try_from(index + 1).map_err(|_| Error::unexpected("an upload has too many parts"))?;
+        let number =
+            i32::try_from(index + 1).map_err(|_| Error::unexpected("an upload has too many parts"))?;
         let bucket = source.bucket.as_deref().unwrap_or(&self.bucket);
         let copying = self.client.upload_part_copy().bucket(&self.bucket).key(&upload.key);
         let copying = copying.upload_id(&upload.id).part_number(number);
         let copying = copying.copy_source(format!("{bucket}/{}", encoded(&source.key)));
-        let copying = copying.copy_source_range(format!("bytes={}-{}", source.range.start, source.range.end - 1));
+        let copying =
+            copying.copy_source_range(format!("bytes={}-{}", source.range.start, source.range.end - 1));
         let copying = copying.set_copy_source_if_match(source.tag.clone());
         let copied = copying.set_request_payer(self.payer.clone()).send().await.map_err(error)?;
         let tag = copied.copy_part_result.and_then(|result| result.e_tag);
@@ -144,9 +144,7 @@ fn encoded(key: &str) -> String {
             encoded.push(char::from(byte));
         } else {
             encoded.push('%');
-            encoded.extend(
-                towpath_files::names::hex_digits(byte).map(|digit| digit.to_ascii_uppercase()),
-            );
+            encoded.extend(towpath_files::names::hex_digits(byte).map(|digit| digit.to_ascii_uppercase()));
         }
     }
     encoded

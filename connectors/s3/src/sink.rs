@@ -29,6 +29,10 @@ impl Provider for S3Writes {
         let mut files = config.files();
         let mut name = config.bucket.clone();
         files.path = bucket_and_key(&files.path, &mut name)?;
+        if files.is_bytes() && files.path.is_empty() {
+            // The whole bucket.
+            "./".clone_into(&mut files.path);
+        }
         if files.path.starts_with('/') {
             return Err(Error::config("a key does not begin with a slash")
                 .detail("path", &files.path)
@@ -82,7 +86,10 @@ impl Writing {
             return wrong("`kms_key` needs `encryption: kms` or `kms_dsse`".to_owned(), "set `encryption`");
         }
         if config.bucket_key.is_some() && config.encryption != Some(Encryption::Kms) {
-            return wrong("`bucket_key` needs `encryption: kms`".to_owned(), "set `encryption`, or remove it");
+            return wrong(
+                "`bucket_key` needs `encryption: kms`".to_owned(),
+                "set `encryption`, or remove it",
+            );
         }
         let acl = match &config.acl {
             None => None,
@@ -129,9 +136,9 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<()> {
     if tags.len() > MOST {
         return Err(Error::config(format!("S3 takes {MOST} `tags`, and there are {}", tags.len())));
     }
-    let wrong = tags.iter().find(|(name, value)| {
-        name.is_empty() || name.chars().count() > 128 || value.chars().count() > 256
-    });
+    let wrong = tags
+        .iter()
+        .find(|(name, value)| name.is_empty() || name.chars().count() > 128 || value.chars().count() > 256);
     match wrong {
         Some((name, _)) => Err(Error::config("a tag has 1 to 128 characters, and its value up to 256")
             .detail("tag", name)

@@ -35,7 +35,10 @@ impl Store for S3Objects {
         let name = named(name)?;
         let session = Session::shared(config.connection(), cx).await?;
         let version = config.version.as_deref().map(Arc::from);
-        Ok((Self { bucket: OneBucket { session, name: name.into(), writing: Arc::default() }, version }, files))
+        Ok((
+            Self { bucket: OneBucket { session, name: name.into(), writing: Arc::default() }, version },
+            files,
+        ))
     }
 
     async fn list(&self, cx: &Context, options: &SourceOptions) -> Result<Listing> {

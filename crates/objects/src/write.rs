@@ -38,7 +38,8 @@ impl Bucket {
         let read = retry(self.cx(), async || {
             let failed = |error| self.error(error, Operation::Read, key);
             let found = self.store().get_opts(&location, GetOptions::default()).await.map_err(failed)?;
-            let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+            let version =
+                UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
             let bytes = found.bytes().await.map_err(failed)?;
             Ok(Whole { bytes, version })
         });
@@ -65,7 +66,8 @@ impl Bucket {
             }
             // A store says `NotFound` when the object that was to be replaced is gone.
             Err(error)
-                if is_conditional && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound)
+                if is_conditional
+                    && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound)
                     && error.detail_value("code") != Some("NoSuchBucket") =>
             {
                 Ok(Put::Refused)
@@ -127,7 +129,12 @@ impl Bucket {
     }
 
     /// Begins an upload whose object will carry this mark.
-    pub(crate) async fn begin_upload(&self, key: &str, mark: &str, appearance: &Appearance) -> Result<String> {
+    pub(crate) async fn begin_upload(
+        &self,
+        key: &str,
+        mark: &str,
+        appearance: &Appearance,
+    ) -> Result<String> {
         self.location(key)?;
         let begun = retry(self.cx(), || self.extras().begin_upload(key, mark, appearance));
         begun.await.map_err(|error| self.explained(error, Operation::Write, key))

@@ -42,12 +42,24 @@ fn content(length: usize) -> Bytes {
 }
 
 fn file(name: &str, content: &Bytes) -> File {
-    File { name: name.to_owned(), size: Some(content.len() as u64), version: Some("1".to_owned()), digest: None }
+    File {
+        name: name.to_owned(),
+        size: Some(content.len() as u64),
+        version: Some("1".to_owned()),
+        digest: None,
+    }
 }
 
 impl Run {
     /// Stages the bytes of a file from one place to another with a writer of its own.
-    async fn stage(&mut self, prefix: &Prefix, file: &File, content: &Bytes, from: usize, to: usize) -> Staged {
+    async fn stage(
+        &mut self,
+        prefix: &Prefix,
+        file: &File,
+        content: &Bytes,
+        from: usize,
+        to: usize,
+    ) -> Staged {
         self.part += 1;
         let mut writer = self.sink.writer(&prefix.cx, &self.begun, self.part).await.unwrap();
         let mut at = from;

@@ -1,12 +1,12 @@
 //! Objects, read from a real server.
 
-mod check;
 mod bytes;
+mod check;
 mod conformance;
+mod listing;
 mod sink;
 mod sink_conformance;
-mod listing;
 mod source;
 mod support;
-mod written;
 mod trouble;
+mod written;

@@ -80,15 +80,23 @@ impl SinkFixture for Empty {
         vec![
             case("no name", ErrorKind::Config, "out/", json!({})).mentions("{part}"),
             case("no format", ErrorKind::Config, "out/{part}", json!({})).mentions("format"),
-            case("no bucket", ErrorKind::Config, "out/{part}.csv", json!({"bucket": null})).mentions("bucket"),
-            case("small parts", ErrorKind::Config, "out/{part}.csv", json!({"part_size": "1MiB"})).mentions("5 MiB"),
+            case("no bucket", ErrorKind::Config, "out/{part}.csv", json!({"bucket": null}))
+                .mentions("bucket"),
+            case("small parts", ErrorKind::Config, "out/{part}.csv", json!({"part_size": "1MiB"}))
+                .mentions("5 MiB"),
             case("no parts", ErrorKind::Config, "out/{part}.csv", json!({"parts_in_flight": 0}))
                 .mentions("parts_in_flight"),
-            case("no such acl", ErrorKind::Config, "out/{part}.csv", json!({"acl": "mine"})).mentions("private"),
+            case("no such acl", ErrorKind::Config, "out/{part}.csv", json!({"acl": "mine"}))
+                .mentions("private"),
             case("a key without kms", ErrorKind::Config, "out/{part}.csv", json!({"kms_key": "k"}))
                 .mentions("encryption"),
-            case("only reading", ErrorKind::PermissionDenied, "out/{part}.csv", json!({"access_key_id": "reader"}))
-                .mentions("s3:PutObject"),
+            case(
+                "only reading",
+                ErrorKind::PermissionDenied,
+                "out/{part}.csv",
+                json!({"access_key_id": "reader"}),
+            )
+            .mentions("s3:PutObject"),
             case(
                 "a wrong secret",
                 ErrorKind::Unauthenticated,
@@ -107,7 +115,8 @@ impl SinkFixture for Empty {
     }
 
     fn debug_texts(&self) -> Vec<String> {
-        let config: SinkConfig = serde_json::from_value(self.prefix.options("{part}.csv", &json!({}))).unwrap();
+        let config: SinkConfig =
+            serde_json::from_value(self.prefix.options("{part}.csv", &json!({}))).unwrap();
         vec![format!("{config:?}")]
     }
 
@@ -132,7 +141,9 @@ fn as_read_back(format: &str, data_type: &DataType, value: Json) -> Json {
     let text = value.as_str().map(str::to_owned);
     match (format, data_type, text.as_deref()) {
         // JSON has no number for it; and a null of that layout looks like this as a single value.
-        ("ndjson", _, Some("NaN" | "inf" | "-inf")) | (_, DataType::RunEndEncoded(..), Some("")) => Json::Null,
+        ("ndjson", _, Some("NaN" | "inf" | "-inf")) | (_, DataType::RunEndEncoded(..), Some("")) => {
+            Json::Null
+        }
         (_, DataType::ListView(_) | DataType::LargeListView(_), Some(list)) => {
             serde_json::from_str(&list.replace(", ]", ",null]")).unwrap_or(value)
         }

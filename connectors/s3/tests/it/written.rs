@@ -35,10 +35,14 @@ impl Prefix {
     pub(crate) async fn staged(&self) -> Vec<String> {
         let uploads = self.client().list_multipart_uploads().bucket(self.bucket).prefix(self.key(""));
         let uploads = uploads.send().await.unwrap().uploads.unwrap_or_default();
-        let mut found: Vec<_> = uploads.into_iter().map(|upload| format!("upload {}", upload.key.unwrap())).collect();
-        found.extend(self.all_keys().await.into_iter().filter(|key| {
-            key.contains("/staged/") || key.contains("/.check-")
-        }));
+        let mut found: Vec<_> =
+            uploads.into_iter().map(|upload| format!("upload {}", upload.key.unwrap())).collect();
+        found.extend(
+            self.all_keys()
+                .await
+                .into_iter()
+                .filter(|key| key.contains("/staged/") || key.contains("/.check-")),
+        );
         found
     }
 
@@ -53,9 +57,9 @@ impl Prefix {
         let mut ids = Vec::new();
         for key in self.visible().await {
             let text = String::from_utf8(self.get(&key).await).unwrap();
-            ids.extend(text.lines().map(|line| {
-                serde_json::from_str::<Json>(line).unwrap()["id"].as_i64().unwrap()
-            }));
+            ids.extend(
+                text.lines().map(|line| serde_json::from_str::<Json>(line).unwrap()["id"].as_i64().unwrap()),
+            );
         }
         ids.sort_unstable();
         ids

@@ -60,7 +60,10 @@ mod tests {
         claim("out/{part}.csv", "run1", "a").unwrap();
         claim("out/{stream}/{part}.csv", "run1", "b").unwrap();
         let error = claim("out/{part}.csv", "run1", "b").unwrap_err().to_string();
-        assert!(error.contains("stream `a` writes to the same path") && error.contains("{stream}"), "{error}");
+        assert!(
+            error.contains("stream `a` writes to the same path") && error.contains("{stream}"),
+            "{error}"
+        );
         claim("out/{part}.csv", "run2", "b").unwrap();
     }
 }

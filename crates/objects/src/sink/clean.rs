@@ -49,7 +49,9 @@ impl Site {
             let of_stream = |path| target.template().could_be_of(path, &load.stream);
             upload.key.starts_with(&self.home.staged()) || self.home.path(&upload.key).is_some_and(of_stream)
         });
-        let told = uploads.iter().map(|upload| format!("the upload {} of {}", upload.id, self.bucket.display(&upload.key)));
+        let told = uploads
+            .iter()
+            .map(|upload| format!("the upload {} of {}", upload.id, self.bucket.display(&upload.key)));
         let told = staged.iter().map(|key| self.bucket.display(key)).chain(told).collect();
         self.bucket.delete(staged).await?;
         self.abort_all(uploads).await?;
@@ -76,9 +78,8 @@ impl Site {
         let staged = staged.map(|path| self.home.key(path)).collect::<Result<Vec<_>>>()?;
         self.bucket.delete(staged).await?;
         let uploads = files.iter().filter_map(|file| file.upload.as_ref().map(|upload| (file, upload)));
-        let uploads = uploads.map(|(file, upload)| {
-            Ok(Upload { key: self.home.key(&file.path)?, id: upload.id.clone() })
-        });
+        let uploads = uploads
+            .map(|(file, upload)| Ok(Upload { key: self.home.key(&file.path)?, id: upload.id.clone() }));
         self.abort_all(uploads.collect::<Result<_>>()?).await
     }
 }

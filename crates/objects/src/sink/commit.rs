@@ -1,9 +1,7 @@
 //! Beginning, committing, forgetting.
 
 use arrow_schema::SchemaRef;
-use towpath_core::{
-    Applied, Begun, Checkpoint, CommitToken, Committed, Error, ErrorKind, LoadSpec, Result,
-};
+use towpath_core::{Applied, Begun, Checkpoint, CommitToken, Committed, Error, ErrorKind, LoadSpec, Result};
 use towpath_files::sink::{Commit, Old, Target};
 
 use super::bytes::PartialObjects;
@@ -109,8 +107,10 @@ impl Site {
     pub(super) async fn overtaken(&self, token: &CommitToken) -> Result<Error> {
         match next(&self.held().await?, token) {
             Err(error) => Ok(error),
-            Ok(_) => Ok(Error::new(ErrorKind::Conflict, "somebody else changed the manifest at the same time")
-                .help("let only one run of a pipeline work at a time; run again")),
+            Ok(_) => {
+                Ok(Error::new(ErrorKind::Conflict, "somebody else changed the manifest at the same time")
+                    .help("let only one run of a pipeline work at a time; run again"))
+            }
         }
     }
 
@@ -157,7 +157,8 @@ impl Site {
 /// The checkpoint after a token; `None` when it was applied before.
 pub(super) fn next(held: &Held, token: &CommitToken) -> Result<Option<Checkpoint>> {
     let checkpoint = held.manifest.checkpoint.as_ref().ok_or_else(|| {
-        Error::new(ErrorKind::Conflict, "the checkpoint was reset while the run was under way").help("run again")
+        Error::new(ErrorKind::Conflict, "the checkpoint was reset while the run was under way")
+            .help("run again")
     })?;
     Ok(match checkpoint.apply(token)? {
         Applied::Already => None,
@@ -167,6 +168,8 @@ pub(super) fn next(held: &Held, token: &CommitToken) -> Result<Option<Checkpoint
 
 /// The error for a store that ignores conditions.
 pub(super) fn no_conditions() -> Error {
-    Error::unsupported("the store ignores the conditions of a write, so two runs could overwrite each other's progress")
-        .help("set `layout: plain`, which promises less: rows of a run that was killed may come twice")
+    Error::unsupported(
+        "the store ignores the conditions of a write, so two runs could overwrite each other's progress",
+    )
+    .help("set `layout: plain`, which promises less: rows of a run that was killed may come twice")
 }

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use arrow_schema::SchemaRef;
 use object_store::PutMode;
 use tokio::sync::Semaphore;
-use towpath_core::{
-    Begun, Checkpoint, CommitToken, Committed, Context, LoadSpec, Result, SinkCapabilities,
-};
+use towpath_core::{Begun, Checkpoint, CommitToken, Committed, Context, LoadSpec, Result, SinkCapabilities};
 use towpath_files::sink::{Commit, Destination, SinkOptions, Target, WritesFiles};
 
 use super::claim::claim;
@@ -20,9 +18,9 @@ use super::options::{Layout, UploadSettings};
 use super::output::Outlet;
 use super::plain;
 use super::staging::{ObjectFile, ObjectStaging};
+use crate::Opener;
 use crate::extras::Appearance;
 use crate::write::Put;
-use crate::Opener;
 
 /// What a connector brings to be a sink of objects.
 pub trait Provider: Clone + fmt::Debug + Send + Sync + 'static {
@@ -188,4 +186,3 @@ impl Site {
         Ok(self.bucket.put(key, bytes, PutMode::Create).await? != Put::Refused)
     }
 }
-

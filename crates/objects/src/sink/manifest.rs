@@ -129,7 +129,8 @@ impl Site {
     pub(super) async fn load(&self) -> Result<Option<Held>> {
         let key = self.home.manifest();
         let Some(found) = self.bucket.read_whole(&key).await? else { return Ok(None) };
-        let manifest = parse(&found.bytes).map_err(|error| error.detail("object", self.bucket.display(&key)))?;
+        let manifest =
+            parse(&found.bytes).map_err(|error| error.detail("object", self.bucket.display(&key)))?;
         Ok(Some(Held { manifest, version: found.version }))
     }
 
@@ -143,7 +144,11 @@ impl Site {
     }
 
     /// Puts a manifest in place of the one that was read, or of none. `None` when somebody else was faster.
-    pub(super) async fn store(&self, manifest: Manifest, held: Option<&UpdateVersion>) -> Result<Option<Held>> {
+    pub(super) async fn store(
+        &self,
+        manifest: Manifest,
+        held: Option<&UpdateVersion>,
+    ) -> Result<Option<Held>> {
         let key = self.home.manifest();
         let text = serde_json::to_vec(&manifest)
             .map_err(|error| Error::unexpected("the manifest cannot be written").source(error))?;
@@ -164,8 +169,10 @@ impl Site {
                 _ => return Ok(None),
             }
         }
-        Err(Error::unavailable("the manifest cannot be changed: the store refuses, and nothing else changes it")
-            .detail("object", self.bucket.display(&key)))
+        Err(Error::unavailable(
+            "the manifest cannot be changed: the store refuses, and nothing else changes it",
+        )
+        .detail("object", self.bucket.display(&key)))
     }
 
     /// Puts a manifest in place, whatever is there.

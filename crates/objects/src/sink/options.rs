@@ -53,7 +53,9 @@ impl UploadSettings {
     /// `Config` names the option that is wrong.
     pub fn check(&self) -> Result<()> {
         if !(LEAST_PART..=LARGEST_PART).contains(&self.part_size.bytes()) {
-            return Err(Error::config("`part_size` must be between 5 MiB and 5 GiB: stores take no other parts"));
+            return Err(Error::config(
+                "`part_size` must be between 5 MiB and 5 GiB: stores take no other parts",
+            ));
         }
         if self.parts_in_flight == 0 {
             return Err(Error::config("`parts_in_flight` must be above zero"));

@@ -13,8 +13,8 @@ use super::Provider;
 use super::home::{Home, Site};
 use super::output::{ObjectOutput, Outlet};
 use super::upload::Leftover;
-use crate::extras::{CopySource, Upload};
 use crate::ObjectInput;
+use crate::extras::{CopySource, Upload};
 
 /// How much of an object is copied as one part; no store copies more at once.
 const COPIED_AT_ONCE: u64 = 1 << 30;
@@ -98,9 +98,9 @@ pub(super) async fn copied(
     outlet: &Arc<Outlet>,
     hidden: &str,
     path: String,
-    size: u64,
+    length: u64,
 ) -> Result<ObjectFile> {
-    let held = match copy(site, outlet, hidden, &path, size).await? {
+    let held = match copy(site, outlet, hidden, &path, length).await? {
         Some(held) => held,
         None => send_again(site, outlet, hidden, path).await?,
     };
@@ -114,9 +114,9 @@ async fn copy(
     outlet: &Arc<Outlet>,
     hidden: &str,
     path: &str,
-    size: u64,
+    length: u64,
 ) -> Result<Option<HeldObject>> {
-    if size == 0 {
+    if length == 0 {
         return Ok(None);
     }
     let (key, source) = (site.home.key(path)?, site.home.key(hidden)?);
@@ -126,15 +126,15 @@ async fn copy(
     let leftover = Arc::new(Leftover::upload(outlet.opener.clone(), site.bucket.cx(), key, id.clone()));
     let mut parts = Vec::new();
     let mut from = 0;
-    while from < size {
-        let end = (from + COPIED_AT_ONCE).min(size);
+    while from < length {
+        let end = (from + COPIED_AT_ONCE).min(length);
         let source = CopySource { bucket: None, key: source.clone(), tag: None, range: from..end };
         let Some(part) = site.bucket.copy_part(&upload, parts.len(), &source).await? else { return Ok(None) };
         parts.push(part);
         from = end;
     }
     let upload = Some(UploadedParts { id, parts, mark });
-    Ok(Some(HeldObject { file: ObjectFile { path: path.to_owned(), size, upload, staged: None }, leftover }))
+    Ok(Some(HeldObject { file: ObjectFile { path: path.to_owned(), size: length, upload, staged: None }, leftover }))
 }
 
 /// Reads a hidden object and writes it to its place.

@@ -1,7 +1,7 @@
 //! Commits of chunks: which bytes are durable, and which objects are complete.
 
-use std::collections::btree_map::Entry;
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 
 use bytes::BytesMut;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -63,21 +63,23 @@ pub(super) async fn throw_away(
     let own = run.map(|run| site.home.staged_by(run));
     let mut notes = site.bucket.keys(&site.home.staged()).await?;
     notes.retain(|key| own.as_ref().is_none_or(|own| !key.starts_with(own)));
-    let mut noted = BTreeSet::new();
+    let mut began = BTreeSet::new();
     for note in &notes {
         let text = site.bucket.read_whole(note).await?.map(|note| note.bytes).unwrap_or_default();
         let paths: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
-        noted.extend(paths);
+        began.extend(paths);
     }
     let known = |id: &String| manifest.partials.values().any(|object| object.upload.id == *id);
     let is_left = |upload: &Upload| {
         let path = site.home.path(&upload.key);
         !known(&upload.id)
-            && path.is_some_and(|path| noted.contains(path) || upload.key.starts_with(&site.home.partials()))
+            && path.is_some_and(|path| began.contains(path) || upload.key.starts_with(&site.home.partials()))
     };
     let left: Vec<_> = uploads.into_iter().filter(is_left).collect();
-    let mut told: Vec<_> =
-        left.iter().map(|upload| format!("the upload {} of {}", upload.id, site.bucket.display(&upload.key))).collect();
+    let mut told: Vec<_> = left
+        .iter()
+        .map(|upload| format!("the upload {} of {}", upload.id, site.bucket.display(&upload.key)))
+        .collect();
     site.abort_all(left).await?;
     let kept: BTreeSet<&str> = manifest.partials.values().flat_map(PartialObject::hidden).collect();
     let mut hidden = site.bucket.keys(&site.home.partials()).await?;
@@ -109,8 +111,11 @@ pub(super) async fn commit(
     };
     let mut manifest = held.manifest.clone();
     let mut objects = std::mem::take(&mut manifest.partials);
-    let broken_before: BTreeSet<String> =
-        objects.iter().filter(|(_, object)| object.known.broken.is_some()).map(|(key, _)| key.clone()).collect();
+    let broken_before: BTreeSet<String> = objects
+        .iter()
+        .filter(|(_, object)| object.known.broken.is_some())
+        .map(|(key, _)| key.clone())
+        .collect();
     for receipt in receipts {
         add(&mut objects, receipt.objects);
     }
@@ -132,7 +137,9 @@ pub(super) async fn commit(
     }
     objects.retain(|_, object| object.known.broken.is_none());
     let complete: PartialObjects = objects.extract_if(.., |_, object| object.known.is_complete()).collect();
-    let files = stream::iter(complete.values().map(|object| place_of(site, place, &load.stream, object)).collect::<Vec<_>>());
+    let files = stream::iter(
+        complete.values().map(|object| place_of(site, place, &load.stream, object)).collect::<Vec<_>>(),
+    );
     let files: Vec<ObjectFile> = files.buffered(OBJECTS_AT_ONCE).try_collect().await?;
     let replace = load.disposition == WriteDisposition::Replace;
     let kept: Vec<String> = objects.keys().cloned().collect();
@@ -196,16 +203,19 @@ async fn refuse(
     });
     let rejected = rejected.collect();
     place.close(broken.keys());
-    let uploads = broken.values().map(|object| {
-        Ok(Upload { key: site.home.key(&object.upload.path)?, id: object.upload.id.clone() })
-    });
+    let uploads = broken
+        .values()
+        .map(|object| Ok(Upload { key: site.home.key(&object.upload.path)?, id: object.upload.id.clone() }));
     let uploads = uploads.collect::<Result<Vec<_>>>()?;
     let hidden = broken.values().flat_map(PartialObject::hidden).map(|path| site.home.key(path));
     let hidden = hidden.collect::<Result<Vec<_>>>()?;
     manifest.partials.extend(broken);
     if site.store(manifest, Some(version)).await?.is_none() {
-        return Err(towpath_core::Error::new(ErrorKind::Conflict, "somebody else changed the manifest at the same time")
-            .help("let only one run of a pipeline work at a time; run again"));
+        return Err(towpath_core::Error::new(
+            ErrorKind::Conflict,
+            "somebody else changed the manifest at the same time",
+        )
+        .help("let only one run of a pipeline work at a time; run again"));
     }
     site.abort_all(uploads).await?;
     site.bucket.delete(hidden).await?;
@@ -223,7 +233,8 @@ async fn make_whole(site: &Site, objects: &mut PartialObjects) -> Result<()> {
 async fn whole(site: &Site, object: &mut PartialObject) -> Result<()> {
     // A commit that was refused because of another object has completed it, to read it.
     let is_complete = object.known.digest.is_some()
-        && site.bucket.mark(&site.home.key(&object.upload.path)?).await?.as_deref() == Some(&object.upload.mark);
+        && site.bucket.mark(&site.home.key(&object.upload.path)?).await?.as_deref()
+            == Some(&object.upload.mark);
     let wanted = if is_complete { 0 } else { object.count() };
     for index in 0..wanted {
         if !object.parts.contains_key(&index) {
@@ -251,7 +262,9 @@ async fn missing_part(site: &Site, object: &PartialObject, index: usize) -> Resu
         let (Some(fragment), Some(found)) = (fragment, found) else {
             return Err(towpath_core::Error::new(ErrorKind::Conflict, "staged bytes of an object are gone")
                 .detail("name", &object.known.name)
-                .help("do not remove `.towpath` while a run is under way; `towpath state reset`, and run again"));
+                .help(
+                    "do not remove `.towpath` while a run is under way; `towpath state reset`, and run again",
+                ));
         };
         let skipped = usize::try_from(at - fragment.from).unwrap_or(usize::MAX).min(found.bytes.len());
         let wanted = usize::try_from(to - at).unwrap_or(usize::MAX).min(found.bytes.len() - skipped);
@@ -269,36 +282,36 @@ async fn fault(site: &Site, object: &PartialObject) -> Result<Option<String>> {
         Ok(wanted) => wanted,
         Err(error) => return Ok(Some(format!("its digest cannot be checked: {error}"))),
     };
-    let OpenHidden { key, entry } = match complete_hidden(site, object).await? {
-        Some(hidden) => hidden,
-        None => return Ok(Some("its digest came too late to be checked".to_owned())),
+    let Some(entry) = complete_hidden(site, object).await? else {
+        return Ok(Some("its digest came too late to be checked".to_owned()));
     };
     let mut hasher = Hasher::new(wanted.algorithm());
     let mut from = 0;
     while from < entry.size {
         let to = (from + READ).min(entry.size);
         let bytes = site.bucket.range(&entry, from..to).await?;
-        hasher = site.bucket.cx().cpu(move || { hasher.update(&bytes); Ok(hasher) }).await?;
+        hasher = site
+            .bucket
+            .cx()
+            .cpu(move || {
+                hasher.update(&bytes);
+                Ok(hasher)
+            })
+            .await?;
         from = to;
     }
     let found = hasher.finish();
-    tracing::debug!(key, %found, "hashed");
     Ok((found != wanted).then(|| format!("its digest is {found}, and must be {wanted}")))
 }
 
-struct OpenHidden {
-    key: String,
-    entry: FileEntry,
-}
-
-async fn complete_hidden(site: &Site, object: &PartialObject) -> Result<Option<OpenHidden>> {
+/// Makes an object that must have a digest one that can be read; `None` where it has no hidden place.
+async fn complete_hidden(site: &Site, object: &PartialObject) -> Result<Option<FileEntry>> {
     let key = site.home.key(&object.upload.path)?;
     if !key.starts_with(&site.home.partials()) {
         return Ok(None);
     }
     site.complete(&object.file(object.upload.path.clone())).await?;
-    let entry = site.bucket.head(&key, None).await?;
-    Ok(Some(OpenHidden { key, entry }))
+    site.bucket.head(&key, None).await.map(Some)
 }
 
 /// An object at its place: the upload as it is, or a copy of the hidden object that was checked.
@@ -307,8 +320,8 @@ async fn place_of(site: &Site, place: &Place, stream: &str, object: &PartialObje
     if object.upload.path == path {
         return Ok(object.file(path));
     }
-    let size = object.known.size.unwrap_or_default();
-    copied(site, &place.outlet, &object.upload.path, path, size).await
+    let length = object.known.size.unwrap_or_default();
+    copied(site, &place.outlet, &object.upload.path, path, length).await
 }
 
 impl PartialObject {
@@ -328,4 +341,3 @@ impl PartialObject {
         ObjectFile { path, size: self.known.size.unwrap_or_default(), upload: Some(upload), staged: None }
     }
 }
-

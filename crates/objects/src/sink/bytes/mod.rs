@@ -53,8 +53,10 @@ impl<P: Provider> Sink for ByteSink<P> {
         files.check_bytes().and_then(|()| settings.check()).map_err(named::<P>)?;
         if settings.layout == Layout::Plain {
             return Err(named::<P>(
-                Error::config("`layout: plain` does not go with `format: bytes`, whose parts have to be remembered")
-                    .help("remove `layout`"),
+                Error::config(
+                    "`layout: plain` does not go with `format: bytes`, whose parts have to be remembered",
+                )
+                .help("remove `layout`"),
             ));
         }
         let folder = ByteFolder::parse(&files.path).map_err(named::<P>)?;

@@ -36,9 +36,9 @@ impl Place {
 
     /// Goes on with these uploads, and with no others.
     pub(super) fn go_on(&self, partials: &PartialObjects) {
-        let known = partials.iter().map(|(key, object)| {
-            (key.clone(), Arc::new(OnceCell::new_with(Some(object.upload.clone()))))
-        });
+        let known = partials
+            .iter()
+            .map(|(key, object)| (key.clone(), Arc::new(OnceCell::new_with(Some(object.upload.clone())))));
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = known.collect();
     }
 
@@ -64,7 +64,13 @@ impl Place {
         key: &str,
         known: &Partial,
     ) -> Result<OpenUpload> {
-        let cell = self.open.lock().unwrap_or_else(PoisonError::into_inner).entry(key.to_owned()).or_default().clone();
+        let cell = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(key.to_owned())
+            .or_default()
+            .clone();
         let begin = async || {
             let path = self.path(&site.home, stream, key, known);
             let mark = format!("{:016x}", fastrand::u64(..));

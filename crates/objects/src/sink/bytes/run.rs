@@ -55,7 +55,11 @@ impl Run {
         let length = usize::try_from(end - self.from).ok()?;
         let bytes = self.bytes.split_to(length).freeze();
         let from = std::mem::replace(&mut self.from, end);
-        Some(if begins { Piece::Part(usize::try_from(index).ok()?, bytes) } else { Piece::Fragment(from, bytes) })
+        Some(if begins {
+            Piece::Part(usize::try_from(index).ok()?, bytes)
+        } else {
+            Piece::Fragment(from, bytes)
+        })
     }
 }
 
@@ -81,7 +85,10 @@ mod tests {
 
     #[test]
     fn bytes_in_order_become_parts_and_the_last_one_is_shorter() {
-        assert_eq!(pieces(&[(0, b"abc"), (3, b"defghi")], Some(9)), [part(0, b"abcd"), part(1, b"efgh"), part(2, b"i")]);
+        assert_eq!(
+            pieces(&[(0, b"abc"), (3, b"defghi")], Some(9)),
+            [part(0, b"abcd"), part(1, b"efgh"), part(2, b"i")]
+        );
         assert_eq!(pieces(&[(0, b"abcde")], None), [part(0, b"abcd"), fragment(4, b"e")]);
         assert_eq!(pieces(&[(0, b"")], Some(0)), []);
     }

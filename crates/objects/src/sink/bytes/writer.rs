@@ -55,7 +55,13 @@ impl fmt::Debug for ByteWriter {
 }
 
 impl ByteWriter {
-    pub(super) fn new(connector: &'static str, place: Arc<Place>, cx: &Context, load: &LoadSpec, part: u32) -> Self {
+    pub(super) fn new(
+        connector: &'static str,
+        place: Arc<Place>,
+        cx: &Context,
+        load: &LoadSpec,
+        part: u32,
+    ) -> Self {
         Self {
             connector,
             place,
@@ -99,7 +105,11 @@ impl ByteWriter {
             let part_size = self.place.outlet.settings.part_size.bytes();
             let of_chunk = Partial::of(&chunk);
             let (known, run) = self.objects.entry(key.clone()).or_default();
-            if known.name.is_empty() { *known = of_chunk } else { known.merge(&of_chunk) }
+            if known.name.is_empty() {
+                *known = of_chunk;
+            } else {
+                known.merge(&of_chunk);
+            }
             let pieces = run.push(chunk.offset, chunk.data, part_size, known.size);
             let known = known.clone();
             for piece in pieces {
@@ -122,7 +132,8 @@ impl ByteWriter {
             return Ok(());
         }
         let path = site.home.note_path(&self.load.run);
-        let text = serde_json::to_vec(&new).map_err(|error| Error::unexpected("a note cannot be written").source(error))?;
+        let text = serde_json::to_vec(&new)
+            .map_err(|error| Error::unexpected("a note cannot be written").source(error))?;
         site.bucket.put(&site.home.key(&path)?, text.into(), PutMode::Overwrite).await?;
         self.notes.push(path);
         Ok(())

@@ -28,7 +28,10 @@ impl Prefix {
         let url = std::env::var("TOWPATH_TEST_S3_URL")
             .expect("these tests need a server: run them by `cargo xtask test`, or set TOWPATH_TEST_S3_URL");
         let unique = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
-        Self { server: Url::parse(&url).expect("TOWPATH_TEST_S3_URL is a URL"), name: format!("test-{unique:016x}") }
+        Self {
+            server: Url::parse(&url).expect("TOWPATH_TEST_S3_URL is a URL"),
+            name: format!("test-{unique:016x}"),
+        }
     }
 
     fn address(&self) -> String {
@@ -88,7 +91,8 @@ impl Prefix {
     /// The keys of all objects that the manifest names.
     fn committed(&self) -> Vec<String> {
         let hidden = self.keys();
-        let manifest = hidden.iter().find(|key| key.ends_with("/manifest.json")).expect("there is a manifest");
+        let manifest =
+            hidden.iter().find(|key| key.ends_with("/manifest.json")).expect("there is a manifest");
         let folder = manifest.trim_end_matches("manifest.json");
         let manifest: Value = serde_json::from_str(&self.get(&format!("/{manifest}"))).expect("it is JSON");
         let mut keys = Vec::new();
@@ -163,12 +167,12 @@ async fn a_load_that_is_killed_twenty_times_is_complete_in_the_end_and_leaves_no
     let (code, report) = run(&project).await;
     assert_eq!(code, Some(0), "{report:#}");
     let found = prefix;
-    let (ids, visible, committed) =
-        blocking(move || (found.ids(), found.visible(), found.committed())).await;
+    let (ids, visible, committed) = blocking(move || (found.ids(), found.visible(), found.committed())).await;
     assert_eq!(ids, (0..PAGES * 10).collect::<Vec<_>>());
     assert_eq!(visible, committed, "every object stands in the manifest, and no other");
     let swept = project.towpath(&["state", "sweep", "pipeline.yaml", "--json"]);
-    let swept: Value = serde_json::from_str(&swept.stdout).unwrap_or_else(|error| panic!("{error}: {swept:?}"));
+    let swept: Value =
+        serde_json::from_str(&swept.stdout).unwrap_or_else(|error| panic!("{error}: {swept:?}"));
     assert_eq!(swept["swept"][0]["removed"], serde_json::json!([]), "{swept:#}");
 }
 
@@ -193,4 +197,36 @@ async fn a_second_run_fences_the_first() {
         assert_eq!(report["streams"][0]["failures"][0]["kind"], "conflict", "{report:#}");
         assert_eq!(blocking(move || prefix.ids()).await, (0..50).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_files_are_copied_into_a_bucket_from_bucket_to_bucket_and_back() {
+    let prefix = Prefix::new();
+    let project = Project::new();
+    let large: Vec<u8> = (0..20_000_003_u32).map(|at| u8::try_from((at / 7 + at % 251) % 256).unwrap_or(0)).collect();
+    project.write("in/large.bin", &large);
+    project.write("in/deep/small.txt", "hello");
+    project.write("in/empty", "");
+    let endpoint = format!("endpoint=http://{}", prefix.address());
+    let secret = format!("secret_access_key={}", prefix.server.password().expect("the URL has a password"));
+    let options = |side: &'static str| {
+        let values = [endpoint.clone(), "access_key_id=towpath".to_owned(), secret.clone()];
+        values.into_iter().flat_map(move |value| [side.to_owned(), value]).collect::<Vec<_>>()
+    };
+    let copy = |from: &str, to: &str, more: Vec<String>| {
+        let mut arguments = vec!["copy".to_owned(), from.to_owned(), to.to_owned()];
+        arguments.extend(more);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let ended = project.towpath(&arguments);
+        assert_eq!(ended.code, Some(0), "{from} to {to}: {ended:?}");
+    };
+    let place = |folder: &str| format!("s3://{BUCKET}/{}/{folder}/", prefix.name);
+    copy("in/", &place("one"), options("--sink"));
+    let both = [options("--source"), options("--sink")].concat();
+    copy(&place("one"), &place("two"), both);
+    copy(&place("two"), "out/", options("--source"));
+    assert!(std::fs::read(project.path("out/large.bin")).expect("it is there") == large, "the bytes differ");
+    assert_eq!(project.read("out/deep/small.txt"), "hello");
+    assert_eq!(project.read("out/empty"), "");
+    assert_eq!(project.files("out").len(), 3, "nothing that the target remembers is copied");
 }
