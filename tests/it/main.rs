@@ -11,6 +11,7 @@ mod formats;
 mod http_sink;
 mod incremental;
 mod object_sink;
+mod objects;
 mod recorded;
 mod recordings;
 mod resume;

@@ -203,7 +203,8 @@ async fn a_second_run_fences_the_first() {
 async fn whole_files_are_copied_into_a_bucket_from_bucket_to_bucket_and_back() {
     let prefix = Prefix::new();
     let project = Project::new();
-    let large: Vec<u8> = (0..20_000_003_u32).map(|at| u8::try_from((at / 7 + at % 251) % 256).unwrap_or(0)).collect();
+    let large: Vec<u8> =
+        (0..20_000_003_u32).map(|at| u8::try_from((at / 7 + at % 251) % 256).unwrap_or(0)).collect();
     project.write("in/large.bin", &large);
     project.write("in/deep/small.txt", "hello");
     project.write("in/empty", "");

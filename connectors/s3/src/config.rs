@@ -73,7 +73,6 @@ macro_rules! with_connection {
             /// The options of the connection.
             pub(crate) fn connection(&self) -> ConnectionOptions {
                 ConnectionOptions {
-                    bucket: self.bucket.clone(),
                     region: self.region.clone(),
                     endpoint: self.endpoint.clone(),
                     path_style: self.path_style,
@@ -178,7 +177,6 @@ pub struct AssumeRole {
 /// What source and sink have in common.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ConnectionOptions {
-    pub bucket: Option<String>,
     pub region: Option<String>,
     pub endpoint: Option<String>,
     pub path_style: Option<bool>,

@@ -2,7 +2,7 @@
 
 use aws_config::SdkConfig;
 use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
+use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use reqwest::{Method, Request};
 use towpath_core::{Error, Result};

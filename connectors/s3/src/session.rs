@@ -9,8 +9,8 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use object_store::RetryConfig;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use tokio::sync::{Mutex, OnceCell};
-use towpath_core::{Clock, Context, Error, Result};
-use towpath_objects::{Bucket, Client, Opener, Service};
+use towpath_core::{Clock, Context, Error, ErrorKind, Result};
+use towpath_objects::{Bucket, Client, Opener, Service, retry};
 
 use crate::config::ConnectionOptions;
 use crate::credentials::Keys;
@@ -86,6 +86,19 @@ impl Session {
         Ok(Bucket::new(format!("s3://{name}"), store, extras, cx))
     }
 
+    /// The names of all buckets.
+    pub(crate) async fn buckets(&self, cx: &Context) -> Result<Vec<String>> {
+        let place = self.place(cx, None).await?;
+        let client = sdk::client(self.service(cx, &place, ""), self.keys().await?, &place);
+        let listed = retry(cx, || async { client.list_buckets().send().await.map_err(sdk::error) }).await;
+        let listed = listed.map_err(|error| {
+            let denied = error.kind() == ErrorKind::PermissionDenied;
+            let error = error.operation("list buckets");
+            if denied { error.help("grant `s3:ListAllMyBuckets`, or set `bucket`") } else { error }
+        })?;
+        Ok(listed.buckets.unwrap_or_default().into_iter().filter_map(|bucket| bucket.name).collect())
+    }
+
     fn service(&self, cx: &Context, place: &Place, bucket: &str) -> Service {
         Service::new(self.client.clone(), cx, &format!("{}/{bucket}", place.endpoint()))
     }
@@ -137,23 +150,27 @@ impl fmt::Debug for Session {
     }
 }
 
-/// Opens one bucket.
+/// Opens the bucket of a stream.
 #[derive(Debug, Clone)]
-pub(crate) struct OneBucket {
+pub(crate) struct StreamBucket {
     pub(crate) session: Arc<Session>,
-    pub(crate) name: Arc<str>,
+    /// None when only the names of buckets are asked for.
+    pub(crate) name: Option<Arc<str>>,
     /// How it is written to; nothing for those who read.
     pub(crate) writing: Arc<Writing>,
 }
 
 #[async_trait]
-impl Opener for OneBucket {
+impl Opener for StreamBucket {
     async fn open(&self, cx: &Context) -> Result<Bucket> {
-        self.session.bucket(cx, &self.name, &self.writing).await
+        let name = self.name.as_ref().ok_or_else(|| {
+            Error::config("which bucket?").help("set `bucket`, or write `path` as s3://bucket/key")
+        })?;
+        self.session.bucket(cx, name, &self.writing).await
     }
 
     fn display(&self, key: &str) -> String {
-        format!("s3://{}/{key}", self.name)
+        format!("s3://{}/{key}", self.name.as_deref().unwrap_or_default())
     }
 }
 

@@ -12,7 +12,7 @@ use towpath_objects::Appearance;
 use towpath_objects::sink::{Provider, SinkParts, UploadSettings};
 
 use crate::config::SinkConfig;
-use crate::session::{OneBucket, Session};
+use crate::session::{Session, StreamBucket};
 use crate::store::{CONNECTOR, bucket_and_key};
 
 /// S3, for those who write.
@@ -52,7 +52,7 @@ impl Provider for S3Writes {
                 tags: config.tags,
             },
         };
-        let opener = OneBucket { session, name: name.into(), writing: Arc::new(writing) };
+        let opener = StreamBucket { session, name: Some(name.into()), writing: Arc::new(writing) };
         Ok(SinkParts { opener: Arc::new(opener), files, settings })
     }
 }

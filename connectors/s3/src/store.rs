@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use towpath_core::{Context, Error, Result};
+use serde_json::json;
+use towpath_core::{Context, Dataset, Error, Result};
 use towpath_files::{FileEntry, SourceOptions, Store};
 use towpath_formats::Input;
 use towpath_objects::{Listing, ObjectInput, Opener};
 
 use crate::config::SourceConfig;
-use crate::session::{OneBucket, Session};
+use crate::session::{Session, StreamBucket};
 use crate::uri;
 
 pub(crate) const CONNECTOR: &str = "s3";
@@ -16,7 +17,7 @@ pub(crate) const CONNECTOR: &str = "s3";
 /// The objects of a bucket.
 #[derive(Debug, Clone)]
 pub struct S3Objects {
-    bucket: OneBucket,
+    bucket: StreamBucket,
     version: Option<Arc<str>>,
 }
 
@@ -32,13 +33,10 @@ impl Store for S3Objects {
         for path in &mut files.path.0 {
             *path = bucket_and_key(path, &mut name)?;
         }
-        let name = named(name)?;
         let session = Session::shared(config.connection(), cx).await?;
         let version = config.version.as_deref().map(Arc::from);
-        Ok((
-            Self { bucket: OneBucket { session, name: name.into(), writing: Arc::default() }, version },
-            files,
-        ))
+        let name = name.filter(|name| !name.is_empty()).map(Arc::from);
+        Ok((Self { bucket: StreamBucket { session, name, writing: Arc::default() }, version }, files))
     }
 
     async fn list(&self, cx: &Context, options: &SourceOptions) -> Result<Listing> {
@@ -53,6 +51,15 @@ impl Store for S3Objects {
     async fn probe(&self, cx: &Context, file: &FileEntry) -> Result<()> {
         let bucket = self.bucket.open(cx).await?;
         bucket.range(file, 0..file.size.min(1)).await.map(drop)
+    }
+
+    async fn places(&self, cx: &Context) -> Result<Option<Vec<Dataset>>> {
+        if self.bucket.name.is_some() {
+            return Ok(None);
+        }
+        let buckets = self.bucket.session.buckets(cx).await?.into_iter();
+        let dataset = |name: String| Dataset::new(&name, json!({ "path": format!("s3://{name}/") }));
+        Ok(Some(buckets.map(dataset).collect()))
     }
 
     fn display(&self, path: &str) -> String {

@@ -26,11 +26,14 @@ pub(crate) fn options(uri: &str) -> Result<Json> {
         _ => (uri, ""),
     };
     let (bucket, key) = split(path).ok_or_else(|| wrong("it does not begin with s3://"))?;
-    if bucket.is_empty() {
+    if bucket.is_empty() && !key.is_empty() {
         return Err(wrong("it names no bucket").help("write s3://bucket/key"));
     }
     let mut options = Map::new();
-    options.insert("bucket".to_owned(), json!(bucket));
+    // Without one, the names of all buckets may be asked for.
+    if !bucket.is_empty() {
+        options.insert("bucket".to_owned(), json!(bucket));
+    }
     options.insert("path".to_owned(), json!(key));
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if !PARAMETERS.contains(&name.as_ref()) {
@@ -61,6 +64,7 @@ mod tests {
             options("s3://landing/a b/*.csv").unwrap(),
             json!({"bucket": "landing", "path": "a b/*.csv"})
         );
+        assert_eq!(options("s3://").unwrap(), json!({"path": ""}));
         assert_eq!(options("S3://landing").unwrap(), json!({"bucket": "landing", "path": ""}));
         let expected =
             json!({"bucket": "b", "path": "k", "endpoint": "http://localhost:9000", "anonymous": true});

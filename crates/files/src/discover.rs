@@ -11,6 +11,9 @@ use crate::{FileEntry, FileSource, Listing, Store, Walk};
 /// The most data sets that are listed.
 const MOST: usize = 1_000;
 
+/// The most files that are looked at.
+const MOST_FILES: usize = 200_000;
+
 /// Files that belong together.
 struct Group {
     first: FileEntry,
@@ -19,9 +22,18 @@ struct Group {
 }
 
 pub(crate) async fn discover<S: Store>(source: &FileSource<S>, cx: &Context) -> Result<Vec<Dataset>> {
+    if let Some(places) = source.store().places(cx).await? {
+        return Ok(places);
+    }
     let mut walk = source.listing(cx).await?.walk(None);
     let mut groups: BTreeMap<String, Group> = BTreeMap::new();
+    let mut files = 0;
     while let Some(found) = walk.next().await? {
+        files += 1;
+        if files > MOST_FILES {
+            tracing::warn!(most = MOST_FILES, "there are more files than are looked at; narrow `path`");
+            break;
+        }
         let glob = glob_of(&found.file.path);
         if groups.len() == MOST && !groups.contains_key(&glob) {
             tracing::warn!(most = MOST, "there are more data sets than are listed; narrow `path`");

@@ -107,6 +107,10 @@ impl<S: Store> FileSource<S> {
         &self.shared.options
     }
 
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
     /// What a person calls a path, who may give it as one of the options.
     pub(crate) fn display(&self, path: &str) -> String {
         self.store.display(path)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use towpath_core::{Context, Error, ErrorKind, Result};
+use towpath_core::{Context, Dataset, Error, ErrorKind, Result};
 use towpath_formats::Input;
 
 use crate::SourceOptions;
@@ -44,6 +44,12 @@ pub trait Store: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Whether a file may be read, without reading it whole.
     fn probe(&self, cx: &Context, file: &FileEntry) -> impl Future<Output = Result<()>> + Send;
+
+    /// The places that could be looked into, for a store that was opened without any: the buckets of an account. `None`
+    /// when it was told where to look.
+    fn places(&self, _cx: &Context) -> impl Future<Output = Result<Option<Vec<Dataset>>>> + Send {
+        std::future::ready(Ok(None))
+    }
 
     /// What a person calls a path: a path, or a URL without secrets. As an option it means the same.
     fn display(&self, path: &str) -> String {

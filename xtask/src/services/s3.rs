@@ -82,7 +82,7 @@ fn start(site: &Site) -> Result<Server> {
     Ok(Server { pid, url: format!("http://{USER}:{password}@127.0.0.1:{port}/?https={secure}") })
 }
 
-/// Beside the one that may do everything: `reader` may only read, and nobody needs to say who he is for the bucket `public`.
+/// Beside the one that may do everything: `reader` may only read, and whoever uses the bucket `public` need not say who he is.
 fn accounts(password: &str) -> String {
     let account = |name: &str, actions: &str| {
         format!(
@@ -93,7 +93,7 @@ fn accounts(password: &str) -> String {
         r#"{{"identities":[{},{},{}]}}"#,
         account(USER, r#""Admin","Read","List","Tagging","Write""#),
         account("reader", r#""Read","List""#),
-        r#"{"name":"anonymous","actions":["Read:public","List:public"]}"#
+        r#"{"name":"anonymous","actions":["Read:public","List:public","Write:public"]}"#
     )
 }
 

@@ -3,7 +3,10 @@
 mod bytes;
 mod check;
 mod conformance;
+mod credentials;
+mod discover;
 mod listing;
+mod options;
 mod sink;
 mod sink_conformance;
 mod source;

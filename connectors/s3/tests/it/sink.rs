@@ -308,3 +308,32 @@ async fn objects_and_the_manifest_are_encrypted_as_the_options_say() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_may_read_and_whose_key_encrypts_is_asked_for_with_each_upload() {
+    let prefix = Prefix::new();
+    let arn = "arn:aws:kms:eu-west-1:123456789012:key/towpath";
+    for (more, expected) in [
+        (json!({"acl": "bucket-owner-full-control"}), vec![("x-amz-acl", "bucket-owner-full-control")]),
+        (
+            json!({"encryption": "kms", "kms_key": arn, "bucket_key": true}),
+            vec![
+                ("x-amz-server-side-encryption", "aws:kms"),
+                ("x-amz-server-side-encryption-aws-kms-key-id", arn),
+                ("x-amz-server-side-encryption-bucket-key-enabled", "true"),
+            ],
+        ),
+        (json!({"encryption": "kms_dsse"}), vec![("x-amz-server-side-encryption", "aws:kms:dsse")]),
+    ] {
+        let front = crate::support::behind(|_| None).await;
+        let mut options = json!({"endpoint": front.url(""), "layout": "plain"});
+        options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        // The server of the tests has no such keys and may refuse; what it was asked for is what counts here.
+        drop(prefix.load("out/{run}-{part}.ndjson", &options, "r1", Append, &[batch([1])]).await);
+        let asked = front.requests();
+        let begun = asked.iter().find(|asked| asked.request.method == "POST").expect("an upload begins");
+        for (name, value) in expected {
+            assert_eq!(begun.request.header(name), Some(value), "{more}");
+        }
+    }
+}

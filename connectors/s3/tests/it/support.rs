@@ -1,5 +1,7 @@
 //! A prefix of its own for each test, filled by another client than the connector's.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::primitives::ByteStream;
@@ -14,6 +16,7 @@ use serde_json::json;
 use towpath_connector_s3::CONNECTOR;
 use towpath_core::{Batch, Context, Error, Json, Planned, Position, Result, ScanRequest, Split};
 use towpath_formats::{Encoder, MemoryOutput, WriteOptions};
+use towpath_testkit::http::{Request, Response, TestServer};
 use towpath_testkit::{context, rows};
 use url::Url;
 
@@ -94,10 +97,6 @@ impl Prefix {
         put.send().await.unwrap().version_id
     }
 
-    pub(crate) async fn delete(&self, key: &str) {
-        self.client.delete_object().bucket(self.bucket).key(self.key(key)).send().await.unwrap();
-    }
-
     /// The `ETag` of an object.
     pub(crate) async fn tag(&self, key: &str) -> String {
         let head = self.client.head_object().bucket(self.bucket).key(self.key(key)).send().await.unwrap();
@@ -144,6 +143,15 @@ impl Prefix {
     /// Plans and reads everything.
     pub(crate) async fn read(&self, path: &str, more: &Json) -> Result<Vec<Json>> {
         Ok(self.scan(path, more, &ScanRequest::default()).await?.rows())
+    }
+
+    /// The names of the splits that are planned.
+    pub(crate) async fn scan_names(&self, path: &str, more: &Json) -> Vec<String> {
+        let source =
+            CONNECTOR.source_entry().unwrap().open(self.options(path, more), &self.cx).await.unwrap();
+        let plan = source.plan(&self.cx, &ScanRequest::default()).await.unwrap();
+        let steps: Vec<Planned> = plan.splits.try_collect().await.unwrap();
+        splits(&steps).map(|split| split.id.0.clone()).collect()
     }
 
     pub(crate) async fn scan(&self, path: &str, more: &Json, request: &ScanRequest) -> Result<Scan> {
@@ -237,4 +245,37 @@ impl HttpConnector for Plain {
             Ok(HttpResponse::try_from(response).unwrap())
         })
     }
+}
+
+/// The real server behind one that answers some requests itself.
+pub(crate) async fn behind(
+    answer: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static,
+) -> TestServer {
+    let answer = Arc::new(answer);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    TestServer::start(move |request| {
+        let (answer, client) = (answer.clone(), client.clone());
+        async move {
+            match answer(&request) {
+                Some(response) => response,
+                None => forward(&client, &request).await,
+            }
+        }
+    })
+    .await
+}
+
+async fn forward(client: &reqwest::Client, request: &Request) -> Response {
+    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
+    let url = format!("{}{}{query}", endpoint(), request.path);
+    let mut sent = client.request(request.method.parse().unwrap(), url).body(request.body.clone());
+    for (name, value) in &request.headers {
+        sent = sent.header(name, value);
+    }
+    let got = sent.send().await.unwrap();
+    let mut response = Response::status(got.status().as_u16());
+    for (name, value) in got.headers() {
+        response = response.header(name.as_str(), value.to_str().unwrap());
+    }
+    response.body(got.bytes().await.unwrap())
 }

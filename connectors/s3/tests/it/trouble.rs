@@ -9,11 +9,11 @@ use serde_json::json;
 use towpath_connector_s3::CONNECTOR;
 use towpath_core::{DynSource, Json, Planned, Position, Result, ScanRequest};
 use towpath_layers::{LayerSettings, RetrySettings, layer_source};
-use towpath_testkit::http::{Request, Response, TestServer};
+use towpath_testkit::http::Response;
 use towpath_testkit::proxy::Proxy;
 use towpath_testkit::rows;
 
-use crate::support::{Prefix, endpoint, server};
+use crate::support::{Prefix, behind, server};
 
 /// Reads everything as a run does: what fails for a moment is tried again.
 async fn read(prefix: &Prefix, path: &str, more: &Json) -> Result<Vec<Json>> {
@@ -32,37 +32,6 @@ async fn read(prefix: &Prefix, path: &str, more: &Json) -> Result<Vec<Json>> {
         }
     }
     Ok(found)
-}
-
-/// The real server behind one that answers some requests itself.
-async fn behind(answer: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static) -> TestServer {
-    let answer = Arc::new(answer);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    TestServer::start(move |request| {
-        let (answer, client) = (answer.clone(), client.clone());
-        async move {
-            match answer(&request) {
-                Some(response) => response,
-                None => forward(&client, &request).await,
-            }
-        }
-    })
-    .await
-}
-
-async fn forward(client: &reqwest::Client, request: &Request) -> Response {
-    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-    let url = format!("{}{}{query}", endpoint(), request.path);
-    let mut sent = client.request(request.method.parse().unwrap(), url).body(request.body.clone());
-    for (name, value) in &request.headers {
-        sent = sent.header(name, value);
-    }
-    let got = sent.send().await.unwrap();
-    let mut response = Response::status(got.status().as_u16());
-    for (name, value) in got.headers() {
-        response = response.header(name.as_str(), value.to_str().unwrap());
-    }
-    response.body(got.bytes().await.unwrap())
 }
 
 fn slow_down() -> Response {

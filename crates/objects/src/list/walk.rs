@@ -74,18 +74,15 @@ impl towpath_files::Walk for Walk {
                 continue;
             };
             let index = *index;
-            match objects.try_next().await? {
-                Some(file) => {
-                    self.matched = true;
-                    if !self.lookup.is_covered(index, &file.path) {
-                        self.lookup.bucket.location(&file.path)?;
-                        return Ok(Some(Found { root: index, file }));
-                    }
-                }
-                None => {
-                    self.under_way = None;
-                    self.end(index)?;
-                }
+            let Some(file) = objects.try_next().await? else {
+                self.under_way = None;
+                self.end(index)?;
+                continue;
+            };
+            self.matched = true;
+            if !self.lookup.is_covered(index, &file.path) {
+                self.lookup.bucket.location(&file.path)?;
+                return Ok(Some(Found { root: index, file }));
             }
         }
     }

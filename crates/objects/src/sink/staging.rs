@@ -134,7 +134,10 @@ async fn copy(
         from = end;
     }
     let upload = Some(UploadedParts { id, parts, mark });
-    Ok(Some(HeldObject { file: ObjectFile { path: path.to_owned(), size: length, upload, staged: None }, leftover }))
+    Ok(Some(HeldObject {
+        file: ObjectFile { path: path.to_owned(), size: length, upload, staged: None },
+        leftover,
+    }))
 }
 
 /// Reads a hidden object and writes it to its place.
