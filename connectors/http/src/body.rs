@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -44,7 +45,7 @@ impl Deadline {
         &self,
         cx: &Context,
         (name, limit): (&str, Duration),
-        future: impl Future<Output = T>,
+        future: impl Future<Output = T> + Unpin,
     ) -> Result<T> {
         let left =
             self.total.map(|(total, end)| (total, end.saturating_duration_since(cx.clock().monotonic())));
@@ -52,7 +53,7 @@ impl Deadline {
             Some((total, left)) if left < limit => ("timeout.total", total, left),
             _ => (name, limit, limit),
         };
-        match select(std::pin::pin!(future), cx.clock().sleep(wait)).await {
+        match select(future, cx.clock().sleep(wait)).await {
             Either::Left((value, _)) => Ok(value),
             Either::Right(_) => Err(Error::unavailable(format!("no answer within {limit:?}"))
                 .help(format!("raise `{name}` if the server needs longer"))),
@@ -150,7 +151,7 @@ impl Body {
 
     async fn arriving(&mut self) -> Result<Option<Bytes>> {
         let Self { chunks, cx, idle, deadline, received, .. } = self;
-        let next = deadline.wait(cx, ("timeout.idle", *idle), chunks.next(*received)).await;
+        let next = deadline.wait(cx, ("timeout.idle", *idle), pin!(chunks.next(*received))).await;
         match next {
             Err(error) => {
                 self.finish(Outcome::TimedOut);

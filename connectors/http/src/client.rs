@@ -1,5 +1,6 @@
 //! One client for each connection: permits, redirects, timeouts, and errors that name the URL without its secrets.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -268,7 +269,7 @@ impl Client {
     async fn token(&self, cx: &Context, call: &Call, turn: &mut Turn) -> Result<Option<Arc<Token>>> {
         match (&self.tokens, &self.rotation) {
             _ if !call.home.owns(&call.url) => Ok(None),
-            (Some(tokens), _) => tokens.current(self, cx).await.map(Some),
+            (Some(tokens), _) => Box::pin(tokens.current(self, cx)).await.map(Some),
             (None, Some(rotation)) => rotation.next(cx, turn).await.map(Some),
             (None, None) => Ok(None),
         }
@@ -352,7 +353,8 @@ impl Client {
     ) -> Result<(Response, Permit)> {
         network::check(self.networks, request.url())?;
         let limit = ("timeout.first_byte", self.timeouts.first_byte.get());
-        let (mut error, outcome) = match deadline.wait(cx, limit, self.answer(cx, request, known)).await {
+        let answer = pin!(self.answer(cx, request, known));
+        let (mut error, outcome) = match deadline.wait(cx, limit, answer).await {
             Ok(Ok(response)) => return Ok((response, permit)),
             Ok(Err(failed)) => failed,
             Err(error) => (error, Outcome::TimedOut),

@@ -131,7 +131,8 @@ impl Reading {
     }
 
     fn batches_from(self, state: State) -> BatchStream {
-        stream::try_unfold((self, state), |(reading, state)| async move {
+        // What is handed on with each batch is better small.
+        stream::try_unfold((Box::new(self), state), |(reading, state)| async move {
             let next = reading.next(state).await?;
             Ok(next.map(|(batch, state)| (batch, (reading, state))))
         })
@@ -173,6 +174,7 @@ impl Reading {
         }
     }
 
+    /// The ways that few splits take are boxed, so that the others need not be as large.
     async fn begin(&self, from: Option<Spot>) -> Result<State> {
         if let Some(follow) = &self.shared.follow {
             let (frontier, row, within) = match from {
@@ -191,7 +193,7 @@ impl Reading {
                 Ok(State::Events(Box::new(Events::new(self.clone(), last_event_id, None)?)))
             }
             Some(Spot::Body { at, document }) if document.size.is_some() => {
-                self.anywhere(Some(document), at).await.map(State::Body)
+                Box::pin(self.anywhere(Some(document), at)).await.map(State::Body)
             }
             Some(Spot::Body { at, document }) => {
                 BodyInput::resume(self.clone(), document).open(at).map(State::Body)
@@ -209,13 +211,13 @@ impl Reading {
             None if *self.pagination == Pagination::None
                 && self.shared.formats.reads_anywhere(None, &self.request.url) =>
             {
-                self.anywhere(None, Position::Start).await.map(State::Body)
+                Box::pin(self.anywhere(None, Position::Start)).await.map(State::Body)
             }
             None if *self.pagination == Pagination::None => {
                 let answer = self.get(|call| self.prepare(call)).await?;
                 self.only_body(answer).await
             }
-            None => self.first_page_of_many().await,
+            None => Box::pin(self.first_page_of_many()).await,
         }
     }
 
@@ -246,7 +248,7 @@ impl Reading {
         }
         let is_json = self.is_json(&answer)?;
         if !is_json && self.shared.formats.reads_anywhere(Some(&answer.headers), &answer.url) {
-            return self.anywhere_of(answer, None, Position::Start).await.map(State::Body);
+            return Box::pin(self.anywhere_of(answer, None, Position::Start)).await.map(State::Body);
         }
         let looked = async {
             if is_json {

@@ -90,7 +90,7 @@ impl Pages {
         let fetched = match self.ahead.take() {
             Some(Ahead::Here(fetched)) => *fetched,
             Some(Ahead::OnItsWay(task)) => task.join().await?,
-            None => Fetched::get(&self.reading, place).await?,
+            None => Box::pin(Fetched::get(&self.reading, place)).await?,
         };
         let opened = fetched.open(&self.reading).await?;
         if let Some(done) = ruled(&self.reading, &opened, place) {

@@ -10,13 +10,18 @@ use towpath_core::{
     Staged,
 };
 
+use super::covered::{Covered, Ordinals};
 use super::{Event, Stream};
 use crate::cursor::greater;
 
 /// Collects what planner and writers tell, and commits it.
 pub(super) struct Committer {
     stream: Arc<Stream>,
+    /// The splits of all but a `replace`, whose only commit comes when no split is left.
     splits: BTreeMap<u64, Tracked>,
+    /// How many splits a `replace` has been told, and which of them are over.
+    told: u64,
+    ended: Ordinals,
     staged: Vec<Staged>,
     planned: Advance<Position>,
     since: Option<Position>,
@@ -33,8 +38,7 @@ pub(super) struct Committer {
 
 /// A split between its planning and its end.
 struct Tracked {
-    /// `None` for a `replace`, whose only commit comes when no split is left.
-    split: Option<Split>,
+    split: Split,
     /// What the target holds; `None` when it does not know the split.
     held: Option<Position>,
     /// What it holds after the next commit.
@@ -53,6 +57,8 @@ impl Committer {
         Self {
             stream,
             splits: BTreeMap::new(),
+            told: 0,
+            ended: Ordinals::default(),
             staged: Vec::new(),
             planned: Advance { from: held.planned.clone(), to: held.planned },
             since: held.since,
@@ -86,10 +92,12 @@ impl Committer {
     fn take(&mut self, event: Event) -> Result<bool> {
         match event {
             Event::Planned { ordinal, split, from, planned } => {
-                // Splits that an interrupted run left are known to the target.
-                let known = split.as_ref().is_some_and(|split| self.stream_knows(split, &from));
-                let held = known.then(|| from.clone());
-                self.splits.insert(ordinal, Tracked { split, held, next: from });
+                self.told += 1;
+                if let Some(split) = split {
+                    // Splits that an interrupted run left are known to the target.
+                    let held = self.stream_knows(&split, &from).then(|| from.clone());
+                    self.splits.insert(ordinal, Tracked { split, held, next: from });
+                }
                 self.planned.to = planned;
                 Ok(false)
             }
@@ -100,13 +108,31 @@ impl Committer {
                 Ok(false)
             }
             Event::Part { staged, covered, seen } => {
-                for (ordinal, position) in covered {
-                    self.advance(ordinal, position)?;
-                }
+                self.cover(covered)?;
                 self.seen = greater(self.seen.take(), seen);
                 self.staged.extend(staged);
                 Ok(true)
             }
+        }
+    }
+
+    /// Notes how far splits have got. Of those of a `replace`, only the end matters.
+    fn cover(&mut self, covered: Covered) -> Result<()> {
+        let (ended, under_way) = covered.into_parts();
+        if self.stream.is_replace() {
+            self.ended.extend(&ended);
+            return Ok(());
+        }
+        let ended = ended.iter().map(|ordinal| (ordinal, Position::End));
+        under_way.into_iter().chain(ended).try_for_each(|(ordinal, position)| self.advance(ordinal, position))
+    }
+
+    /// Whether all splits so far have been read to their ends.
+    fn everything_read(&self) -> bool {
+        if self.stream.is_replace() {
+            self.ended.has_all_below(self.told)
+        } else {
+            self.splits.values().all(|tracked| tracked.next == Position::End)
         }
     }
 
@@ -135,8 +161,7 @@ impl Committer {
     /// The last commit: the rest, and that the run is finished, if it is. A `replace` that is not complete changes
     /// nothing.
     async fn end(mut self) -> Result<()> {
-        let everything_read = self.splits.values().all(|tracked| tracked.next == Position::End);
-        let complete = self.plan_complete && everything_read && !self.stream.tally.has_failed();
+        let complete = self.plan_complete && self.everything_read() && !self.stream.tally.has_failed();
         if self.stream.is_replace() && !complete {
             self.stream.discard_staged().await;
             return Ok(());
@@ -190,9 +215,9 @@ impl Committer {
 
     fn token(&self, finished: bool) -> CommitToken {
         let moved = self.splits.values().filter(|tracked| tracked.held.as_ref() != Some(&tracked.next));
-        let steps = moved.filter_map(|tracked| {
+        let steps = moved.map(|tracked| {
             let from = tracked.held.clone().unwrap_or_default();
-            Some(SplitAdvance { split: tracked.split.clone()?, from, to: tracked.next.clone() })
+            SplitAdvance { split: tracked.split.clone(), from, to: tracked.next.clone() }
         });
         let mut token = CommitToken::default();
         token.version = 1;

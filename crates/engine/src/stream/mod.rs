@@ -11,6 +11,7 @@
 //! the split goes on. The committer hears of a split before any of its rows can reach it.
 
 mod committer;
+mod covered;
 mod outcome;
 mod planner;
 mod prepare;
@@ -37,6 +38,7 @@ use crate::memory::MemoryBudget;
 use crate::request::scan_request;
 use crate::{CommitPolicy, OnError, SchemaContract, Shutdown, StreamProgress};
 use committer::Committer;
+use covered::Covered;
 pub(crate) use outcome::Outcome;
 use outcome::Tally;
 use prepare::Prepare;
@@ -112,7 +114,7 @@ enum Event {
     /// Planning is complete.
     PlanComplete { since: Option<Position> },
     /// A writer has staged rows; these splits have got this far.
-    Part { staged: Vec<Staged>, covered: Vec<(u64, Position)>, seen: Option<Json> },
+    Part { staged: Vec<Staged>, covered: Covered, seen: Option<Json> },
 }
 
 /// Runs a stream. Failures are in the outcome.

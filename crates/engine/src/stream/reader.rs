@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::join;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Resume, Retry, Split};
@@ -46,10 +46,12 @@ pub(super) async fn dispatch(
             continue;
         }
         let (stream, routes, commits) = (stream.clone(), routes.clone(), commits.clone());
-        readers.spawn(async move {
+        let reading = async move {
             let _slot = slot;
             read(stream, assignment, &routes, commits).await;
-        });
+        };
+        // A task is moved about while it begins and ends, and this one is large.
+        readers.spawn(reading.boxed());
     }
     while let Some(ended) = readers.join_next().await {
         joined(ended)?;
@@ -70,7 +72,8 @@ async fn read(stream: Arc<Stream>, assignment: Assignment, routes: &[Route], com
     let result = if stream.resume == Resume::Exact {
         read_shared(&stream, &assignment, routes).await
     } else {
-        read_alone(&stream, &assignment, &commits).await
+        // It has a writer in it, and would make every reader as large.
+        Box::pin(read_alone(&stream, &assignment, &commits)).await
     };
     match result {
         Ok(()) => progress.add_splits_done(1),
@@ -174,14 +177,19 @@ fn may_start_again(error: &Error, resume: Resume) -> bool {
 /// end of the split.
 async fn feed(stream: &Arc<Stream>, assignment: &Assignment, from: Position, writer: &Sender) -> Result<()> {
     let (split, ordinal) = (&assignment.split, assignment.ordinal);
+    let mut last = None;
     if from != Position::End {
         let mut batches = stream.opened.source.read(&stream.opened.source_cx, split, from)?;
-        let last = feed_batches(stream, &mut batches, split, ordinal, writer).await?;
+        last = feed_batches(stream, &mut batches, split, ordinal, writer).await?;
         if !stream.bounded && last != Some(Position::End) {
             // It has more to come: the next run goes on here.
             stream.tally.pause();
             return Ok(());
         }
+    }
+    if last == Some(Position::End) {
+        // The last rows have told it.
+        return Ok(());
     }
     writer.send(Item { ordinal, rows: None, resume: Position::End, seen: None }).await
 }

@@ -1,6 +1,5 @@
 //! Writers: join small batches, write them, and stage them when it is time to commit.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -10,8 +9,9 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use towpath_core::{Json, Position, Result, Staged};
+use towpath_core::{Json, Result, Staged};
 
+use super::covered::Covered;
 use super::queue::{Held, Sender, queue};
 use super::target::{Conformed, OpenWriter};
 use super::{Event, Item, Stream};
@@ -56,13 +56,13 @@ impl Drop for Assigned {
 #[derive(Default)]
 pub(super) struct Part {
     staged: Vec<Staged>,
-    covered: BTreeMap<u64, Position>,
+    covered: Covered,
     seen: Option<Json>,
 }
 
 impl Part {
     pub(super) fn into_event(self) -> Event {
-        Event::Part { staged: self.staged, covered: self.covered.into_iter().collect(), seen: self.seen }
+        Event::Part { staged: self.staged, covered: self.covered, seen: self.seen }
     }
 
     pub(super) fn staged_copies(&self) -> Vec<Staged> {
@@ -112,7 +112,7 @@ impl Own {
         self.writing.stage().await?;
         let mut part = self.writing.part;
         // Only the end is a position that a split without positions can go on from.
-        part.covered.retain(|ordinal, position| *ordinal == self.ordinal && *position == Position::End);
+        part.covered.keep_end_of(self.ordinal);
         Ok(part)
     }
 }

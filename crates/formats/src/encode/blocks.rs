@@ -21,6 +21,9 @@ use crate::{Compression, Input, Output};
 /// little enough for several to be under way at once.
 const BLOCK_BYTES: usize = 2 << 20;
 
+/// The same where nothing is compressed: a hop to another thread costs little beside it, and memory counts.
+const PLAIN_BLOCK_BYTES: usize = 512 << 10;
+
 /// A format whose blocks know nothing of each other.
 pub(super) trait BlockFormat: Send + Sync + 'static {
     /// What stands before the first row.
@@ -47,6 +50,7 @@ pub(super) struct Blocks {
     compression: Compression,
     /// For codecs whose members cannot stand one behind the other.
     compressor: Option<Box<dyn Compressor>>,
+    block_bytes: usize,
     pending: Vec<RecordBatch>,
     pending_bytes: usize,
     pipeline: Pipeline<Vec<u8>>,
@@ -60,6 +64,7 @@ impl Blocks {
             format: Arc::new(format),
             compression,
             compressor: sequential(compression),
+            block_bytes: if compression == Compression::None { PLAIN_BLOCK_BYTES } else { BLOCK_BYTES },
             pending: Vec::new(),
             pending_bytes: 0,
             // One more than there are processors waits for the first to be free.
@@ -130,10 +135,10 @@ impl Blocks {
 #[async_trait]
 impl Stage for Blocks {
     async fn write(&mut self, rows: RecordBatch, output: &mut dyn Output) -> Result<()> {
-        for block in cut(&rows) {
+        for block in cut(&rows, self.block_bytes) {
             self.pending_bytes += slice_bytes(&block);
             self.pending.push(block);
-            if self.pending_bytes >= BLOCK_BYTES / 2 {
+            if self.pending_bytes >= self.block_bytes / 2 {
                 self.flush_pending(output).await?;
             }
         }
@@ -191,9 +196,9 @@ async fn write(bytes: Vec<u8>, output: &mut dyn Output) -> Result<()> {
     if bytes.is_empty() { Ok(()) } else { output.write(bytes.into()).await }
 }
 
-/// Rows in slices of about a block.
-fn cut(rows: &RecordBatch) -> Vec<RecordBatch> {
-    let blocks = slice_bytes(rows).div_ceil(BLOCK_BYTES).clamp(1, rows.num_rows().max(1));
+/// Rows in slices of about this many bytes.
+fn cut(rows: &RecordBatch, block_bytes: usize) -> Vec<RecordBatch> {
+    let blocks = slice_bytes(rows).div_ceil(block_bytes).clamp(1, rows.num_rows().max(1));
     let size = rows.num_rows().div_ceil(blocks).max(1);
     let starts = (0..rows.num_rows()).step_by(size);
     starts.map(|start| rows.slice(start, size.min(rows.num_rows() - start))).collect()

@@ -35,11 +35,15 @@ const CHUNK_ROWS: usize = 8 << 10;
 const CHUNK_BYTES: usize = 4 << 20;
 
 /// A row group ends at this many bytes of Arrow memory, so that what waits for its end stays small.
-const ROW_GROUP_BYTES: usize = 128 << 20;
+const ROW_GROUP_BYTES: usize = 96 << 20;
 
 /// What a column holds on average: encoded pages until its row group ends, a dictionary with the table to look it up, and
 /// its share of the chunks under way. Measured with the columns of TPC-H.
 pub(super) const COLUMN_BYTES: usize = 3 << 19;
+
+/// A column is written without a dictionary once that has so many bytes: looking up each value in a larger one costs more
+/// time and memory than it saves in the file.
+const DICTIONARY_BYTES: usize = 512 << 10;
 
 /// How many chunks are encoded at once: one that ends, one that begins.
 const CHUNKS_IN_FLIGHT: usize = 2;
@@ -281,6 +285,7 @@ fn properties(options: &ParquetWrite) -> WriterProperties {
         .set_compression(compression)
         .set_statistics_enabled(statistics)
         .set_dictionary_enabled(options.dictionary)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_created_by(concat!("towpath version ", env!("CARGO_PKG_VERSION")).to_owned())
         .build()
 }

@@ -91,7 +91,8 @@ trait Resumable: Send + 'static {
 
 /// The stream of what is resumed; it ends after its first error.
 fn resumed<R: Resumable>(resumable: R) -> BoxStream<'static, Result<R::Item>> {
-    stream::unfold(Some(resumable), |resumable| async {
+    // It is handed on with each item, and is large.
+    stream::unfold(Some(Box::new(resumable)), |resumable| async {
         let mut resumable = resumable?;
         let item = resumable.next().await?;
         let rest = item.is_ok().then_some(resumable);

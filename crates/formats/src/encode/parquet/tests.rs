@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{cast, concat_batches};
 use arrow_schema::{Field, Schema, SchemaRef};
 use bytes::Bytes;
@@ -155,7 +155,23 @@ async fn wide_rows_end_their_row_group_early() {
     let batches: Vec<_> = (0..20).map(|row| half.slice(row, 1)).collect();
     let bytes = encode(&WriteOptions::default(), "x.parquet", &batches).await.unwrap();
     let found: Vec<_> = metadata(&bytes).row_groups().iter().map(RowGroupMetaData::num_rows).collect();
-    assert_eq!(found, [16, 4]);
+    assert_eq!(found, [12, 8]);
+}
+
+#[tokio::test]
+async fn a_dictionary_stays_small() {
+    let dictionary = async |distinct: i64| {
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values((0..200_000).map(|row| row % distinct)));
+        let plain = ParquetWrite { compression: ParquetCompression::None, ..ParquetWrite::default() };
+        let bytes = encode(&options(plain), "x.parquet", &[batch("number", &column)]).await.unwrap();
+        assert_eq!(read(&bytes).1.column(0), &column);
+        let column = metadata(&bytes).row_group(0).column(0).clone();
+        column.data_page_offset() - column.dictionary_page_offset().unwrap()
+    };
+    let all = dictionary(50_000).await;
+    assert!((400_000..410_000).contains(&all), "a dictionary has all of a few values: {all}");
+    let some = dictionary(200_000).await;
+    assert!((500_000..600_000).contains(&some), "it has only some of many: {some}");
 }
 
 #[tokio::test]
