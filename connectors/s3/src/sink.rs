@@ -80,27 +80,15 @@ pub(crate) struct Writing {
 
 impl Writing {
     fn new(config: &SinkConfig) -> Result<Self> {
-        let wrong = |message: String, help: &str| Err(Error::config(message).help(help.to_owned()));
+        let wrong = |message: &str, help: &str| Err(Error::config(message).help(help));
         let is_kms = matches!(config.encryption, Some(Encryption::Kms | Encryption::KmsDsse));
         if config.kms_key.is_some() && !is_kms {
-            return wrong("`kms_key` needs `encryption: kms` or `kms_dsse`".to_owned(), "set `encryption`");
+            return wrong("`kms_key` needs `encryption: kms` or `kms_dsse`", "set `encryption`");
         }
         if config.bucket_key.is_some() && config.encryption != Some(Encryption::Kms) {
-            return wrong(
-                "`bucket_key` needs `encryption: kms`".to_owned(),
-                "set `encryption`, or remove it",
-            );
+            return wrong("`bucket_key` needs `encryption: kms`", "set `encryption`, or remove it");
         }
-        let acl = match &config.acl {
-            None => None,
-            Some(name) => match ObjectCannedAcl::try_parse(name) {
-                Ok(acl) => Some(acl),
-                Err(_) => {
-                    let known = ObjectCannedAcl::values().join(", ");
-                    return wrong(format!("there is no `acl: {name}`"), &format!("there are {known}"));
-                }
-            },
-        };
+        let acl = config.acl.as_deref().map(acl).transpose()?;
         check_tags(&config.tags)?;
         Ok(Self {
             encryption: config.encryption,
@@ -128,6 +116,13 @@ impl Encryption {
             Self::KmsDsse => "aws:kms:dsse",
         }
     }
+}
+
+fn acl(name: &str) -> Result<ObjectCannedAcl> {
+    ObjectCannedAcl::try_parse(name).map_err(|_| {
+        let known = ObjectCannedAcl::values().join(", ");
+        Error::config(format!("there is no `acl: {name}`")).help(format!("there are {known}"))
+    })
 }
 
 /// S3 takes ten tags, and neither long nor empty names.

@@ -234,7 +234,11 @@ async fn objects_say_of_themselves_what_the_options_say() {
         assert_eq!(head.content_type(), Some("application/x-ndjson"), "{key}");
         assert_eq!(head.content_encoding(), Some("identity"), "{key}");
         assert_eq!(head.cache_control(), Some("max-age=60"), "{key}");
-        assert_eq!(head.storage_class().map(|class| class.as_str()), Some("STANDARD_IA"), "{key}");
+        assert_eq!(
+            head.storage_class().map(aws_sdk_s3::types::StorageClass::as_str),
+            Some("STANDARD_IA"),
+            "{key}"
+        );
         let tags =
             client.get_object_tagging().bucket(prefix.bucket).key(prefix.key(key)).send().await.unwrap();
         let mut tags: Vec<_> = tags.tag_set().iter().map(|tag| (tag.key(), tag.value())).collect();
