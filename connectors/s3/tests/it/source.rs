@@ -3,7 +3,7 @@
 use serde_json::json;
 use towpath_core::{ErrorKind, Position, ScanRequest};
 
-use crate::support::{Prefix, error, scan};
+use crate::support::{Prefix, error, numbered, scan};
 
 #[tokio::test]
 async fn a_path_may_be_a_whole_url() {
@@ -20,7 +20,7 @@ async fn a_path_may_be_a_whole_url() {
 #[tokio::test]
 async fn a_large_object_is_read_in_parts_of_which_none_is_lost() {
     let prefix = Prefix::new();
-    let lines: String = (0..300_000).map(|n| format!("{n},{}\n", n * 7)).collect();
+    let lines = numbered(300_000);
     prefix.put("big.csv", format!("n,m\n{lines}")).await;
     let found =
         prefix.scan("big.csv", &json!({"split_size": "1MiB"}), &ScanRequest::default()).await.unwrap();

@@ -206,6 +206,11 @@ fn splits(steps: &[Planned]) -> impl Iterator<Item = &Split> {
     })
 }
 
+/// Lines with a number and seven times that.
+pub(crate) fn numbered(count: usize) -> String {
+    (0..count).map(|n| format!("{n},{}\n", n * 7)).collect::<Vec<_>>().concat()
+}
+
 /// The error of what must fail.
 pub(crate) fn error<T: std::fmt::Debug>(result: Result<T>) -> Error {
     result.expect_err("it must fail")

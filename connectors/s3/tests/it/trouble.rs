@@ -13,7 +13,7 @@ use towpath_testkit::http::Response;
 use towpath_testkit::proxy::Proxy;
 use towpath_testkit::rows;
 
-use crate::support::{Prefix, behind, server};
+use crate::support::{Prefix, behind, numbered, server};
 
 /// Reads everything as a run does: what fails for a moment is tried again.
 async fn read(prefix: &Prefix, path: &str, more: &Json) -> Result<Vec<Json>> {
@@ -40,7 +40,7 @@ fn slow_down() -> Response {
 }
 
 async fn big(prefix: &Prefix) -> usize {
-    let lines: String = (0..400_000).map(|n| format!("{n},{}\n", n * 7)).collect();
+    let lines = numbered(400_000);
     let text = format!("n,m\n{lines}");
     let size = text.len();
     prefix.put("big.csv", text).await;
