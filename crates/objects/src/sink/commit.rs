@@ -98,17 +98,18 @@ impl Site {
             manifest.intent = Some(Intent { checkpoint, list, replace, partials: PartialObjects::new() });
         }
         let stored = self.store(manifest, Some(&held.version)).await?;
-        let Some(stored) = stored else { return Err(self.overtaken(&commit.token).await?) };
+        let Some(stored) = stored else { return self.overtaken(&commit.token).await };
         self.settle(stored).await?;
         Ok(Committed::Applied)
     }
 
-    /// Why the manifest is another one than a moment ago.
-    pub(super) async fn overtaken(&self, token: &CommitToken) -> Result<Error> {
-        match next(&self.held().await?, token) {
-            Err(error) => Ok(error),
-            Ok(_) => {
-                Ok(Error::new(ErrorKind::Conflict, "somebody else changed the manifest at the same time")
+    /// What it means that the manifest is another one than a moment ago: the same commit, made once more, or another run.
+    pub(super) async fn overtaken(&self, token: &CommitToken) -> Result<Committed> {
+        let held = self.settle(self.held().await?).await?;
+        match next(&held, token)? {
+            None => Ok(Committed::AlreadyApplied),
+            Some(_) => {
+                Err(Error::new(ErrorKind::Conflict, "somebody else changed the manifest at the same time")
                     .help("let only one run of a pipeline work at a time; run again"))
             }
         }

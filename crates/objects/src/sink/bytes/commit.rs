@@ -154,7 +154,7 @@ pub(super) async fn commit(
         manifest.intent = Some(Intent { checkpoint, list, replace, partials: objects });
     }
     let Some(stored) = site.store(manifest, Some(&held.version)).await? else {
-        return Err(site.overtaken(token).await?);
+        return site.overtaken(token).await;
     };
     site.settle(stored).await?;
     place.in_use.committed(&parts, kept.into_iter());
