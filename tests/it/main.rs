@@ -10,6 +10,7 @@ mod for_each;
 mod formats;
 mod http_sink;
 mod incremental;
+mod object_sink;
 mod objects;
 mod recorded;
 mod recordings;

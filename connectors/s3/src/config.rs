@@ -1,12 +1,16 @@
 //! The options, as pipeline files write them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use towpath_core::{Error, Result, Secret};
-use towpath_files::with_source_options;
+use towpath_files::{with_sink_options, with_source_options};
+use towpath_objects::sink::Layout;
 use towpath_objects::{NetworkOptions, Timeouts};
+
+use crate::sink::Encryption;
 
 /// Adds the options of a connection to those of a source or a sink, which `$callback` makes of them.
 macro_rules! with_connection {
@@ -102,6 +106,57 @@ with_connection! { with_source_options! {
         /// latest one.
         #[serde(default)]
         pub version: Option<String>,
+    }
+} }
+
+with_connection! { with_sink_options! {
+    /// The options of the sink.
+    pub struct SinkConfig {
+        /// Where the rows go. A plain key is exactly that object, replaced in one step. With `{part}` it is as many objects as
+        /// needed, and rows can be appended. Placeholders: `{stream}`, `{run}` (the run's id), `{part}` (the number of the
+        /// object in the run, behind the run's id unless the path holds `{run}`), and `{sequence}` (the number of the object
+        /// within its writer, otherwise a part of `{part}` from the second object on). It may be a whole URL,
+        /// `s3://bucket/key`.
+        path;
+        /// How objects are remembered. `manifest` (the default) is exactly once: beside the objects, in `.towpath/`, lies what
+        /// was committed, and it changes on conditions that S3 checks. `plain` writes nothing but the objects: rows of a run
+        /// that was killed may come twice, and only a path that is one object can be replaced.
+        #[serde(default)]
+        pub layout: Layout,
+        /// How many bytes the parts of an upload have, from 5 MiB on; 8 MiB by default. An object has up to 10,000 parts.
+        #[serde(default = "towpath_objects::sink::UploadSettings::default_part_size")]
+        pub part_size: towpath_core::ByteSize,
+        /// How many parts of the stream are on their way at once; 8 by default.
+        #[serde(default = "towpath_objects::sink::UploadSettings::default_parts_in_flight")]
+        pub parts_in_flight: usize,
+        /// The media type of the objects, such as `text/csv`; by default what S3 takes for unknown.
+        #[serde(default)]
+        pub content_type: Option<String>,
+        /// What readers are told that the bytes are encoded with, such as `gzip`. Nothing is encoded by it; none by default.
+        #[serde(default)]
+        pub content_encoding: Option<String>,
+        /// How caches treat the objects, such as `max-age=3600`; not told by default.
+        #[serde(default)]
+        pub cache_control: Option<String>,
+        /// The storage class of the objects, such as `STANDARD_IA` or `INTELLIGENT_TIERING`; by default `STANDARD`.
+        #[serde(default)]
+        pub storage_class: Option<String>,
+        /// Tags of the objects, such as `{ team: sales }`; none by default.
+        #[serde(default)]
+        pub tags: BTreeMap<String, String>,
+        /// Who else may read the objects: `private`, `bucket-owner-full-control`, `public-read` and so on. By default the bucket
+        /// says.
+        #[serde(default)]
+        pub acl: Option<String>,
+        /// How S3 encrypts what it stores: `aes256`, `kms` or `kms_dsse`. By default the bucket says.
+        #[serde(default)]
+        pub encryption: Option<Encryption>,
+        /// The id or ARN of the key, with `encryption: kms` or `kms_dsse`; by default the one of the account.
+        #[serde(default)]
+        pub kms_key: Option<String>,
+        /// Whether a key of the bucket saves requests to KMS, with `encryption: kms`. By default the bucket says.
+        #[serde(default)]
+        pub bucket_key: Option<bool>,
     }
 } }
 

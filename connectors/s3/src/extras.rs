@@ -2,12 +2,14 @@
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::types::{Object, RequestPayer};
-use towpath_core::Result;
+use aws_sdk_s3::types::{MultipartUpload, Object, RequestPayer};
+use towpath_core::{Error, Result};
 use towpath_files::FileEntry;
-use towpath_objects::{Extras, ListRequest, Operation, Page};
+use towpath_objects::{Appearance, CopySource, Extras, ListRequest, MARK, Operation, Page, Upload, Uploads};
+use url::form_urlencoded;
 
 use crate::sdk::error;
+use crate::sink::{Encryption, Writing};
 
 /// A bucket by the SDK.
 #[derive(Debug)]
@@ -16,13 +18,20 @@ pub(crate) struct S3Extras {
     bucket: String,
     payer: Option<RequestPayer>,
     in_order: bool,
+    writing: Writing,
 }
 
 impl S3Extras {
     /// `in_order` where the server is known to list keys in the order of their bytes.
-    pub(crate) fn new(client: Client, bucket: &str, requester_pays: bool, in_order: bool) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        bucket: &str,
+        requester_pays: bool,
+        in_order: bool,
+        writing: &Writing,
+    ) -> Self {
         let payer = requester_pays.then_some(RequestPayer::Requester);
-        Self { client, bucket: bucket.to_owned(), payer, in_order }
+        Self { client, bucket: bucket.to_owned(), payer, in_order, writing: writing.clone() }
     }
 }
 
@@ -40,6 +49,50 @@ impl Extras for S3Extras {
         let prefixes = found.common_prefixes.unwrap_or_default();
         let prefixes = prefixes.into_iter().filter_map(|common| common.prefix).collect();
         Ok(Page { files, prefixes, next })
+    }
+
+    async fn begin_upload(&self, key: &str, mark: &str, appearance: &Appearance) -> Result<String> {
+        let Writing { encryption, kms_key, bucket_key, acl } = &self.writing;
+        let upload = self.client.create_multipart_upload().bucket(&self.bucket).key(key).metadata(MARK, mark);
+        let upload = upload.set_request_payer(self.payer.clone());
+        let upload = upload.set_content_type(appearance.content_type.clone());
+        let upload = upload.set_content_encoding(appearance.content_encoding.clone());
+        let upload = upload.set_cache_control(appearance.cache_control.clone());
+        let upload = upload.set_storage_class(appearance.storage_class.as_deref().map(Into::into));
+        let upload = upload.set_tagging(tagging(appearance));
+        let upload = upload.set_acl(acl.clone());
+        let upload = upload.set_server_side_encryption(encryption.map(Encryption::of_sdk));
+        let upload = upload.set_ssekms_key_id(kms_key.clone()).set_bucket_key_enabled(*bucket_key);
+        let begun = upload.send().await.map_err(error)?;
+        begun.upload_id.ok_or_else(|| Error::unexpected("the store began an upload and did not tell which"))
+    }
+
+    async fn uploads(&self, prefix: &str, after: Option<&Upload>) -> Result<Uploads> {
+        let listing = self.client.list_multipart_uploads().bucket(&self.bucket);
+        let listing = listing.set_request_payer(self.payer.clone());
+        let listing = listing.set_prefix((!prefix.is_empty()).then(|| prefix.to_owned()));
+        let listing = listing.set_key_marker(after.map(|after| after.key.clone()));
+        let listing = listing.set_upload_id_marker(after.map(|after| after.id.clone()));
+        let found = listing.send().await.map_err(error)?;
+        let is_more = found.is_truncated == Some(true);
+        let uploads: Vec<_> = found.uploads.unwrap_or_default().into_iter().filter_map(upload).collect();
+        let next = uploads.last().filter(|_| is_more).cloned();
+        Ok(Uploads { uploads, next })
+    }
+
+    async fn copy_part(&self, upload: &Upload, index: usize, source: &CopySource) -> Result<Option<String>> {
+        let number =
+            i32::try_from(index + 1).map_err(|_| Error::unexpected("an upload has too many parts"))?;
+        let bucket = source.bucket.as_deref().unwrap_or(&self.bucket);
+        let copying = self.client.upload_part_copy().bucket(&self.bucket).key(&upload.key);
+        let copying = copying.upload_id(&upload.id).part_number(number);
+        let copying = copying.copy_source(format!("{bucket}/{}", encoded(&source.key)));
+        let copying =
+            copying.copy_source_range(format!("bytes={}-{}", source.range.start, source.range.end - 1));
+        let copying = copying.set_copy_source_if_match(source.tag.clone());
+        let copied = copying.set_request_payer(self.payer.clone()).send().await.map_err(error)?;
+        let tag = copied.copy_part_result.and_then(|result| result.e_tag);
+        tag.map(Some).ok_or_else(|| Error::unexpected("the store copied a part and did not tell its ETag"))
     }
 
     fn lists_in_order(&self) -> bool {
@@ -70,4 +123,29 @@ fn entry(object: Object) -> Option<FileEntry> {
         tag: object.e_tag,
         version: None,
     })
+}
+
+fn upload(found: MultipartUpload) -> Option<Upload> {
+    Some(Upload { key: found.key?, id: found.upload_id? })
+}
+
+/// Tags as a header has them.
+fn tagging(appearance: &Appearance) -> Option<String> {
+    let mut tags = form_urlencoded::Serializer::new(String::new());
+    tags.extend_pairs(&appearance.tags);
+    (!appearance.tags.is_empty()).then(|| tags.finish())
+}
+
+/// A key as it stands in a header: percent-encoded, but for the slashes.
+fn encoded(key: &str) -> String {
+    let mut encoded = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push('%');
+            encoded.extend(towpath_files::names::hex_digits(byte).map(|digit| digit.to_ascii_uppercase()));
+        }
+    }
+    encoded
 }

@@ -10,21 +10,29 @@ mod extras;
 mod place;
 mod sdk;
 mod session;
+mod sink;
 mod store;
 mod uri;
 
-pub use config::{AssumeRole, SourceConfig};
+pub use config::{AssumeRole, SinkConfig, SourceConfig};
+pub use sink::{Encryption, S3Writes};
 pub use store::S3Objects;
 
 use towpath_core::Connector;
+use towpath_files::sink::RowSink;
+use towpath_objects::sink::{ByteSink, ObjectDestination};
 
 /// Reads objects.
 pub type S3Source = towpath_files::FileSource<S3Objects>;
+
+/// Writes objects.
+pub type S3Sink = towpath_files::sink::FileSink<RowSink<ObjectDestination<S3Writes>>, ByteSink<S3Writes>>;
 
 /// S3.
 pub const CONNECTOR: Connector =
     Connector::new("s3", "S3 and what speaks its protocol: files of all formats in buckets.")
         .source::<S3Source>()
+        .sink::<S3Sink>()
         .uri(&["s3"], uri::options)
         .example(EXAMPLE);
 
@@ -38,7 +46,10 @@ streams:
       columns: { id: int64, amount: "decimal(12,2)" }
       incremental: true
     sink:
-      connector: file
-      path: "lake/{stream}/{part}.parquet"
+      connector: s3
+      path: "s3://lake/{stream}/{part}.parquet"
+      region: eu-west-1
+      partition_by: [country]
+      storage_class: INTELLIGENT_TIERING
     write_disposition: append
 "#;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use object_store::RetryConfig;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use tokio::sync::{Mutex, OnceCell};
 use towpath_core::{Clock, Context, Error, ErrorKind, Result};
 use towpath_objects::{Bucket, Client, Opener, Service, retry};
@@ -17,6 +17,7 @@ use crate::credentials::Keys;
 use crate::extras::S3Extras;
 use crate::place::{Place, configured_region};
 use crate::sdk::{self, Sender};
+use crate::sink::Writing;
 
 /// A connection to S3. Nothing is asked or read before the first request.
 pub(crate) struct Session {
@@ -52,7 +53,7 @@ impl Session {
     }
 
     /// A bucket, as a stream sees it.
-    pub(crate) async fn bucket(&self, cx: &Context, name: &str) -> Result<Bucket> {
+    pub(crate) async fn bucket(&self, cx: &Context, name: &str, writing: &Writing) -> Result<Bucket> {
         let place = self.place(cx, Some(name)).await?;
         let service = self.service(cx, &place, name);
         let keys = self.keys().await?;
@@ -68,11 +69,20 @@ impl Session {
             Some(keys) => builder.with_credentials(Arc::new(keys.clone())),
             None => builder.with_skip_signature(true),
         };
+        if let Some(encryption) = writing.encryption {
+            builder = builder.with_config(configuration("aws_server_side_encryption"), encryption.header());
+        }
+        if let Some(key) = &writing.kms_key {
+            builder = builder.with_config(configuration("aws_sse_kms_key_id"), key);
+        }
+        if let Some(bucket_key) = writing.bucket_key {
+            builder = builder.with_bucket_key(bucket_key);
+        }
         let store = builder.build().map_err(|error| {
             Error::config("the bucket cannot be used with these options").detail("bucket", name).source(error)
         })?;
         let client = sdk::client(service, keys, &place);
-        let extras = S3Extras::new(client, name, self.options.requester_pays, place.is_aws());
+        let extras = S3Extras::new(client, name, self.options.requester_pays, place.is_aws(), writing);
         Ok(Bucket::new(format!("s3://{name}"), store, extras, cx))
     }
 
@@ -146,6 +156,8 @@ pub(crate) struct StreamBucket {
     pub(crate) session: Arc<Session>,
     /// None when only the names of buckets are asked for.
     pub(crate) name: Option<Arc<str>>,
+    /// How it is written to; nothing for those who read.
+    pub(crate) writing: Arc<Writing>,
 }
 
 #[async_trait]
@@ -154,10 +166,15 @@ impl Opener for StreamBucket {
         let name = self.name.as_ref().ok_or_else(|| {
             Error::config("which bucket?").help("set `bucket`, or write `path` as s3://bucket/key")
         })?;
-        self.session.bucket(cx, name).await
+        self.session.bucket(cx, name, &self.writing).await
     }
 
     fn display(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.name.as_deref().unwrap_or_default())
     }
+}
+
+/// A setting of the library that it names by text alone.
+fn configuration(name: &str) -> AmazonS3ConfigKey {
+    name.parse().expect("the library knows the name")
 }

@@ -31,12 +31,12 @@ impl Store for S3Objects {
         let mut files = config.files();
         let mut name = config.bucket.clone();
         for path in &mut files.path.0 {
-            *path = key_of(path, &mut name)?;
+            *path = bucket_and_key(path, &mut name)?;
         }
         let session = Session::shared(config.connection(), cx).await?;
         let version = config.version.as_deref().map(Arc::from);
         let name = name.filter(|name| !name.is_empty()).map(Arc::from);
-        Ok((Self { bucket: StreamBucket { session, name }, version }, files))
+        Ok((Self { bucket: StreamBucket { session, name, writing: Arc::default() }, version }, files))
     }
 
     async fn list(&self, cx: &Context, options: &SourceOptions) -> Result<Listing> {
@@ -68,10 +68,10 @@ impl Store for S3Objects {
 }
 
 /// The key in a path. One that is a whole URL names the bucket, which is the same for all.
-fn key_of(path: &str, bucket: &mut Option<String>) -> Result<String> {
+pub(crate) fn bucket_and_key(path: &str, bucket: &mut Option<String>) -> Result<String> {
     let Some((name, key)) = uri::split(path) else { return Ok(path.to_owned()) };
     match bucket {
-        Some(known) if known != name => Err(Error::config("a stream reads from one bucket")
+        Some(known) if known != name => Err(Error::config("a stream has one bucket")
             .detail("bucket", known)
             .detail("path", path)
             .help("make a stream for each")),
@@ -80,4 +80,11 @@ fn key_of(path: &str, bucket: &mut Option<String>) -> Result<String> {
             Ok(key.to_owned())
         }
     }
+}
+
+/// The bucket's name, which somebody must have told.
+pub(crate) fn named(name: Option<String>) -> Result<String> {
+    name.filter(|name| !name.is_empty()).ok_or_else(|| {
+        Error::config("which bucket?").help("set `bucket`, or write `path` as s3://bucket/key")
+    })
 }

@@ -80,6 +80,11 @@ pub trait DynSink: Send + Sync {
     async fn checkpoint(&self, cx: &Context, load: &LoadSpec) -> Result<Option<Checkpoint>>;
     /// See [`Sink::forget`].
     async fn forget(&self, cx: &Context, load: &LoadSpec) -> Result<()>;
+    /// See [`Sink::sweep`].
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        let _ = (cx, load);
+        Ok(Vec::new())
+    }
     /// See [`Sink::abort`].
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()>;
 }
@@ -122,6 +127,10 @@ impl<S: Sink> DynSink for S {
 
     async fn forget(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
         Sink::forget(self, cx, load).await
+    }
+
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        Sink::sweep(self, cx, load).await
     }
 
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {

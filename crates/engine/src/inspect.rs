@@ -205,6 +205,16 @@ impl Engine {
         sink.forget(&cx, &load).await
     }
 
+    /// Throws away what runs of a stream have left in its target and never committed, and tells what that was. No run may be
+    /// under way.
+    ///
+    /// # Errors
+    /// What the sink returns.
+    pub async fn sweep(&self, stream: &str, shutdown: &Shutdown) -> Result<Vec<String>> {
+        let (sink, cx, load) = self.sink_of(stream, shutdown).await?;
+        sink.sweep(&cx, &load).await
+    }
+
     async fn sink_of(
         &self,
         stream: &str,

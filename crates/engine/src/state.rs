@@ -156,6 +156,10 @@ impl DynSink for StateFileSink {
         self.file(load).remove().await
     }
 
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        self.inner.sweep(cx, load).await
+    }
+
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         self.inner.abort(cx, begun, staged).await
     }

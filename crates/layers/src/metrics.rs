@@ -119,6 +119,10 @@ impl DynSink for MeterSink {
         self.inner.commit(cx, begun, token, staged).await
     }
 
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        self.inner.sweep(cx, load).await
+    }
+
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         self.inner.abort(cx, begun, staged).await
     }

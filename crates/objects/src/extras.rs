@@ -1,6 +1,8 @@
 //! What stores can do beside what all of them do alike.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use async_trait::async_trait;
 use towpath_core::Result;
@@ -61,6 +63,52 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// What an object says of itself beside its bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Appearance {
+    /// The media type.
+    pub content_type: Option<String>,
+    /// What the bytes are encoded with on top of that, such as `gzip`.
+    pub content_encoding: Option<String>,
+    /// How caches treat it.
+    pub cache_control: Option<String>,
+    /// How it is stored, as the provider calls it.
+    pub storage_class: Option<String>,
+    /// Names and values to find and to bill it by.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// An upload that was not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// The key of the object that it would become.
+    pub key: String,
+    /// What the store calls it.
+    pub id: String,
+}
+
+/// A page of uploads.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uploads {
+    /// The uploads.
+    pub uploads: Vec<Upload>,
+    /// The last one, behind which the next page begins; `None` where there is no other page.
+    pub next: Option<Upload>,
+}
+
+/// Bytes that the service holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopySource {
+    /// The bucket, if it is another one.
+    pub bucket: Option<String>,
+    /// The object.
+    pub key: String,
+    /// The `ETag` that it must have.
+    pub tag: Option<String>,
+    /// Which of its bytes.
+    pub range: Range<u64>,
+}
+
 /// What a store can do beside what `object_store` does with all of them alike.
 #[async_trait]
 pub trait Extras: fmt::Debug + Send + Sync + 'static {
@@ -69,6 +117,24 @@ pub trait Extras: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// As the store classifies them; a retryable one is tried again.
     async fn list(&self, request: &ListRequest) -> Result<Page>;
+
+    /// Begins an upload; the object will carry the mark ([`MARK`](crate::MARK)). Tells what the store calls it.
+    ///
+    /// # Errors
+    /// As the store classifies them; a retryable one is tried again.
+    async fn begin_upload(&self, key: &str, mark: &str, appearance: &Appearance) -> Result<String>;
+
+    /// Uploads below a prefix that were not completed, behind this one.
+    ///
+    /// # Errors
+    /// As the store classifies them; a retryable one is tried again.
+    async fn uploads(&self, prefix: &str, after: Option<&Upload>) -> Result<Uploads>;
+
+    /// Makes a part of an upload out of bytes that the service holds, without moving them. `None` where it cannot.
+    ///
+    /// # Errors
+    /// As the store classifies them; a retryable one is tried again.
+    async fn copy_part(&self, upload: &Upload, index: usize, source: &CopySource) -> Result<Option<String>>;
 
     /// Whether keys come in the order of their bytes, so that a listing may begin behind one.
     fn lists_in_order(&self) -> bool;

@@ -11,13 +11,16 @@ mod list;
 mod network;
 mod refusal;
 mod retry;
+pub mod sink;
 mod transport;
+mod write;
 
 pub use bucket::{Bucket, Stores};
-pub use extras::{Extras, ListRequest, Operation, Page};
+pub use extras::{Appearance, CopySource, Extras, ListRequest, Operation, Page, Upload, Uploads};
 pub use http::{Answer, Body, Service};
 pub use input::{ObjectInput, Opener};
 pub use list::{Listing, Walk};
 pub use network::{Client, NetworkOptions, Timeouts};
 pub use refusal::{Refusal, told};
 pub use retry::retry;
+pub use write::MARK;

@@ -358,6 +358,10 @@ impl DynSink for FaultySink {
         self.inner.forget(cx, load).await
     }
 
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        self.inner.sweep(cx, load).await
+    }
+
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         self.faults.pass(Point::Abort, None).await?;
         self.inner.abort(cx, begun, staged).await

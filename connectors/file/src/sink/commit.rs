@@ -44,6 +44,17 @@ pub(crate) fn forget(home: &Home) -> Result<()> {
     locked.clear_staged(None)
 }
 
+/// Finishes the commit under way, and throws away what is staged for none. Tells what that was.
+pub(crate) fn sweep(home: &Home) -> Result<Vec<String>> {
+    if !home.exists() {
+        return Ok(Vec::new());
+    }
+    let locked = home.lock()?;
+    let held = locked.load()?.map(|manifest| locked.roll_forward(manifest)).transpose()?;
+    let partials = held.map(|held| held.partials).unwrap_or_default();
+    locked.sweep_staged(&partials)
+}
+
 /// Whether a token has been applied before.
 pub(crate) fn is_applied(home: &Home, token: &CommitToken) -> Result<bool> {
     Ok(next(&home.lock()?, token)?.is_none())

@@ -111,6 +111,11 @@ impl Destination for Folder {
         blocking(move || commit::checkpoint(&home)).await
     }
 
+    async fn sweep(&self, _: &Context, target: &Target, load: &LoadSpec) -> Result<Vec<String>> {
+        let home = home(target, load);
+        blocking(move || commit::sweep(&home)).await
+    }
+
     async fn forget(&self, _: &Context, target: &Target, load: &LoadSpec) -> Result<()> {
         let home = home(target, load);
         blocking(move || commit::forget(&home)).await

@@ -323,6 +323,24 @@ impl Locked {
         Ok(())
     }
 
+    /// Throws away what is staged, but for the files of which some bytes are committed. Tells the paths.
+    pub(crate) fn sweep_staged(&self, partials: &Partials) -> Result<Vec<String>> {
+        let mut removed = Vec::new();
+        for run in entries(&self.home.folder.join("staged"))? {
+            for file in entries(&run)? {
+                let is_kept = file.file_name().and_then(|name| name.to_str());
+                if is_kept.is_some_and(|key| partials.contains_key(key)) {
+                    continue;
+                }
+                fs::remove_file(&file).map_err(|error| io_error(error, "sweep", file.display()))?;
+                removed.push(file.display().to_string());
+            }
+            // It stays while something is left in it.
+            let _ = fs::remove_dir(&run);
+        }
+        Ok(removed)
+    }
+
     fn files_path(&self) -> PathBuf {
         self.home.folder.join("files")
     }
@@ -347,6 +365,20 @@ impl Locked {
 #[derive(Deserialize)]
 struct Version {
     version: u16,
+}
+
+/// The paths in a folder, in order; none when it is not there.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |error| io_error(error, "sweep", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if is_gone(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed));
+    let mut paths = paths.collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 fn is_gone(error: &io::Error) -> bool {

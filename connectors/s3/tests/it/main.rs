@@ -1,11 +1,15 @@
 //! Objects, read from a real server.
 
+mod bytes;
 mod check;
 mod conformance;
 mod credentials;
 mod discover;
 mod listing;
 mod options;
+mod sink;
+mod sink_conformance;
 mod source;
 mod support;
 mod trouble;
+mod written;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 
 use arrow_schema::SchemaRef;
-use towpath_core::{Begun, Checkpoint, CommitToken, Committed, Context, Delivery, LoadSpec, Result};
+use towpath_core::{Begun, Checkpoint, CommitToken, Committed, Context, LoadSpec, Result, SinkCapabilities};
 
 use super::{SinkOptions, Staging, Target, WritesFiles};
 
@@ -25,9 +25,9 @@ pub trait Destination: Clone + fmt::Debug + Send + Sync + 'static {
     /// Checks the options, and tells those that all of them have.
     fn open(config: Self::Config, cx: &Context) -> impl Future<Output = Result<(Self, SinkOptions)>> + Send;
 
-    /// What holds when a run is killed and resumed.
-    fn delivery(&self) -> Delivery {
-        Delivery::ExactlyOnce
+    /// What it can do, where it is less than what files can that are committed together with the checkpoint.
+    fn capabilities(&self, capabilities: SinkCapabilities) -> SinkCapabilities {
+        capabilities
     }
 
     /// May we write here? Leaves nothing behind.
@@ -91,6 +91,14 @@ pub trait Destination: Clone + fmt::Debug + Send + Sync + 'static {
         target: &Target,
         load: &LoadSpec,
     ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Throws away everything that runs have left and never committed, and tells it.
+    fn sweep(
+        &self,
+        cx: &Context,
+        target: &Target,
+        load: &LoadSpec,
+    ) -> impl Future<Output = Result<Vec<String>>> + Send;
 }
 
 /// A staged file of a destination.

@@ -97,6 +97,10 @@ where
         each!(&self.0, sink => sink.forget(cx, load).await)
     }
 
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        each!(&self.0, sink => sink.sweep(cx, load).await)
+    }
+
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         each!(&self.0, sink => sink.abort(cx, begun, staged).await)
     }

@@ -30,7 +30,7 @@ impl<D: Destination> Sink for RowSink<D> {
     }
 
     fn capabilities(&self) -> SinkCapabilities {
-        self.target.capabilities(self.destination.delivery())
+        self.destination.capabilities(self.target.capabilities())
     }
 
     async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
@@ -78,6 +78,10 @@ impl<D: Destination> Sink for RowSink<D> {
 
     async fn forget(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
         self.destination.forget(cx, &self.target, load).await.map_err(named::<D>)
+    }
+
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        self.destination.sweep(cx, &self.target, load).await.map_err(named::<D>)
     }
 
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {

@@ -59,7 +59,8 @@ impl Target {
     }
 
     /// What a sink with this target can do.
-    pub(super) fn capabilities(&self, delivery: Delivery) -> SinkCapabilities {
+    pub(super) fn capabilities(&self) -> SinkCapabilities {
+        let delivery = Delivery::ExactlyOnce;
         let capabilities = if self.template.is_plain() {
             SinkCapabilities::new(delivery, &[WriteDisposition::Replace]).max_writers(1)
         } else {

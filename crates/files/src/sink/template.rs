@@ -109,6 +109,46 @@ impl Template {
         }
     }
 
+    /// Whether the files of each stream have names of their own.
+    pub fn names_stream(&self) -> bool {
+        self.has(&Piece::Stream)
+    }
+
+    /// Whether a run may have given a file of this stream this path, below the base.
+    pub fn could_be(&self, path: &str, stream: &str, run: &str) -> bool {
+        self.fits(path, stream, &encode(run))
+    }
+
+    /// Whether any run may have.
+    pub fn could_be_of(&self, path: &str, stream: &str) -> bool {
+        self.fits(path, stream, &ANY_NAME.to_string())
+    }
+
+    fn fits(&self, path: &str, stream: &str, run: &str) -> bool {
+        let mut pattern = String::new();
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => pattern.push_str(text),
+                Piece::Stream => pattern.push_str(&encode(stream)),
+                Piece::Run => pattern.push_str(run),
+                Piece::Part if self.has(&Piece::Run) => pattern.push(ANY_NUMBER),
+                Piece::Part => {
+                    pattern.push_str(run);
+                    pattern.push('-');
+                    pattern.push(ANY_NUMBER);
+                }
+                Piece::Sequence => pattern.push(ANY_NUMBER),
+            }
+        }
+        let (folder, file) = pattern.rsplit_once('/').unwrap_or(("", &pattern));
+        let (in_folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let depth = if folder.is_empty() { 0 } else { folder.split('/').count() };
+        let mut parts = in_folder.split('/').filter(|part| !part.is_empty());
+        let beginning: Vec<_> = parts.by_ref().take(depth).collect();
+        // What stands between is the folders of `partition_by`.
+        fits(folder, &beginning.join("/")) && parts.all(|part| part.contains('=')) && fits(file, name)
+    }
+
     /// The number of a file, with all that makes it unique and stands nowhere else in the path.
     fn part(&self, name: FileName<'_>) -> String {
         let mut part = format!("{:05}", name.part);
@@ -124,6 +164,23 @@ impl Template {
     fn has(&self, piece: &Piece) -> bool {
         self.pieces.contains(piece)
     }
+}
+
+/// Stands for a number, or for two of them with a hyphen between. No path holds it.
+const ANY_NUMBER: char = '\0';
+
+/// Stands for a name of any kind. No path holds it.
+const ANY_NAME: char = '\u{1}';
+
+/// Whether a text is the pattern, with something for what stands for anything.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((before, rest)) = pattern.split_once([ANY_NUMBER, ANY_NAME]) else { return pattern == text };
+    let is_number = pattern[before.len()..].starts_with(ANY_NUMBER);
+    let stands = |c: char| if is_number { c.is_ascii_digit() || c == '-' } else { c != '/' };
+    text.strip_prefix(before).is_some_and(|text| {
+        let ends = text.char_indices().take_while(|(_, c)| stands(*c)).map(|(at, c)| at + c.len_utf8());
+        ends.into_iter().any(|end| fits(rest, &text[end..]))
+    })
 }
 
 fn sequence(name: FileName<'_>) -> String {
@@ -206,6 +263,30 @@ mod tests {
     fn partitions_come_before_the_file_name() {
         let template = Template::parse("lake/{stream}/{part}.csv").unwrap();
         assert_eq!(template.render(NAME, "day=1/x=2"), "orders/day=1/x=2/r1-00003.csv");
+    }
+
+    #[test]
+    fn the_files_of_a_run_are_told_from_all_others() {
+        for (text, folders) in [
+            ("o/{part}.csv", ""),
+            ("o/{stream}/{run}/{part}.csv", "day=1/x=2"),
+            ("o/{stream}-{run}-{part}-{sequence}.csv.gz", ""),
+            ("o/x/{stream}/{part}.csv", "day=1"),
+            ("o/{stream}.csv", ""),
+        ] {
+            let template = Template::parse(text).unwrap();
+            for sequence in [0, 1, 12_345] {
+                let path = template.render(FileName { sequence, ..NAME }, folders);
+                assert!(template.could_be(&path, NAME.stream, NAME.run), "{path}");
+                let of_others = template.could_be(&path, "other", NAME.run);
+                assert_eq!(of_others, !template.names_stream(), "{path}");
+                assert!(template.is_plain() || !template.could_be(&path, NAME.stream, "r2"), "{path}");
+                assert!(!template.could_be(&format!("y/{path}"), NAME.stream, NAME.run), "{path}");
+                assert!(template.could_be_of(&path, NAME.stream), "{path}");
+                assert!(!template.could_be_of(&format!("y/{path}"), NAME.stream), "{path}");
+                assert!(!template.could_be(&format!("{path}.tmp"), NAME.stream, NAME.run), "{path}");
+            }
+        }
     }
 
     #[test]

@@ -67,6 +67,10 @@ impl DynSink for RetrySink {
         self.policy.call(cx, "commit", || self.inner.commit(cx, begun, token, staged.clone())).await
     }
 
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        self.policy.call(cx, "sweep", || self.inner.sweep(cx, load)).await
+    }
+
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         self.policy.call(cx, "abort", || self.inner.abort(cx, begun, staged.clone())).await
     }

@@ -78,6 +78,11 @@ impl DynSink for TimeoutSink {
         watch.call(self.limit, self.inner.commit(&watch.cx, begun, token, staged)).await
     }
 
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        let watch = Watch::new(cx, "sweep");
+        watch.call(self.limit, self.inner.sweep(&watch.cx, load)).await
+    }
+
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         let watch = Watch::new(cx, "abort");
         watch.call(self.limit, self.inner.abort(&watch.cx, begun, staged)).await

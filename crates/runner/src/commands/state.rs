@@ -26,6 +26,8 @@ enum Action {
     Show(Which),
     /// Lets the targets forget their checkpoints, so that the next run begins anew. Their rows stay.
     Reset(Which),
+    /// Throws away what runs that were killed have left in the targets and never committed. No run may be under way.
+    Sweep(Which),
 }
 
 #[derive(Args)]
@@ -53,6 +55,7 @@ pub(crate) async fn run(arguments: &Arguments, screen: &Screen) -> Result<Exit, 
     match &arguments.action {
         Action::Show(which) => show(which, screen).await,
         Action::Reset(which) => reset(which, screen).await,
+        Action::Sweep(which) => sweep(which, screen).await,
     }
 }
 
@@ -121,6 +124,32 @@ async fn reset(which: &Which, screen: &Screen) -> Result<Exit, Failed> {
     }
     if which.json {
         screen.print_json(&json!({ "reset": done }))?;
+    }
+    Ok(select::exit_of(failures))
+}
+
+async fn sweep(which: &Which, screen: &Screen) -> Result<Exit, Failed> {
+    let (pipeline, names) = which.pipeline().await?;
+    let engine = Engine::new(pipeline)?;
+    let (mut swept, mut failures) = (Vec::new(), Vec::new());
+    for name in &names {
+        let removed = signals::interruptible(async |shutdown| Ok(engine.sweep(name, shutdown).await)).await?;
+        match removed {
+            Ok(removed) => {
+                for what in &removed {
+                    screen.note(&format!("{name}: {what}\n"));
+                }
+                screen.note(&format!("{name}: {} thrown away\n", counted(removed.len() as u64, "leftover")));
+                swept.push(json!({ "stream": name, "removed": removed }));
+            }
+            Err(error) => {
+                screen.note(&format!("{} {name}: {error}\n", Paint::stderr().bad("failed")));
+                failures.push(error.kind());
+            }
+        }
+    }
+    if which.json {
+        screen.print_json(&json!({ "swept": swept }))?;
     }
     Ok(select::exit_of(failures))
 }

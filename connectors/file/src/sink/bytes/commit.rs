@@ -46,7 +46,7 @@ pub(super) fn begin(home: &Home, place: &Place, load: &LoadSpec) -> Result<Check
     locked.store_with(&checkpoint, partials.clone(), None)?;
     locked.clear_staged(Some(partial_run()))?;
     sweep(home, &partials)?;
-    place.committed(&BTreeSet::new(), partials.into_keys());
+    place.in_use().committed(&BTreeSet::new(), partials.into_keys());
     Ok(checkpoint)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn commit(
     let applied = next(&locked, token)?;
     let held = locked.load()?.map(|manifest| manifest.partials).unwrap_or_default();
     let Some((checkpoint, next)) = applied else {
-        place.committed(&parts, held.into_keys());
+        place.in_use().committed(&parts, held.into_keys());
         return Ok(Committed::AlreadyApplied);
     };
     let mut files = held.clone();
@@ -123,7 +123,7 @@ pub(super) fn commit(
     let intent = Intent { checkpoint: next, moves, replace, partials: files };
     let manifest = locked.store_with(&checkpoint, held, Some(&intent))?;
     locked.roll_forward(manifest)?;
-    place.committed(&parts, kept.into_iter());
+    place.in_use().committed(&parts, kept.into_iter());
     Ok(Committed::Applied)
 }
 

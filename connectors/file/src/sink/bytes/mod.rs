@@ -110,6 +110,11 @@ impl Sink for ByteSink {
         blocking(move || rows::forget(&home)).await
     }
 
+    async fn sweep(&self, _: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        let home = self.home(load);
+        blocking(move || rows::sweep(&home)).await
+    }
+
     async fn abort(&self, _: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         let (home, place) = (self.home(&begun.load), self.place.clone());
         blocking(move || {

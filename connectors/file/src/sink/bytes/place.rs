@@ -1,13 +1,11 @@
 //! Where files go, and which partial files are in use.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use towpath_core::{Error, ErrorKind, Result};
-use towpath_files::sink::ByteFolder;
+use towpath_files::sink::{ByteFolder, InUse};
 
 use super::super::manifest::Home;
 use super::named;
@@ -20,22 +18,13 @@ const PARTIAL: &str = "partial";
 #[derive(Debug)]
 pub(super) struct Place {
     folder: ByteFolder,
-    in_use: Mutex<InUse>,
-}
-
-/// Which partial files somebody still needs.
-#[derive(Debug, Default)]
-struct InUse {
-    /// Those of which the manifest knows bytes.
-    kept: BTreeSet<String>,
-    /// The parts that have written to a file and were neither committed nor thrown away.
-    parts: BTreeMap<String, BTreeSet<u32>>,
+    in_use: InUse,
 }
 
 impl Place {
     pub(super) fn new(path: &str) -> Result<Self> {
         let folder = ByteFolder::parse(path).map_err(named)?;
-        Ok(Self { folder, in_use: Mutex::default() })
+        Ok(Self { folder, in_use: InUse::default() })
     }
 
     /// As it was written.
@@ -94,48 +83,16 @@ impl Place {
         Ok(())
     }
 
-    /// Notes that a part writes to a partial file, so that nobody removes it.
-    pub(super) fn touch(&self, key: &str, part: u32) {
-        self.in_use().parts.entry(key.to_owned()).or_default().insert(part);
+    /// Which partial files are in use.
+    pub(super) fn in_use(&self) -> &InUse {
+        &self.in_use
     }
 
     /// Notes that a part's bytes are not wanted. A file that nobody else needs goes.
     pub(super) fn release(&self, home: &Home, part: u32, keys: impl Iterator<Item = String>) {
-        let mut in_use = self.in_use();
-        for key in keys {
-            let is_wanted = in_use.parts.get_mut(&key).is_some_and(|parts| {
-                parts.remove(&part);
-                !parts.is_empty()
-            });
-            if !is_wanted {
-                in_use.parts.remove(&key);
-                if !in_use.kept.contains(&key) {
-                    // What stays behind, the next run clears away.
-                    let _ = fs::remove_file(partial_path(home, &key));
-                }
-            }
-        }
+        // What stays behind, the next run clears away.
+        self.in_use.release(part, keys, |key| drop(fs::remove_file(partial_path(home, key))));
         let _ = fs::remove_dir(home.staging(PARTIAL));
-    }
-
-    /// The partial files that a part has written to.
-    pub(super) fn touched_by(&self, part: u32) -> Vec<String> {
-        let in_use = self.in_use();
-        in_use.parts.iter().filter(|(_, parts)| parts.contains(&part)).map(|(key, _)| key.clone()).collect()
-    }
-
-    /// Notes what a commit has made of these parts.
-    pub(super) fn committed(&self, parts: &BTreeSet<u32>, kept: impl Iterator<Item = String>) {
-        let mut in_use = self.in_use();
-        in_use.kept = kept.collect();
-        in_use.parts.retain(|_, using| {
-            using.retain(|part| !parts.contains(part));
-            !using.is_empty()
-        });
-    }
-
-    fn in_use(&self) -> MutexGuard<'_, InUse> {
-        self.in_use.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -87,7 +87,7 @@ impl Writer for ByteWriter {
 impl Drop for ByteWriter {
     fn drop(&mut self) {
         if !self.is_staged {
-            let keys = self.place.touched_by(self.part);
+            let keys = self.place.in_use().touched_by(self.part);
             self.place.release(&self.home, self.part, keys.into_iter());
         }
     }
@@ -118,7 +118,7 @@ fn write(place: &Place, home: &Home, part: u32, chunks: &Chunks) -> Result<Writt
             }
         };
         let key = key(&chunk);
-        place.touch(&key, part);
+        place.in_use().touch(&key, part);
         let path = partial_path(home, &key);
         put(&path, &chunk).map_err(|error| io_error(error, "write", path.display()))?;
         let one = Written {

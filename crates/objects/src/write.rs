@@ -1,0 +1,203 @@
+//! Writing to a bucket. A step that fails for a moment is tried again: a writer cannot begin anew.
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt};
+use object_store::multipart::PartId;
+use object_store::{Attribute, GetOptions, PutMode, PutOptions, UpdateVersion};
+use towpath_core::{ErrorKind, Result};
+
+use crate::extras::{Appearance, CopySource, ListRequest, Operation, Upload};
+use crate::{Bucket, retry};
+
+/// The name under which objects carry the mark of their upload.
+pub const MARK: &str = "towpath-upload";
+
+/// How many objects are removed with one request.
+const REMOVED_AT_ONCE: usize = 1000;
+
+/// A small object, read whole.
+#[derive(Debug, Clone)]
+pub(crate) struct Whole {
+    pub(crate) bytes: Bytes,
+    pub(crate) version: UpdateVersion,
+}
+
+/// How a conditional write ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Put {
+    /// It is written.
+    Done(UpdateVersion),
+    /// The condition does not hold.
+    Refused,
+}
+
+impl Bucket {
+    /// A small object, or `None` when there is none.
+    pub(crate) async fn read_whole(&self, key: &str) -> Result<Option<Whole>> {
+        let location = self.location(key)?;
+        let read = retry(self.cx(), async || {
+            let failed = |error| self.error(error, Operation::Read, key);
+            let found = self.store().get_opts(&location, GetOptions::default()).await.map_err(failed)?;
+            let version =
+                UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+            let bytes = found.bytes().await.map_err(failed)?;
+            Ok(Whole { bytes, version })
+        });
+        match read.await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes a small object. An answer that was lost makes a condition fail that held: whoever sets one looks again.
+    pub(crate) async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Put> {
+        let location = self.location(key)?;
+        let is_conditional = mode != PutMode::Overwrite;
+        let put = retry(self.cx(), async || {
+            let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
+            let put = self.store().put_opts(&location, bytes.clone().into(), options).await;
+            put.map_err(|error| self.error(error, Operation::Write, key))
+        });
+        match put.await {
+            Ok(done) => {
+                self.cx().metrics().add_bytes_written(bytes.len() as u64);
+                Ok(Put::Done(UpdateVersion { e_tag: done.e_tag, version: done.version }))
+            }
+            // A store says `NotFound` when the object that was to be replaced is gone.
+            Err(error)
+                if is_conditional
+                    && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound)
+                    && error.detail_value("code") != Some("NoSuchBucket") =>
+            {
+                Ok(Put::Refused)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes objects; those that are gone are no error.
+    pub(crate) async fn delete(&self, keys: Vec<String>) -> Result<()> {
+        for keys in keys.chunks(REMOVED_AT_ONCE) {
+            let locations = keys.iter().map(|key| self.location(key)).collect::<Result<Vec<_>>>()?;
+            retry(self.cx(), async || {
+                let locations = stream::iter(locations.clone()).map(Ok).boxed();
+                let mut removed = self.store().delete_stream(locations);
+                while let Some(one) = removed.next().await {
+                    match one.map_err(|error| self.error(error, Operation::Delete, &keys[0])) {
+                        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                        _ => {}
+                    }
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The keys with a prefix.
+    pub(crate) async fn keys(&self, prefix: &str) -> Result<Vec<String>> {
+        let mut request = ListRequest { prefix: prefix.to_owned(), ..ListRequest::default() };
+        let mut keys = Vec::new();
+        loop {
+            let page = self.list(&request).await?;
+            keys.extend(page.files.into_iter().map(|file| file.path));
+            match page.next {
+                Some(token) => request.token = Some(token),
+                None => return Ok(keys),
+            }
+        }
+    }
+
+    /// The mark of the upload that an object came by; `None` when there is no object, or none with a mark.
+    pub(crate) async fn mark(&self, key: &str) -> Result<Option<String>> {
+        let location = self.location(key)?;
+        let head = retry(self.cx(), async || {
+            let options = GetOptions { head: true, ..GetOptions::default() };
+            let head = self.store().get_opts(&location, options).await;
+            head.map_err(|error| self.error(error, Operation::Read, key))
+        });
+        match head.await {
+            Ok(found) => {
+                let mark = found.attributes.get(&Attribute::Metadata(MARK.into()));
+                Ok(mark.map(|mark| mark.as_ref().to_owned()))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Begins an upload whose object will carry this mark.
+    pub(crate) async fn begin_upload(
+        &self,
+        key: &str,
+        mark: &str,
+        appearance: &Appearance,
+    ) -> Result<String> {
+        self.location(key)?;
+        let begun = retry(self.cx(), || self.extras().begin_upload(key, mark, appearance));
+        begun.await.map_err(|error| self.explained(error, Operation::Write, key))
+    }
+
+    /// Uploads a part; the first one has the index 0.
+    pub(crate) async fn put_part(&self, key: &str, id: &str, index: usize, bytes: Bytes) -> Result<String> {
+        let (location, id, size) = (self.location(key)?, id.to_owned(), bytes.len() as u64);
+        let part = retry(self.cx(), async || {
+            let put = self.store().put_part(&location, &id, index, bytes.clone().into()).await;
+            put.map_err(|error| self.error(error, Operation::Write, key))
+        });
+        let part = part.await?.content_id;
+        self.cx().metrics().add_bytes_written(size);
+        Ok(part)
+    }
+
+    /// Makes a part of an upload out of bytes that the service holds; `None` where it cannot.
+    pub(crate) async fn copy_part(
+        &self,
+        upload: &Upload,
+        index: usize,
+        source: &CopySource,
+    ) -> Result<Option<String>> {
+        let copied = retry(self.cx(), || self.extras().copy_part(upload, index, source));
+        copied.await.map_err(|error| self.explained(error, Operation::Write, &upload.key))
+    }
+
+    /// Completes an upload.
+    pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[String]) -> Result<()> {
+        let (location, id) = (self.location(key)?, id.to_owned());
+        retry(self.cx(), async || {
+            let parts = parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
+            let done = self.store().complete_multipart(&location, &id, parts).await;
+            done.map(drop).map_err(|error| self.error(error, Operation::Write, key))
+        })
+        .await
+    }
+
+    /// Gives an upload up; one that is gone is no error.
+    pub(crate) async fn abort(&self, key: &str, id: &str) -> Result<()> {
+        let (location, id) = (self.location(key)?, id.to_owned());
+        let aborted = retry(self.cx(), async || {
+            let done = self.store().abort_multipart(&location, &id).await;
+            done.map_err(|error| self.error(error, Operation::AbortUpload, key))
+        });
+        match aborted.await {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The uploads below a prefix that were not completed.
+    pub(crate) async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>> {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = retry(self.cx(), || self.extras().uploads(prefix, after.as_ref())).await;
+            let page = page.map_err(|error| self.explained(error, Operation::ListUploads, prefix))?;
+            found.extend(page.uploads);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(found),
+            }
+        }
+    }
+}
