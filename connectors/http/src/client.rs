@@ -73,16 +73,14 @@ pub(crate) struct Call {
 impl Call {
     /// A request that reads.
     pub(crate) fn read(method: Method, url: Url, home: Arc<Home>) -> Self {
-        let (headers, body) = (HeaderMap::new(), None);
-        let takes = Arc::default();
         Self {
             method,
             url,
-            headers,
-            body,
+            headers: HeaderMap::new(),
+            body: None,
             home,
             also: None,
-            takes,
+            takes: Arc::default(),
             private: None,
             reads: true,
             responses: None,
