@@ -1,7 +1,8 @@
-//! Postgres and MySQL: from one to the other and back, over bad networks, and through killed runs.
+//! Databases: from one to the other and back, over bad networks, and through killed runs.
 
 mod commands;
 mod examples;
+mod mongodb;
 mod mysql;
 mod postgres;
 mod refused;

@@ -11,6 +11,7 @@ use towpath_tls::client_config;
 use crate::config::{ConnectionOptions, SslMode, TargetSessionAttrs};
 use crate::driver::{Driven, Driver};
 use crate::errors::failed;
+use crate::tls::Tls;
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,7 +41,7 @@ impl Session {
                     config.connect(NoTls).await.map_err(|error| cannot(options, error))?;
                 return Ok(Self::driven(client, connection));
             }
-            let tls = MakeRustlsConnect::new(client_config(options.trust(), &options.files)?);
+            let tls = Tls(MakeRustlsConnect::new(client_config(options.trust(), &options.files)?));
             let (client, connection) = config.connect(tls).await.map_err(|error| cannot(options, error))?;
             Ok(Self::driven(client, connection))
         };

@@ -11,6 +11,7 @@ mod pool;
 mod sink;
 mod snapshot;
 mod source;
+mod tls;
 mod types;
 mod uri;
 

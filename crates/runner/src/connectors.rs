@@ -14,6 +14,8 @@ pub(crate) const CONNECTORS: &[Connector] = &[
     towpath_connector_postgres::CONNECTOR,
     #[cfg(feature = "mysql")]
     towpath_connector_mysql::CONNECTOR,
+    #[cfg(feature = "mongodb")]
+    towpath_connector_mongodb::CONNECTOR,
     #[cfg(feature = "s3")]
     towpath_connector_s3::CONNECTOR,
 ];

