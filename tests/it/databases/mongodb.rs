@@ -74,7 +74,7 @@ fn orders() -> Vec<Document> {
             "_id": bson::oid::ObjectId::from_bytes(id),
             "placed": bson::DateTime::from_millis(1_700_000_000_000 + 60_000 * i64::from(number)),
             "customer": { "name": format!("Ann {number}"), "address": { "city": "Bergen", "geo": [5.3, 60.4] } },
-            "items": items, "paid": number % 2 == 0, "total": f64::from(number) * 1.5,
+            "items": items, "paid": number.is_multiple_of(2), "total": f64::from(number) * 1.5,
         }
     };
     (1..=200).map(order).collect()
