@@ -81,10 +81,7 @@ pub trait DynSink: Send + Sync {
     /// See [`Sink::forget`].
     async fn forget(&self, cx: &Context, load: &LoadSpec) -> Result<()>;
     /// See [`Sink::sweep`].
-    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
-        let _ = (cx, load);
-        Ok(Vec::new())
-    }
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>>;
     /// See [`Sink::abort`].
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()>;
 }

@@ -92,12 +92,9 @@ pub trait Sink: Sized + Send + Sync + 'static {
     fn forget(&self, cx: &Context, load: &LoadSpec) -> impl Future<Output = Result<()>> + Send;
 
     /// Called by `towpath state sweep`, while no run is under way: throws away everything that runs have left and never
-    /// committed, also what the next `begin` would not find. Tells what it threw away, for people. The checkpoint and the
-    /// committed rows stay.
-    fn sweep(&self, cx: &Context, load: &LoadSpec) -> impl Future<Output = Result<Vec<String>>> + Send {
-        let _ = (cx, load);
-        std::future::ready(Ok(Vec::new()))
-    }
+    /// committed, also what the next `begin` would not find. Tells what it threw away, for people. The checkpoint, what a
+    /// resumed run needs of an interrupted one, and the committed rows stay.
+    fn sweep(&self, cx: &Context, load: &LoadSpec) -> impl Future<Output = Result<Vec<String>>> + Send;
 
     /// Throws staged rows away. Called when the stream ends without committing them.
     fn abort(

@@ -91,6 +91,11 @@ impl Sink for HttpSink {
         Ok(())
     }
 
+    /// Nothing is ever staged.
+    async fn sweep(&self, _: &Context, _: &LoadSpec) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// What was sent cannot be taken back.
     async fn abort(&self, _: &Context, _: &Begun, _: Vec<Staged>) -> Result<()> {
         Ok(())

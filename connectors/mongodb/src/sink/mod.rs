@@ -105,18 +105,26 @@ impl Sink for MongodbSink {
             let ledger = Ledger::new(&self.shared, load)?;
             commit::complete(&self.shared, cx, load, &ledger).await?;
             ledger.remove(cx).await?;
-            self.shared.sweep(cx, load).await
+            self.shared.sweep(cx, load).await.map(drop)
         };
         forgotten.await.map_err(|error| self.shared.named(error, load, "forget"))
     }
 
-    async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        let swept = async {
+            // What was committed and not moved yet is no leftover.
+            commit::complete(&self.shared, cx, load, &Ledger::new(&self.shared, load)?).await?;
+            self.shared.sweep(cx, load).await
+        };
+        swept.await.map_err(|error| self.shared.named(error, load, "sweep"))
+    }
+
+    async fn abort(&self, cx: &Context, _: &Begun, staged: Vec<Staged>) -> Result<()> {
         for part in staged {
             if let Some(name) = staging_of(&part)? {
                 self.shared.drop_collection(cx, &name).await.operation("abort")?;
             }
         }
-        let _ = begun;
         Ok(())
     }
 }
@@ -248,16 +256,17 @@ impl Shared {
         }
     }
 
-    /// Removes what runs of this stream have staged and never committed.
-    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
+    /// Removes what runs of this stream have staged and never committed, and tells it.
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
         let prefix = format!("^{}", self.prefix(load));
         let listing = self.database()?;
         let listing = listing.list_collection_names().filter(doc! { "name": { "$regex": prefix } });
         let names = limited(cx, listing.into_future()).await?;
-        for name in names.map_err(|error| failed("looking for what older runs have left", &error))? {
-            self.drop_collection(cx, &name).await?;
+        let names = names.map_err(|error| failed("looking for what older runs have left", &error))?;
+        for name in &names {
+            self.drop_collection(cx, name).await?;
         }
-        Ok(())
+        Ok(names.iter().map(|name| format!("the collection {name}")).collect())
     }
 
     async fn drop_collection(&self, cx: &Context, name: &str) -> Result<()> {

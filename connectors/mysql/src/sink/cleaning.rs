@@ -112,13 +112,13 @@ impl Abandoned {
 }
 
 /// Throws away all that runs of the stream have left, the keys that an interrupted run has seen excepted if they are still
-/// of use.
+/// of use. Tells the tables.
 pub(super) async fn sweep(
     client: &mut Client,
     names: &Names,
     load: &LoadSpec,
     keeps_keys: bool,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let prefix = names.prefix();
     let query = format!(
         "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = {} AND LEFT(TABLE_NAME, {}) = {}",
@@ -127,12 +127,15 @@ pub(super) async fn sweep(
         text(prefix)
     );
     let kept = keeps_keys.then(|| names.keys().name);
+    let mut removed = Vec::new();
     for name in client.query(&query).await?.into_iter().flatten().flatten() {
         if Some(&name) == kept.as_ref() {
             continue;
         }
         tracing::debug!(stream = load.stream, table = name, "throwing away what a run has left");
-        client.execute(&format!("DROP TABLE IF EXISTS {}", sql(&names.target().sibling(name)))).await?;
+        let name = sql(&names.target().sibling(name));
+        client.execute(&format!("DROP TABLE IF EXISTS {name}")).await?;
+        removed.push(format!("the table {name}"));
     }
-    Ok(())
+    Ok(removed)
 }

@@ -77,8 +77,7 @@ impl MysqlSink {
         }
         checkpoints.ensure(&mut client).await?;
         let checkpoint = self.take_over(&mut client, &names, &checkpoints, load).await?;
-        let keeps_keys = checkpoint.is_under_way() && self.config.delete_missing != DeleteMissing::No;
-        sweep(&mut client, &names, load, keeps_keys).await?;
+        sweep(&mut client, &names, load, self.keeps_keys(&checkpoint)).await?;
         self.run_sql(&mut client, &names, "pre_sql", &self.config.pre_sql).await?;
         let mut begun = Begun::new(load.clone(), checkpoint, State::default().json()?);
         if let Some(table) = Table::find(&mut client, names.target()).await? {
@@ -175,7 +174,23 @@ impl MysqlSink {
         let names = self.names(load)?;
         let mut client = self.pool.get(cx).await?;
         Checkpoints::new(&names, load).delete(&mut client).await?;
-        sweep(&mut client, &names, load, false).await
+        sweep(&mut client, &names, load, false).await.map(drop)
+    }
+
+    async fn sweep_load(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        let names = self.names(load)?;
+        let checkpoints = Checkpoints::new(&names, load);
+        let mut client = self.pool.get(cx).await?;
+        // Of a swap that a crash has cut off, the tables tell whether it was done.
+        swap::resolve(&mut client, &names, &checkpoints).await?;
+        let held = checkpoints.read(&mut client).await?.and_then(|record| record.checkpoint);
+        let keeps_keys = held.is_some_and(|held| self.keeps_keys(&held));
+        sweep(&mut client, &names, load, keeps_keys).await
+    }
+
+    /// Whether a run that goes on needs the keys that the interrupted one has seen.
+    fn keeps_keys(&self, checkpoint: &Checkpoint) -> bool {
+        checkpoint.is_under_way() && self.config.delete_missing != DeleteMissing::No
     }
 
     async fn abort_load(&self, cx: &Context, begun: &Begun, staged: &[Staged]) -> Result<()> {
@@ -252,6 +267,10 @@ impl Sink for MysqlSink {
 
     async fn forget(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
         self.forget_load(cx, load).await.operation("forget").detail("table", self.place(load))
+    }
+
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        self.sweep_load(cx, load).await.operation("sweep").detail("table", self.place(load))
     }
 
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {

@@ -142,20 +142,27 @@ pub(super) async fn store(
 }
 
 /// Removes what earlier runs of this stream staged and never committed. The keys that an interrupted run has seen stay, if
-/// this run goes on with it.
-async fn sweep(transaction: &Transaction, table: &TableName, load: &LoadSpec, goes_on: bool) -> Result<()> {
+/// this run goes on with it. Tells the tables.
+async fn sweep(
+    transaction: &Transaction,
+    table: &TableName,
+    load: &LoadSpec,
+    goes_on: bool,
+) -> Result<Vec<String>> {
     let names = PostgresSink::names(load);
     let sql = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                WHERE n.nspname = coalesce($1, current_schema()) AND c.relkind = 'r' AND starts_with(c.relname, $2)";
     let rows = transaction.client().query(sql, &[&table.schema, &names.prefix()]).await;
+    let mut removed = Vec::new();
     for row in rows.map_err(|error| failed("looking for what a crashed run left", error))? {
         let name: String = row.get(0);
         if !(goes_on && name == names.keys()) {
-            let sql = format!("DROP TABLE {}", table.sibling(name).sql(Dialect::Postgres));
-            transaction.execute("removing what a crashed run left", &sql).await?;
+            let name = table.sibling(name).sql(Dialect::Postgres);
+            transaction.execute("removing what a crashed run left", &format!("DROP TABLE {name}")).await?;
+            removed.push(format!("the table {name}"));
         }
     }
-    Ok(())
+    Ok(removed)
 }
 
 /// The columns of the table, if it is there, as the source would tell them.
@@ -181,6 +188,20 @@ pub(super) async fn held(sink: &PostgresSink, cx: &Context, load: &LoadSpec) -> 
     };
     transaction.roll_back().await?;
     Ok(held)
+}
+
+/// Throws away what runs have staged and never committed.
+pub(super) async fn throw_away(sink: &PostgresSink, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+    let table = sink.table(load)?;
+    let transaction = sink.begin_transaction(cx).await?;
+    let mut removed = Vec::new();
+    if exists(&transaction, &table.sibling(CHECKPOINTS)).await? {
+        let held = locked(&transaction, &table, load).await?;
+        let goes_on = held.is_some_and(|held| held.is_under_way());
+        removed = sweep(&transaction, &table, load, goes_on).await?;
+    }
+    transaction.commit().await?;
+    Ok(removed)
 }
 
 pub(super) async fn forget(sink: &PostgresSink, cx: &Context, load: &LoadSpec) -> Result<()> {

@@ -190,6 +190,10 @@ impl Sink for PostgresSink {
         checkpoints::forget(self, cx, load).await
     }
 
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        checkpoints::throw_away(self, cx, load).await
+    }
+
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         commit::abort(self, cx, begun, &staged).await
     }

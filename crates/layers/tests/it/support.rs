@@ -238,6 +238,11 @@ impl DynSink for Memory {
         self.faults.pass("forget").await
     }
 
+    async fn sweep(&self, _cx: &Context, _load: &LoadSpec) -> Result<Vec<String>> {
+        self.faults.pass("sweep").await?;
+        Ok(Vec::new())
+    }
+
     async fn begin(&self, _cx: &Context, load: &LoadSpec) -> Result<Begun> {
         self.faults.pass("begin").await.map(|()| Begun::new(load.clone(), Checkpoint::default(), json!(null)))
     }

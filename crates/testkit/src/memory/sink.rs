@@ -254,6 +254,13 @@ impl Sink for MemorySink {
         Ok(())
     }
 
+    async fn sweep(&self, _cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        Ok(self.target.table(&load.stream, |table| {
+            let swept = table.staged.extract_if(.., |_, staged| staged.pipeline == load.pipeline);
+            swept.map(|(id, _)| format!("staged rows {id}")).collect()
+        }))
+    }
+
     async fn abort(&self, _cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {
         if remembers(self.capabilities.delivery) {
             let ids = ids(&staged)?;

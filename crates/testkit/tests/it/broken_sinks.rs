@@ -34,6 +34,7 @@ enum Flaw {
     FencedRunsCommit,
     AbortDoesNothing,
     DroppedWritersStay,
+    NothingIsSwept,
     ReceiptsAreLocal,
     ProgressIsLost,
     NothingIsForgotten,
@@ -65,6 +66,7 @@ const FLAWS: &[(Flaw, &str, &str)] = &[
     (Flaw::FencedRunsCommit, "a_fenced_run_gets_conflict", "a fenced run committed"),
     (Flaw::AbortDoesNothing, "abort_leaves_nothing", "this was left behind"),
     (Flaw::DroppedWritersStay, "dropping_a_writer_leaves_nothing", "open writers"),
+    (Flaw::NothingIsSwept, "sweeping_throws_away_what_was_never_committed", "`sweep` told nothing"),
     (Flaw::ReceiptsAreLocal, "stale_staged_survives_serde", "commit by another process"),
     (Flaw::EmptyCommitsAreSkipped, "commit_without_rows_stores_progress", "and `begin` gives"),
     (Flaw::ProgressIsLost, "checkpoint_comes_back_at_begin", "and `begin` gives"),
@@ -290,6 +292,10 @@ impl DynSink for BrokenSink {
 
     async fn forget(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
         if self.flaw == Flaw::NothingIsForgotten { Ok(()) } else { self.inner.forget(cx, load).await }
+    }
+
+    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+        if self.flaw == Flaw::NothingIsSwept { Ok(Vec::new()) } else { self.inner.sweep(cx, load).await }
     }
 
     async fn abort(&self, cx: &Context, begun: &Begun, staged: Vec<Staged>) -> Result<()> {

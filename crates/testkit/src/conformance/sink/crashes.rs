@@ -185,6 +185,37 @@ async fn aborted(
     Ok(())
 }
 
+/// `sweep` throws away what a run has staged that was killed, tells it, and leaves checkpoint and rows.
+pub async fn sweeping_throws_away_what_was_never_committed(fixture: &dyn SinkFixture) -> Verdict {
+    let capabilities = capabilities(fixture).await?;
+    require!(stages(&capabilities), "the sink does not deliver exactly once, so rows may show early");
+    for_each_disposition(&capabilities, async |stream: &str, disposition| {
+        swept(fixture, stream, disposition).await
+    })
+    .await
+}
+
+async fn swept(fixture: &dyn SinkFixture, stream: &str, disposition: WriteDisposition) -> Result<(), Broken> {
+    let mut load = Load::begin(fixture, stream, &run_id(1), disposition).await?;
+    let kept = load.stage(&[people(1..5)]).await?;
+    load.commit(&load.last_token(), vec![kept]).await?;
+    let mut killed = Load::begin(fixture, stream, &run_id(2), disposition).await?;
+    killed.stage(&[people(5..10)]).await?;
+    let spec = killed.begun.load.clone();
+    drop(killed);
+    let cx = fixture.context();
+    let sink = fixture.open(&cx, stream).await?;
+    let before = sink.checkpoint(&cx, &spec).await?;
+    let swept = sink.sweep(&cx, &spec).await.map_err(|error| Broken::from(error).when("sweep"))?;
+    ensure!(!swept.is_empty(), "`sweep` told nothing of the rows that a killed run had staged");
+    nothing_left(async || fixture.leftovers().await).await?;
+    rows_are(fixture, stream, &[people(1..5)], "after `sweep`").await?;
+    ensure!(sink.checkpoint(&cx, &spec).await? == before, "`sweep` changed the checkpoint");
+    let again = sink.sweep(&cx, &spec).await?;
+    ensure!(again.is_empty(), "a second `sweep` found something: {again:?}");
+    Ok(())
+}
+
 /// A writer that is dropped before `finish` has staged nothing.
 pub async fn dropping_a_writer_leaves_nothing(fixture: &dyn SinkFixture) -> Verdict {
     let capabilities = capabilities(fixture).await?;

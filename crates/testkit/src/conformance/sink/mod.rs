@@ -22,7 +22,7 @@ use load::{Load, people, run_id};
 pub use crashes::{
     a_crash_between_finish_and_commit_is_healed, a_fenced_run_gets_conflict, abort_leaves_nothing,
     dropping_a_writer_leaves_nothing, nothing_is_visible_before_the_commit, stale_staged_survives_serde,
-    the_same_token_twice_lands_once,
+    sweeping_throws_away_what_was_never_committed, the_same_token_twice_lands_once,
 };
 pub use landing::{
     append_adds, many_writers_at_once, merge_replaces_by_key,
@@ -101,6 +101,7 @@ macro_rules! __sink_promises {
             a_fenced_run_gets_conflict
             abort_leaves_nothing
             dropping_a_writer_leaves_nothing
+            sweeping_throws_away_what_was_never_committed
             stale_staged_survives_serde
             commit_without_rows_stores_progress
             checkpoint_comes_back_at_begin
