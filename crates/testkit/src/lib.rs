@@ -7,6 +7,7 @@
 //! - [`conformance`]: the promises of the contract, one named test each.
 //! - [`http`] and [`proxy`]: servers that delay, throttle, fail, lie and cut.
 //! - [`types`]: a column of each Arrow type.
+//! - [`steps`]: the contract step by step, as the engine calls it.
 //! - [`rows`]: batches from literals, rows as JSON, readable differences.
 
 pub mod conformance;
@@ -16,6 +17,7 @@ pub mod http;
 pub mod memory;
 pub mod proxy;
 pub mod rows;
+pub mod steps;
 pub mod types;
 
 pub use context::{context, context_with, paused_context};

@@ -5,11 +5,14 @@ use serde_json::json;
 use towpath_core::{Committed, ErrorKind, Json, Rejected, WriteDisposition};
 use towpath_testkit::rows::{assert_same, batch};
 
-use crate::sink_support::{Load, STREAM, left, rows, run};
+use crate::sink_support::{STREAM, begin, left, rows, run};
 use crate::support::{Database, FailPoint};
 
 /// Commits until nothing is refused any more, as the engine does. What was refused.
-async fn commit_all(load: &mut Load, batches: &[arrow::array::RecordBatch]) -> Vec<Rejected> {
+async fn commit_all(
+    load: &mut towpath_testkit::steps::Load,
+    batches: &[arrow::array::RecordBatch],
+) -> Vec<Rejected> {
     let mut staged = Vec::new();
     for batch in batches {
         staged.push(load.stage(std::slice::from_ref(batch)).await.unwrap());
@@ -29,7 +32,7 @@ async fn duplicates_of_ids_and_unique_keys_are_given_back_and_the_rest_is_commit
     database
         .run(doc! { "createIndexes": STREAM, "indexes": [{ "key": { "code": 1 }, "name": "code", "unique": true }] })
         .await;
-    let mut load = Load::begin(&database, &json!({}), 1, WriteDisposition::Append).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, WriteDisposition::Append).await.unwrap();
     let columns = "_id: int64, code: string";
     let batches = [
         batch(columns, &json!([[1, "b"], [2, "a"], [3, "c"]])),
@@ -59,7 +62,7 @@ async fn documents_that_the_validator_does_not_let_in_are_given_back() {
             "properties": { "price": { "minimum": 0 } }, "additionalProperties": additional,
         } };
         database.run(doc! { "create": STREAM, "validator": validator }).await;
-        let mut load = Load::begin(&database, &json!({}), 1, disposition).await.unwrap();
+        let mut load = begin(&database, &json!({}), 1, disposition).await.unwrap();
         let refused =
             commit_all(&mut load, &[batch("id: int64, price: float64", &json!([[1, 1.0], [2, -1.0]]))]).await;
         assert_eq!(refused.len(), 1, "{disposition:?}");
@@ -84,13 +87,13 @@ async fn a_commit_that_was_decided_is_completed_by_whoever_comes_next() {
         database.collection(STREAM).delete_many(doc! {}).await.unwrap();
         // Nothing but the move is an aggregation here: the columns bring no ids, and there is no validator.
         let (_fail_point, options) = failing("aggregate", doc! { "errorCode": 8 }).await;
-        let mut load = Load::begin(&database, &options, 1, disposition).await.unwrap();
+        let mut load = begin(&database, &options, 1, disposition).await.unwrap();
         let staged = load.stage(&[batch("id: int64", &json!([[1], [2]]))]).await.unwrap();
         let token = load.last_token();
         load.commit(&token, vec![staged.clone()]).await.unwrap_err();
         assert!(rows(&database, STREAM).await.is_empty(), "{disposition:?}");
 
-        Load::begin(&database, &json!({}), 2, disposition).await.unwrap();
+        begin(&database, &json!({}), 2, disposition).await.unwrap();
         assert_same(&[json!({ "id": 1 }), json!({ "id": 2 })], &rows(&database, STREAM).await);
         assert!(left(&database).await.is_empty());
         let late = load.commit(&token, vec![staged]).await.unwrap_err();
@@ -102,7 +105,7 @@ async fn a_commit_that_was_decided_is_completed_by_whoever_comes_next() {
 async fn a_commit_that_is_tried_again_moves_the_rows_once() {
     let database = Database::new().await;
     let (_fail_point, options) = failing("aggregate", doc! { "closeConnection": true }).await;
-    let mut load = Load::begin(&database, &options, 1, WriteDisposition::Append).await.unwrap();
+    let mut load = begin(&database, &options, 1, WriteDisposition::Append).await.unwrap();
     let staged = load.stage(&[batch("id: int64", &json!([[1], [2]]))]).await.unwrap();
     let token = load.last_token();
     let first = load.commit(&token, vec![staged.clone()]).await;
@@ -117,7 +120,7 @@ async fn a_commit_that_is_tried_again_moves_the_rows_once() {
 #[tokio::test]
 async fn a_write_that_is_tried_again_stages_its_rows_once() {
     let database = Database::new().await;
-    let mut load = Load::begin(&database, &json!({}), 1, WriteDisposition::Append).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, WriteDisposition::Append).await.unwrap();
     let rows_of = batch("id: int64", &json!([[1], [2], [3]]));
     load.begun = load.sink.evolve(&load.cx, &load.begun, &rows_of.schema()).await.unwrap();
     // A writer whose insertion fails for good once, and which is then called again with the same rows.
@@ -139,7 +142,7 @@ async fn a_write_that_is_tried_again_stages_its_rows_once() {
 async fn a_document_of_somebody_else_is_never_taken_for_our_own() {
     let database = Database::new().await;
     let (_fail_point, options) = failing("aggregate", doc! { "errorCode": 8 }).await;
-    let mut load = Load::begin(&database, &options, 1, WriteDisposition::Append).await.unwrap();
+    let mut load = begin(&database, &options, 1, WriteDisposition::Append).await.unwrap();
     let staged = load.stage(&[batch("id: int64", &json!([[1]]))]).await.unwrap();
     let token = load.last_token();
     load.commit(&token, vec![staged]).await.unwrap_err();
@@ -147,12 +150,12 @@ async fn a_document_of_somebody_else_is_never_taken_for_our_own() {
     let name = left(&database).await.remove(0);
     let id = database.documents(&name).await[0].get_document("d").unwrap().get_object_id("_id").unwrap();
     database.collection(STREAM).insert_one(doc! { "_id": id, "id": 99 }).await.unwrap();
-    let Err(error) = Load::begin(&database, &json!({}), 2, WriteDisposition::Append).await else {
+    let Err(error) = begin(&database, &json!({}), 2, WriteDisposition::Append).await else {
         panic!("the other document was taken for ours")
     };
     assert!(error.to_string().contains("committed and staged"), "{error}");
     database.collection(STREAM).delete_many(doc! {}).await.unwrap();
-    Load::begin(&database, &json!({}), 3, WriteDisposition::Append).await.unwrap();
+    begin(&database, &json!({}), 3, WriteDisposition::Append).await.unwrap();
     assert_eq!(rows(&database, STREAM).await, [json!({ "id": 1 })]);
 }
 
@@ -160,9 +163,9 @@ async fn a_document_of_somebody_else_is_never_taken_for_our_own() {
 async fn columns_are_kept_for_the_next_run_as_long_as_the_collection_is_there() {
     let database = Database::new().await;
     run(&database, &json!({}), 1, WriteDisposition::Append, batch("id: int64", &json!([[1]]))).await.unwrap();
-    let load = Load::begin(&database, &json!({}), 2, WriteDisposition::Append).await.unwrap();
+    let load = begin(&database, &json!({}), 2, WriteDisposition::Append).await.unwrap();
     assert!(load.begun.schema.unwrap().field_with_name("id").is_ok());
     database.collection(STREAM).drop().await.unwrap();
-    let load = Load::begin(&database, &json!({}), 3, WriteDisposition::Append).await.unwrap();
+    let load = begin(&database, &json!({}), 3, WriteDisposition::Append).await.unwrap();
     assert!(load.begun.schema.is_none());
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use towpath_core::{Committed, Json, WriteDisposition};
 use towpath_testkit::rows::{assert_same, batch};
 
-use crate::sink_support::{Load, STREAM, left, rows, run, spec};
+use crate::sink_support::{STREAM, begin, begin_with, left, rows, run, spec};
 use crate::source_types::every_type;
 use crate::support::{Database, batches, request};
 
@@ -87,7 +87,7 @@ async fn the_id_may_be_the_key() {
     let database = Database::with(STREAM, [doc! { "_id": 1_i64, "v": "old" }]).await;
     let mut spec = spec(1, WriteDisposition::Merge);
     spec.key = vec!["_id".to_owned()];
-    let mut load = Load::begin_with(database.options(&json!({})), spec).await.unwrap();
+    let mut load = begin_with(database.options(&json!({})), spec).await.unwrap();
     let new = batch("_id: int64, v: string", &json!([[1, "first"], [2, "two"], [1, "new"]]));
     assert_eq!(load.finish(&[new]).await.unwrap(), Committed::Applied);
     assert_same(
@@ -99,7 +99,7 @@ async fn the_id_may_be_the_key() {
 #[tokio::test]
 async fn a_row_without_a_key_is_rejected() {
     let database = Database::new().await;
-    let mut load = Load::begin(&database, &json!({}), 1, WriteDisposition::Merge).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, WriteDisposition::Merge).await.unwrap();
     let staged = load.stage(&[batch(PLAIN, &json!([[null, "a", 1.0], [1, "b", 2.0]]))]).await.unwrap();
     assert_eq!(staged.rows, 1);
     assert!(staged.rejected[0].reason.contains("`id` is in the key"), "{:?}", staged.rejected);
@@ -120,7 +120,7 @@ async fn views_and_time_series_are_no_targets() {
     let database = Database::with("c", [doc! { "a": 1 }]).await;
     database.run(doc! { "create": "v", "viewOn": "c", "pipeline": [] }).await;
     let options = json!({ "collection": "v" });
-    let Err(error) = Load::begin(&database, &options, 1, WriteDisposition::Append).await else {
+    let Err(error) = begin(&database, &options, 1, WriteDisposition::Append).await else {
         panic!("it began")
     };
     assert!(error.to_string().contains("a view"), "{error}");
@@ -150,12 +150,7 @@ async fn copied(options: Json, document: bson::Document) -> bson::Document {
     let read: Vec<_> =
         batches(&*source, &cx, &request()).await.unwrap().into_iter().map(|batch| batch.rows).collect();
     assert_eq!(
-        Load::begin(&database, &json!({}), 1, WriteDisposition::Append)
-            .await
-            .unwrap()
-            .finish(&read)
-            .await
-            .unwrap(),
+        begin(&database, &json!({}), 1, WriteDisposition::Append).await.unwrap().finish(&read).await.unwrap(),
         Committed::Applied
     );
     assert!(left(&database).await.is_empty());
@@ -186,7 +181,7 @@ async fn whole_documents_come_back_byte_by_byte() {
 #[tokio::test]
 async fn a_document_larger_than_the_server_takes_is_rejected() {
     let database = Database::new().await;
-    let mut load = Load::begin(&database, &json!({}), 1, WriteDisposition::Append).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, WriteDisposition::Append).await.unwrap();
     let rows = batch("id: int64, text: string", &json!([[1, "x".repeat(16 << 20)], [2, "small"]]));
     let staged = load.stage(&[rows]).await.unwrap();
     assert_eq!((staged.rows, staged.rejected.len()), (1, 1));

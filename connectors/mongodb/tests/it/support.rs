@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use bson::{Document, doc};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use mongodb::{Client, Collection};
 use serde_json::json;
 use towpath_connector_mongodb::CONNECTOR;
-use towpath_core::{
-    Batch, Context, DynSource, Error, Json, Planned, Position, Result, ScanPlan, ScanRequest, Split,
-};
-use towpath_testkit::rows;
+use towpath_core::{Context, DynSource, Error, Json, Result};
+pub(crate) use towpath_testkit::steps::{batches, json_rows, plan, read, request};
 use url::Url;
 
 /// The server of the tests.
@@ -156,57 +154,6 @@ impl Drop for Database {
 pub(crate) fn random() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(std::process::id())
-}
-
-/// What is asked by default.
-pub(crate) fn request() -> ScanRequest {
-    let mut request = ScanRequest::default();
-    request.parallelism = 4;
-    request
-}
-
-/// The plan and its splits.
-pub(crate) async fn plan(
-    source: &dyn DynSource,
-    cx: &Context,
-    request: &ScanRequest,
-) -> Result<(ScanPlan, Vec<Split>)> {
-    let mut plan = source.plan(cx, request).await?;
-    let steps = std::mem::replace(&mut plan.splits, futures::stream::empty().boxed());
-    let steps: Vec<Planned> = steps.try_collect().await?;
-    let splits = steps.into_iter().filter_map(|step| match step {
-        Planned::Split { split, .. } => Some(split),
-        Planned::Complete { .. } => None,
-    });
-    Ok((plan, splits.collect()))
-}
-
-/// All batches of a split.
-pub(crate) async fn read(
-    source: &dyn DynSource,
-    cx: &Context,
-    split: &Split,
-    from: Position,
-) -> Result<Vec<Batch>> {
-    source.read(cx, split, from)?.try_collect().await
-}
-
-/// All batches of all splits, one split behind the other.
-pub(crate) async fn batches(
-    source: &dyn DynSource,
-    cx: &Context,
-    request: &ScanRequest,
-) -> Result<Vec<Batch>> {
-    let mut all = Vec::new();
-    for split in plan(source, cx, request).await?.1 {
-        all.extend(read(source, cx, &split, Position::Start).await?);
-    }
-    Ok(all)
-}
-
-/// The rows of batches as JSON.
-pub(crate) fn json_rows(batches: &[Batch]) -> Vec<Json> {
-    rows::to_json(batches.iter().map(|batch| &batch.rows))
 }
 
 /// The rows of a source with these options.

@@ -11,10 +11,11 @@ use towpath_core::WriteDisposition::{self, Append, Merge, Replace};
 use towpath_core::{CommitToken, Committed, DynSink, Error, ErrorKind, Json, Staged};
 use towpath_testkit::proxy::Proxy;
 use towpath_testkit::rows::batch;
+use towpath_testkit::steps::Load;
 use towpath_testkit::{context, rows};
 
 use crate::conformance_sink::rows as rows_of;
-use crate::sink_support::{Load, STREAM, left, spec};
+use crate::sink_support::{STREAM, begin, begin_with, left, spec};
 use crate::support::{Database, PASSWORD, User, connect, server};
 
 const COLUMNS: &str = "id: int64, name: string";
@@ -49,7 +50,7 @@ impl Wire {
     }
 
     async fn begin(&self, run: u32, disposition: WriteDisposition) -> Load {
-        Load::begin_with(self.options(), spec(run, disposition)).await.unwrap()
+        begin_with(self.options(), spec(run, disposition)).await.unwrap()
     }
 
     /// A sink of a new process, on a good network.
@@ -233,13 +234,13 @@ async fn a_run_that_dies_anywhere_in_a_swap_leaves_the_old_rows_or_the_new_ones_
 async fn a_lock_that_is_held_too_long_fails_a_commit_that_can_be_made_again() {
     let database = Database::new().await;
     let options = json!({ "lock_timeout": "1s" });
-    let mut load = Load::begin(&database, &options, 1, Merge).await.unwrap();
+    let mut load = begin(&database, &options, 1, Merge).await.unwrap();
     load.finish(&[batch(COLUMNS, &json!([[1, "a"]]))]).await.unwrap();
     let mut other = connect(Some(&database.name)).await;
     other.query_drop("START TRANSACTION").await.unwrap();
     other.query_drop("UPDATE orders SET name = 'theirs' WHERE id = 1").await.unwrap();
 
-    let mut load = Load::begin(&database, &options, 2, Merge).await.unwrap();
+    let mut load = begin(&database, &options, 2, Merge).await.unwrap();
     let staged = load.stage(&[batch(COLUMNS, &json!([[1, "b"], [2, "c"]]))]).await.unwrap();
     let token = load.last_token();
     let error = load.commit(&token, vec![staged.clone()]).await.unwrap_err();
@@ -253,7 +254,7 @@ async fn a_lock_that_is_held_too_long_fails_a_commit_that_can_be_made_again() {
 #[tokio::test]
 async fn a_deadlock_fails_a_commit_that_can_be_made_again() {
     let database = Database::new().await;
-    let mut load = Load::begin(&database, &json!({}), 1, Merge).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Merge).await.unwrap();
     load.finish(&[batch(COLUMNS, &json!([[1, "a"], [2, "b"]]))]).await.unwrap();
     // The server ends the transaction that has changed less.
     database.run("CREATE TABLE weight (i INT)").await;
@@ -263,7 +264,7 @@ async fn a_deadlock_fails_a_commit_that_can_be_made_again() {
     other.query_drop(format!("INSERT INTO weight VALUES {many}")).await.unwrap();
     other.query_drop("UPDATE orders SET name = 'theirs' WHERE id = 2").await.unwrap();
 
-    let mut load = Load::begin(&database, &json!({}), 2, Merge).await.unwrap();
+    let mut load = begin(&database, &json!({}), 2, Merge).await.unwrap();
     let staged = load.stage(&[batch(COLUMNS, &json!([[1, "ours"], [2, "ours"]]))]).await.unwrap();
     let token = load.last_token();
     let name = database.name.clone();
@@ -290,12 +291,12 @@ async fn a_deadlock_fails_a_commit_that_can_be_made_again() {
 async fn a_writer_of_a_fenced_run_gets_a_conflict() {
     for disposition in [Append, Replace] {
         let database = Database::new().await;
-        let mut first = Load::begin(&database, &json!({}), 1, disposition).await.unwrap();
+        let mut first = begin(&database, &json!({}), 1, disposition).await.unwrap();
         let schema = rows::schema(COLUMNS);
         first.begun = first.sink.evolve(&first.cx, &first.begun, &schema).await.unwrap();
         let mut writer = first.sink.writer(&first.cx, &first.begun, 0).await.unwrap();
         writer.write(batch(COLUMNS, &json!([[1, "a"]]))).await.unwrap();
-        let _second = Load::begin(&database, &json!({}), 2, disposition).await.unwrap();
+        let _second = begin(&database, &json!({}), 2, disposition).await.unwrap();
         let error = writer.write(batch(COLUMNS, &json!([[2, "b"]]))).await.unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Conflict, false), "{error}");
     }
@@ -304,7 +305,7 @@ async fn a_writer_of_a_fenced_run_gets_a_conflict() {
 #[tokio::test]
 async fn rows_of_a_writer_that_another_process_gave_up_do_not_land() {
     let database = Database::new().await;
-    let mut load = Load::begin(&database, &json!({}), 1, Replace).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Replace).await.unwrap();
     let kept = load.stage(&[batch(COLUMNS, &json!([[1, "kept"]]))]).await.unwrap();
     // Its receipt is lost: nobody aborts it.
     load.stage(&[batch(COLUMNS, &json!([[2, "lost"]]))]).await.unwrap();
@@ -320,7 +321,7 @@ async fn a_replace_goes_on_when_all_that_was_staged_is_given_up() {
         let database = Database::new().await;
         let user = User::new(&database, &[&format!("{privileges} ON `{}`.*", database.name)]).await;
         let options = database.options(&json!({ "user": user.name, "password": PASSWORD }));
-        let mut load = Load::begin_with(options, spec(1, Replace)).await.unwrap();
+        let mut load = begin_with(options, spec(1, Replace)).await.unwrap();
         let first = load.stage(&[batch(COLUMNS, &json!([[1, "a"]]))]).await.unwrap();
         let second = load.stage(&[batch(COLUMNS, &json!([[2, "b"]]))]).await.unwrap();
         load.sink.abort(&load.cx, &load.begun, vec![first, second]).await.unwrap();

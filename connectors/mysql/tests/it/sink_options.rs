@@ -5,7 +5,7 @@ use towpath_core::WriteDisposition::{Append, Merge, Replace};
 use towpath_core::{Committed, ErrorKind, LoadSpec};
 use towpath_testkit::rows::batch;
 
-use crate::sink_support::{Load, left, run, spec};
+use crate::sink_support::{begin, begin_with, left, run, spec};
 use crate::support::{Database, PASSWORD, User, server};
 
 const COLUMNS: &str = "id: int64, name: string";
@@ -29,7 +29,7 @@ async fn primary_key_and_indexes_are_those_of_a_new_table() {
         "indexes": [{ "columns": ["name", "city"] }, { "columns": ["city"], "unique": true }],
     });
     let spec = spec(1, Append).key(vec!["id".to_owned()]);
-    let mut load = Load::begin_with(database.options(&options), spec).await.unwrap();
+    let mut load = begin_with(database.options(&options), spec).await.unwrap();
     let rows = batch("id: int64, name: string, city: string", &json!([[1, "a", "x"]]));
     load.finish(&[rows]).await.unwrap();
     let indexes = database
@@ -40,7 +40,7 @@ async fn primary_key_and_indexes_are_those_of_a_new_table() {
         .await;
     assert_eq!(indexes, [["0", "city"], ["0", "id"], ["1", "name,city"]]);
     // Upper case and spaces at the end keep keys apart.
-    let mut next = Load::begin(&database, &json!({}), 2, Append).await.unwrap();
+    let mut next = begin(&database, &json!({}), 2, Append).await.unwrap();
     let rows = batch("id: int64, name: string, city: string", &json!([[2, "a", "X"], [3, "a", "x "]]));
     assert_eq!(next.finish(&[rows]).await.unwrap(), Committed::Applied);
 }
@@ -53,7 +53,7 @@ async fn pre_sql_runs_before_the_rows_and_post_sql_behind_the_last_commit() {
             "INSERT INTO said SELECT 'before', COUNT(*) FROM orders"],
         "post_sql": ["INSERT INTO said SELECT 'behind', COUNT(*) FROM orders"],
     });
-    let mut load = Load::begin(&database, &options, 1, Append).await.unwrap();
+    let mut load = begin(&database, &options, 1, Append).await.unwrap();
     let staged = load.stage(&[batch(COLUMNS, &json!([[1, "a"]]))]).await.unwrap();
     let token = load.token(1);
     load.commit(&token, vec![staged]).await.unwrap();
@@ -65,7 +65,7 @@ async fn pre_sql_runs_before_the_rows_and_post_sql_behind_the_last_commit() {
 #[tokio::test]
 async fn wrong_sql_is_named_with_its_option() {
     let database = Database::new().await;
-    let error = Load::begin(&database, &json!({ "pre_sql": ["SELEC 1"] }), 1, Append).await.err().unwrap();
+    let error = begin(&database, &json!({ "pre_sql": ["SELEC 1"] }), 1, Append).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("option: pre_sql, statement: SELEC 1"), "{error}");
 }
@@ -80,7 +80,7 @@ async fn delete_missing_deletes_or_marks_the_rows_whose_key_did_not_come() {
         let options = json!({ "delete_missing": how });
         run(&database, &options, 1, Merge, batch(COLUMNS, &json!([[1, "a"], [2, "b"]]))).await.unwrap();
         // The keys of all commits of a run count.
-        let mut load = Load::begin(&database, &options, 2, Merge).await.unwrap();
+        let mut load = begin(&database, &options, 2, Merge).await.unwrap();
         let staged = load.stage(&[batch(COLUMNS, &json!([[1, "a"]]))]).await.unwrap();
         let token = load.token(1);
         load.commit(&token, vec![staged]).await.unwrap();
@@ -108,7 +108,7 @@ async fn an_interrupted_run_still_knows_the_keys_that_it_has_seen() {
     let database = Database::new().await;
     let options = json!({ "delete_missing": "hard" });
     run(&database, &options, 1, Merge, batch(COLUMNS, &json!([[1, "a"], [2, "b"]]))).await.unwrap();
-    let mut dying = Load::begin(&database, &options, 2, Merge).await.unwrap();
+    let mut dying = begin(&database, &options, 2, Merge).await.unwrap();
     let staged = dying.stage(&[batch(COLUMNS, &json!([[1, "seen"]]))]).await.unwrap();
     let token = dying.token(1);
     dying.commit(&token, vec![staged]).await.unwrap();
@@ -122,7 +122,7 @@ async fn a_run_without_rows_leaves_none_where_missing_ones_are_deleted() {
     let database = Database::new().await;
     let options = json!({ "delete_missing": "hard" });
     run(&database, &options, 1, Merge, batch(COLUMNS, &json!([[1, "a"]]))).await.unwrap();
-    let mut load = Load::begin(&database, &options, 2, Merge).await.unwrap();
+    let mut load = begin(&database, &options, 2, Merge).await.unwrap();
     let token = load.last_token();
     load.commit(&token, Vec::new()).await.unwrap();
     assert!(database.texts("SELECT * FROM orders").await.is_empty());
@@ -139,7 +139,7 @@ async fn operation_column_deletes_and_is_not_written() {
     run(&database, &options, 2, Merge, batch(columns, &rows)).await.unwrap();
     assert_eq!(database.texts("SELECT * FROM orders ORDER BY id").await, [["2", "back"]]);
     // The next run knows it, so it is no change of the columns.
-    let next = Load::begin(&database, &options, 3, Merge).await.unwrap();
+    let next = begin(&database, &options, 3, Merge).await.unwrap();
     assert_eq!(next.begun.schema.unwrap(), towpath_testkit::rows::schema(columns));
 }
 
@@ -147,23 +147,23 @@ async fn operation_column_deletes_and_is_not_written() {
 async fn options_of_merge_are_refused_without_it() {
     let database = Database::new().await;
     for options in [json!({ "operation_column": "op" }), json!({ "delete_missing": "hard" })] {
-        let error = Load::begin(&database, &options, 1, Replace).await.err().unwrap();
+        let error = begin(&database, &options, 1, Replace).await.err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Config, "{error}");
         assert!(error.to_string().contains("write_disposition: merge"), "{error}");
     }
-    let error = Load::begin(&database, &json!({ "primary_key": true }), 1, Append).await.err().unwrap();
+    let error = begin(&database, &json!({ "primary_key": true }), 1, Append).await.err().unwrap();
     assert!(error.to_string().contains("`primary_key` needs a key"), "{error}");
 }
 
 #[tokio::test]
 async fn delete_missing_is_refused_where_a_run_goes_on_from_the_last() {
     let database = Database::new().await;
-    let mut load = Load::begin(&database, &json!({}), 1, Merge).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Merge).await.unwrap();
     let staged = load.stage(&[batch(COLUMNS, &json!([[1, "a"]]))]).await.unwrap();
     let mut token = load.last_token();
     token.finished.as_mut().unwrap().cursor = Some(json!(7));
     load.commit(&token, vec![staged]).await.unwrap();
-    let error = Load::begin(&database, &json!({ "delete_missing": "hard" }), 2, Merge).await.err().unwrap();
+    let error = begin(&database, &json!({ "delete_missing": "hard" }), 2, Merge).await.err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("remove `cursor`"), "{error}");
 }
@@ -172,10 +172,10 @@ async fn delete_missing_is_refused_where_a_run_goes_on_from_the_last() {
 #[tokio::test]
 async fn load_by_says_how_rows_get_to_the_server() {
     let database = Database::new().await;
-    let staging = |load: &Load| load.begun.state["staging"]["by_load_data"].clone();
+    let staging = |load: &towpath_testkit::steps::Load| load.begun.state["staging"]["by_load_data"].clone();
     for (load_by, by_load_data) in [("auto", true), ("load_data", true), ("insert", false)] {
         let options = json!({ "load_by": load_by });
-        let mut load = Load::begin(&database, &options, 1, Replace).await.unwrap();
+        let mut load = begin(&database, &options, 1, Replace).await.unwrap();
         load.finish(&[batch(COLUMNS, &json!([[1, load_by]]))]).await.unwrap();
         assert_eq!(staging(&load), json!(by_load_data), "{load_by}");
         assert_eq!(database.texts("SELECT name FROM orders").await, [[load_by]]);

@@ -5,7 +5,7 @@ use towpath_core::WriteDisposition::{Append, Merge, Replace};
 use towpath_core::{Committed, ErrorKind, LoadSpec};
 use towpath_testkit::rows::batch;
 
-use crate::sink_support::{Load, left, run};
+use crate::sink_support::{begin, begin_with, left, run};
 use crate::support::Database;
 
 const WAYS: [&str; 2] = ["load_data", "insert"];
@@ -28,7 +28,7 @@ async fn a_value_that_the_server_would_change_rejects_its_row_with_column_and_va
             ["6", "2024-02-30", null, null],
             ["7", null, "ok", null],
         ]);
-        let mut load = Load::begin(&database, &json!({ "load_by": load_by }), 1, Append).await.unwrap();
+        let mut load = begin(&database, &json!({ "load_by": load_by }), 1, Append).await.unwrap();
         let staged = load.stage(&[batch(columns, &rows)]).await.unwrap();
         let wrong: Vec<_> = staged
             .rejected
@@ -66,7 +66,7 @@ async fn rows_that_violate_a_constraint_are_given_back_and_the_rest_is_committed
     ])
     .await;
     let rows = json!([[1, 1, 1], [2, 7, 1], [3, 1, -1], [4, 1, 1], [4, 1, 2], [5, 1, 1], [6, null, null]]);
-    let mut load = Load::begin(&database, &json!({}), 1, Append).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Append).await.unwrap();
     let staged = load.stage(&[batch("id: int64, customer: int64, amount: int32", &rows)]).await.unwrap();
     let token = load.last_token();
     let Committed::Refused(rows) = load.commit(&token, vec![staged.clone()]).await.unwrap() else {
@@ -88,7 +88,7 @@ async fn rows_that_violate_a_constraint_are_given_back_and_the_rest_is_committed
 async fn a_replaced_table_keeps_its_key_and_gives_doubled_rows_back() {
     for load_by in WAYS {
         let database = Database::with(&["CREATE TABLE orders (id BIGINT PRIMARY KEY, name TEXT)"]).await;
-        let mut load = Load::begin(&database, &json!({ "load_by": load_by }), 1, Replace).await.unwrap();
+        let mut load = begin(&database, &json!({ "load_by": load_by }), 1, Replace).await.unwrap();
         let rows = json!([[1, "a"], [2, "b"], [2, "again"], [3, "c"], [1, "again"]]);
         let staged = load.stage(&[batch("id: int64, name: string", &rows)]).await.unwrap();
         assert_eq!((staged.rows, staged.rejected.len()), (3, 2), "{:?}", staged.rejected);
@@ -103,7 +103,7 @@ async fn a_replaced_table_keeps_its_key_and_gives_doubled_rows_back() {
 #[tokio::test]
 async fn a_null_in_the_key_of_a_merge_rejects_the_row() {
     let database = Database::new().await;
-    let mut load = Load::begin(&database, &json!({}), 1, Merge).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Merge).await.unwrap();
     let staged =
         load.stage(&[batch("id: int64, name: string", &json!([[1, "a"], [null, "b"]]))]).await.unwrap();
     assert_eq!((staged.rows, staged.rejected[0].column.as_deref()), (1, Some("id")));
@@ -148,7 +148,7 @@ async fn merge_never_takes_a_row_for_another_one_because_of_another_unique_key()
         "INSERT INTO orders VALUES (1, 'one')",
     ])
     .await;
-    let mut load = Load::begin(&database, &json!({}), 1, Merge).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Merge).await.unwrap();
     let rows = batch("id: int64, name: string", &json!([[2, "one"], [3, "three"]]));
     let Committed::Refused(refused) = load.finish(&[rows]).await.unwrap() else {
         panic!("the name is taken");
@@ -169,7 +169,7 @@ async fn names_and_values_that_hold_sql_mean_themselves() {
             let options = json!({
                 "load_by": load_by, "primary_key": true, "delete_missing": if disposition == Merge { "hard" } else { "no" },
             });
-            let mut load = Load::begin_with(database.options(&options), spec).await.unwrap();
+            let mut load = begin_with(database.options(&options), spec).await.unwrap();
             let schema = arrow_schema::Schema::new(vec![
                 arrow_schema::Field::new(NAME, arrow_schema::DataType::Utf8, true),
                 arrow_schema::Field::new("SELECT", arrow_schema::DataType::Utf8, true),
@@ -192,7 +192,7 @@ async fn names_and_values_that_hold_sql_mean_themselves() {
 #[tokio::test]
 async fn columns_that_mysql_takes_for_the_same_are_refused() {
     let database = Database::new().await;
-    let mut load = Load::begin(&database, &json!({}), 1, Append).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Append).await.unwrap();
     let error = load.stage(&[batch("id: int64, ID: int64", &json!([[1, 2]]))]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::SchemaMismatch);
     assert!(error.to_string().contains("two columns are called `ID`"), "{error}");
@@ -203,7 +203,7 @@ async fn a_row_longer_than_a_packet_is_written_by_load_and_rejected_by_insert() 
     let database = Database::new().await;
     let long = "x".repeat(17 << 20);
     for (load_by, rows) in [("load_data", 2), ("insert", 1)] {
-        let mut load = Load::begin(&database, &json!({ "load_by": load_by }), 1, Replace).await.unwrap();
+        let mut load = begin(&database, &json!({ "load_by": load_by }), 1, Replace).await.unwrap();
         let staged =
             load.stage(&[batch("id: int64, name: string", &json!([[1, long], [2, "short"]]))]).await.unwrap();
         assert_eq!(

@@ -1,29 +1,15 @@
 //! A load as the engine would run it, step by step.
 
-use std::sync::Arc;
-
 use arrow::array::RecordBatch;
-use serde_json::json;
 use towpath_connector_mysql::CONNECTOR;
-use towpath_core::{
-    Advance, Applied, Begun, Checkpoint, CommitToken, Committed, Context, DynSink, Finished, Json, LoadSpec,
-    Position, Result, Split, SplitAdvance, Staged, WriteDisposition,
-};
+use towpath_core::{Committed, Json, LoadSpec, Result, WriteDisposition};
 use towpath_testkit::context;
+use towpath_testkit::steps::Load;
 
 use crate::support::Database;
 
 /// The stream of most tests, and its table.
 pub(crate) const STREAM: &str = "orders";
-
-/// A load under way, with the checkpoint that its target must hold.
-pub(crate) struct Load {
-    pub(crate) cx: Context,
-    pub(crate) sink: Arc<dyn DynSink>,
-    pub(crate) begun: Begun,
-    checkpoint: Checkpoint,
-    parts: u32,
-}
 
 /// What a run wants: the number of the run, how rows land, and `id` as the key of a `merge`.
 pub(crate) fn spec(run: u32, disposition: WriteDisposition) -> LoadSpec {
@@ -31,75 +17,21 @@ pub(crate) fn spec(run: u32, disposition: WriteDisposition) -> LoadSpec {
     if disposition == WriteDisposition::Merge { spec.key(vec!["id".to_owned()]) } else { spec }
 }
 
-impl Load {
-    /// Begins a run in a database, with these options.
-    pub(crate) async fn begin(
-        database: &Database,
-        options: &Json,
-        run: u32,
-        disposition: WriteDisposition,
-    ) -> Result<Self> {
-        Self::begin_with(database.options(options), spec(run, disposition)).await
-    }
+/// Begins a run in a database, with these options.
+pub(crate) async fn begin(
+    database: &Database,
+    options: &Json,
+    run: u32,
+    disposition: WriteDisposition,
+) -> Result<Load> {
+    begin_with(database.options(options), spec(run, disposition)).await
+}
 
-    pub(crate) async fn begin_with(options: Json, spec: LoadSpec) -> Result<Self> {
-        let cx = context();
-        let sink = CONNECTOR.sink_entry().unwrap().open(options, &cx).await?;
-        let begun = sink.begin(&cx, &spec).await?;
-        Ok(Self { checkpoint: begun.checkpoint.clone(), cx, sink, begun, parts: 0 })
-    }
-
-    pub(crate) async fn stage(&mut self, batches: &[RecordBatch]) -> Result<Staged> {
-        let schema = batches[0].schema();
-        self.begun = self.sink.evolve(&self.cx, &self.begun, &schema).await?;
-        self.parts += 1;
-        let mut writer = self.sink.writer(&self.cx, &self.begun, self.parts - 1).await?;
-        for batch in batches {
-            writer.write(batch.clone()).await?;
-        }
-        writer.finish().await
-    }
-
-    /// The token that ends the run.
-    pub(crate) fn last_token(&self) -> CommitToken {
-        let split = Split::new("only", json!({}));
-        let mut token = CommitToken::default();
-        token.version = 1;
-        token.run.clone_from(&self.checkpoint.run);
-        token.epoch = self.checkpoint.epoch;
-        token.sequence = self.checkpoint.sequence + 1;
-        let progress = self.checkpoint.progress.clone().unwrap_or_default();
-        let from = progress.position(&split.id).cloned().unwrap_or_default();
-        token.planned = Advance { from: progress.planned, to: Position::At(json!(1)) };
-        token.splits = vec![SplitAdvance { split, from, to: Position::End }];
-        token.finished = Some(Finished::default());
-        token
-    }
-
-    /// A token with which the run goes on to this step.
-    pub(crate) fn token(&self, step: u64) -> CommitToken {
-        let mut token = self.last_token();
-        token.splits[0].to = Position::At(json!(step));
-        token.finished = None;
-        token
-    }
-
-    pub(crate) async fn commit(&mut self, token: &CommitToken, staged: Vec<Staged>) -> Result<Committed> {
-        let committed = self.sink.commit(&self.cx, &self.begun, token, staged).await?;
-        if !matches!(committed, Committed::Refused(_))
-            && let Applied::Now(next) = self.checkpoint.apply(token)?
-        {
-            self.checkpoint = *next;
-        }
-        Ok(committed)
-    }
-
-    /// Stages batches and ends the run with them.
-    pub(crate) async fn finish(&mut self, batches: &[RecordBatch]) -> Result<Committed> {
-        let staged = self.stage(batches).await?;
-        let token = self.last_token();
-        self.commit(&token, vec![staged]).await
-    }
+/// Begins the run that `spec` says.
+pub(crate) async fn begin_with(options: Json, spec: LoadSpec) -> Result<Load> {
+    let cx = context();
+    let sink = CONNECTOR.sink_entry().unwrap().open(options, &cx).await?;
+    Load::begin(cx, sink, spec).await
 }
 
 /// A whole run of one batch.
@@ -110,7 +42,7 @@ pub(crate) async fn run(
     disposition: WriteDisposition,
     batch: RecordBatch,
 ) -> Result<Committed> {
-    Load::begin(database, options, number, disposition).await?.finish(&[batch]).await
+    begin(database, options, number, disposition).await?.finish(&[batch]).await
 }
 
 /// What there is of the sink's own, the checkpoints excepted.

@@ -5,7 +5,7 @@ use towpath_core::WriteDisposition::{Append, Merge, Replace};
 use towpath_core::{Committed, ErrorKind};
 use towpath_testkit::rows::batch;
 
-use crate::sink_support::{Load, left, run};
+use crate::sink_support::{begin, begin_with, left, run};
 use crate::support::{Database, PASSWORD, User, connect, server};
 
 use mysql_async::prelude::Queryable;
@@ -65,7 +65,7 @@ async fn where_triggers_or_foreign_keys_hang_on_the_table_its_rows_are_exchanged
             hanging,
         ])
         .await;
-        let mut load = Load::begin(&database, &json!({}), 1, Replace).await.unwrap();
+        let mut load = begin(&database, &json!({}), 1, Replace).await.unwrap();
         let staged = load.stage(&[batch(COLUMNS, &json!([[2, "new"], [2, "double"]]))]).await.unwrap();
         assert_eq!(load.cx.metrics().warnings().len(), 1);
         assert_eq!(database.texts("SELECT * FROM orders").await, [["1", "old"]]);
@@ -108,7 +108,7 @@ async fn a_table_without_transactions_and_a_view_are_refused() {
     ] {
         let database = Database::with(&statements).await;
         for disposition in [Append, Replace, Merge] {
-            let error = Load::begin(&database, &json!({}), 1, disposition).await.err().unwrap();
+            let error = begin(&database, &json!({}), 1, disposition).await.err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
             assert!(error.to_string().contains(says), "{error}");
         }
@@ -121,7 +121,7 @@ async fn counters_defaults_and_generated_columns_fill_themselves() {
         Database::with(&["CREATE TABLE orders (number BIGINT AUTO_INCREMENT PRIMARY KEY, name VARCHAR(9), \
          made TIMESTAMP NOT NULL DEFAULT '2001-02-03 04:05:06', upper VARCHAR(9) AS (UPPER(name)) STORED)"])
         .await;
-    let mut load = Load::begin(&database, &json!({}), 1, Append).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Append).await.unwrap();
     let known = load.begun.schema.clone().unwrap();
     let names: Vec<_> = known.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(names, ["number", "name", "made"]);
@@ -156,7 +156,7 @@ async fn texts_go_into_columns_of_other_character_sets_or_are_rejected() {
     for load_by in ["load_data", "insert"] {
         let database =
             Database::with(&["CREATE TABLE orders (id BIGINT, name VARCHAR(20) CHARACTER SET latin1)"]).await;
-        let mut load = Load::begin(&database, &json!({ "load_by": load_by }), 1, Append).await.unwrap();
+        let mut load = begin(&database, &json!({ "load_by": load_by }), 1, Append).await.unwrap();
         let staged =
             load.stage(&[batch(COLUMNS, &json!([[1, "Grüße"], [2, "你好"], [3, "x"]]))]).await.unwrap();
         let rejected: Vec<_> =
@@ -218,7 +218,7 @@ async fn a_type_that_does_not_fit_is_named() {
 #[tokio::test]
 async fn a_fraction_of_a_second_that_the_column_does_not_have_rejects_the_row() {
     let database = Database::with(&["CREATE TABLE orders (id BIGINT, at DATETIME(3))"]).await;
-    let mut load = Load::begin(&database, &json!({}), 1, Append).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Append).await.unwrap();
     let rows = json!([[1, "2024-01-01T00:00:00.123"], [2, "2024-01-01T00:00:00.123456"]]);
     let staged = load.stage(&[batch("id: int64, at: timestamp", &rows)]).await.unwrap();
     assert_eq!((staged.rows, staged.rejected[0].column.as_deref()), (1, Some("at")));
@@ -228,16 +228,11 @@ async fn a_fraction_of_a_second_that_the_column_does_not_have_rejects_the_row() 
 #[tokio::test]
 async fn another_stream_of_the_same_pipeline_keeps_what_it_has_staged() {
     let database = Database::new().await;
-    let mut first = Load::begin(&database, &json!({ "table": "shared" }), 1, Append).await.unwrap();
+    let mut first = begin(&database, &json!({ "table": "shared" }), 1, Append).await.unwrap();
     let staged = first.stage(&[batch(COLUMNS, &json!([[1, "a"]]))]).await.unwrap();
     let other = towpath_core::LoadSpec::new("retail", "other", "run-0002", Append);
     let options = database.options(&json!({ "table": "shared" }));
-    Load::begin_with(options, other)
-        .await
-        .unwrap()
-        .finish(&[batch(COLUMNS, &json!([[2, "b"]]))])
-        .await
-        .unwrap();
+    begin_with(options, other).await.unwrap().finish(&[batch(COLUMNS, &json!([[2, "b"]]))]).await.unwrap();
     let token = first.last_token();
     first.commit(&token, vec![staged]).await.unwrap();
     assert_eq!(database.texts("SELECT id FROM shared ORDER BY id").await, [["1"], ["2"]]);
@@ -248,7 +243,7 @@ async fn the_global_switch_of_the_server_decides_between_load_and_insert() {
     let database = Database::new().await;
     // The switch is one for the server, so only its reading is looked at: other tests load at this moment.
     let allowed: Option<u8> = connect(None).await.query_first("SELECT @@GLOBAL.local_infile").await.unwrap();
-    let mut load = Load::begin(&database, &json!({}), 1, Append).await.unwrap();
+    let mut load = begin(&database, &json!({}), 1, Append).await.unwrap();
     load.finish(&[batch(COLUMNS, &json!([[1, "a"]]))]).await.unwrap();
     assert_eq!(load.begun.state["staging"]["by_load_data"], json!(allowed == Some(1)));
     let said = load.cx.metrics().warnings().iter().any(|warning| warning.contains("forbids LOAD DATA LOCAL"));
