@@ -15,8 +15,8 @@ mod wire;
 use towpath_core::Connector;
 
 pub use config::{
-    Columns, DocumentForm, MongodbSinkConfig, MongodbSourceConfig, Nulls, ReadConcernLevel, ReadFrom,
-    SnapshotMode, SplitBy, Update,
+    DocumentForm, MongodbSinkConfig, MongodbSourceConfig, Nulls, ReadConcernLevel, ReadFrom, SnapshotMode,
+    SplitBy, Update,
 };
 pub use sink::{MongodbSink, MongodbWriter};
 pub use source::MongodbSource;

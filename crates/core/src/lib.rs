@@ -23,6 +23,7 @@ mod cancellation;
 mod checkpoint;
 mod chunks;
 mod column_type;
+mod columns;
 mod connector;
 mod context;
 mod error;
@@ -44,6 +45,7 @@ pub use checkpoint::{
 };
 pub use chunks::{CHUNK_BYTES, chunk_schema, is_chunks};
 pub use column_type::{ColumnType, TypeFamily};
+pub use columns::Columns;
 pub use connector::{Connector, OptionError, SinkEntry, SourceEntry};
 pub use context::{Clock, Connection, Context, ContextBuilder, CpuPool, Job, PermitWaits};
 pub use error::{Error, ErrorKind, Result, ResultExt, Retry};

@@ -50,10 +50,10 @@ pub mod html {
 
 pub use input::{ByteStream, Input, MemoryInput};
 pub use options::{
-    Cell, Cells, Columns, Compression, CsvRead, CsvWrite, Encoding, EventData, HtmlRead, JsonRead,
-    Namespaces, ParquetCompression, ParquetWrite, ReadFormat, ReadOptions, SseRead, WriteFormat,
-    WriteOptions, XmlRead,
+    Cell, Cells, Compression, CsvRead, CsvWrite, Encoding, EventData, HtmlRead, JsonRead, Namespaces,
+    ParquetCompression, ParquetWrite, ReadFormat, ReadOptions, SseRead, WriteFormat, WriteOptions, XmlRead,
 };
 pub use output::{MemoryOutput, Output};
 pub use read::{Piece, Reader};
+pub use towpath_core::Columns;
 pub use write::{Encoded, Encoder};

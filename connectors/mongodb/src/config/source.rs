@@ -1,12 +1,9 @@
 //! The options of the source.
 
-use std::fmt;
-
 use schemars::JsonSchema;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::Map;
-use towpath_core::{ColumnType, HumanDuration, Json, Result};
+use towpath_core::{Columns, HumanDuration, Json, Result};
 
 use crate::errors::config;
 
@@ -181,47 +178,6 @@ pub enum DocumentForm {
     /// The columns `_id` and `document`, the latter with the document as it came. A MongoDB sink writes it back byte by byte:
     /// with the order of its fields, and with those that are null told from those that are missing.
     Whole,
-}
-
-/// Declared columns, in their order.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Columns(pub Vec<(String, ColumnType)>);
-
-impl<'de> Deserialize<'de> for Columns {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Declared;
-        impl<'de> Visitor<'de> for Declared {
-            type Value = Columns;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object of column types by name")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Columns, A::Error> {
-                let mut columns = Vec::new();
-                while let Some(column) = map.next_entry()? {
-                    columns.push(column);
-                }
-                Ok(Columns(columns))
-            }
-        }
-        deserializer.deserialize_map(Declared)
-    }
-}
-
-impl JsonSchema for Columns {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "DeclaredColumns".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let column = generator.subschema_for::<ColumnType>();
-        schemars::json_schema!({ "type": "object", "additionalProperties": column })
-    }
 }
 
 /// How a collection is gone through.
