@@ -177,6 +177,45 @@ async fn an_incremental_run_reads_only_new_and_changed_files() {
     assert!(every.steps.iter().all(|step| matches!(step, Planned::Split { .. })));
 }
 
+#[tokio::test]
+async fn new_files_may_be_told_by_names_that_grow() {
+    let folder = Folder::with(&[("in/1.csv", "id\n1\n"), ("in/2.csv", "id\n2\n")]);
+    let options = folder.options("in/*.csv", &json!({ "incremental": "name" }));
+    let mut request = ScanRequest::default();
+    let first = folder.scan(options.clone(), &request).await.unwrap();
+    assert_eq!(ids(&first.rows()), [1, 2]);
+    // A name before the last one is none that grew, and what is behind it is not read again.
+    folder.write("in/0.csv", "id\n0\n");
+    folder.write("in/2.csv", "id\n22\n");
+    folder.write("in/3.csv", "id\n3\n");
+    request.since = first.since();
+    let second = folder.scan(options, &request).await.unwrap();
+    assert_eq!(ids(&second.rows()), [3]);
+}
+
+#[tokio::test]
+async fn new_files_may_be_told_by_when_they_were_written() {
+    let folder = Folder::with(&[]);
+    let write = |name: &str, text: &str, second: u64| {
+        folder.write(name, text);
+        let file = std::fs::File::options().write(true).open(folder.at(name)).unwrap();
+        let modified = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000 + second);
+        file.set_modified(modified).unwrap();
+    };
+    write("in/a.csv", "id\n1\n", 0);
+    write("in/b.csv", "id\n2\n", 3_600);
+    let options = folder.options("in/*.csv", &json!({ "incremental": { "by": "modified", "window": "1m" } }));
+    let mut request = ScanRequest::default();
+    let first = folder.scan(options.clone(), &request).await.unwrap();
+    assert_eq!(ids(&first.rows()), [1, 2]);
+    write("in/late.csv", "id\n3\n", 3_550);
+    write("in/too-late.csv", "id\n4\n", 3_500);
+    write("in/new.csv", "id\n5\n", 7_200);
+    request.since = first.since();
+    let second = folder.scan(options, &request).await.unwrap();
+    assert_eq!(ids(&second.rows()), [3, 5]);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_file_that_comes_while_an_incremental_run_is_interrupted_is_read_by_the_next() {
