@@ -124,6 +124,7 @@ with_connection! { with_sink_options! {
         #[serde(default)]
         pub layout: Layout,
         /// How many bytes the parts of an upload have, from 5 MiB on; 8 MiB by default. An object has up to 10,000 parts.
+        /// With `partition_by`, a writer keeps as many objects open as gather 128 MiB of parts, and at least 4.
         #[serde(default = "towpath_objects::sink::UploadSettings::default_part_size")]
         pub part_size: towpath_core::ByteSize,
         /// How many parts of the stream are on their way at once; 8 by default.

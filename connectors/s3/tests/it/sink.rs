@@ -109,6 +109,29 @@ async fn partitions_and_rotation_make_objects_of_their_own() {
 }
 
 #[tokio::test]
+async fn of_objects_with_large_parts_a_writer_keeps_few_open() {
+    let country = |id: i64| json!([id, format!("c{}", id % 6)]);
+    let rows = |ids: std::ops::Range<i64>| {
+        rows::batch("id: int64, country: string", &json!(ids.map(country).collect::<Vec<_>>()))
+    };
+    for (part_size, objects) in [("8MiB", 6), ("64MiB", 12)] {
+        let prefix = Prefix::new();
+        let more = json!({"partition_by": ["country"], "part_size": part_size});
+        let sink = open(&prefix, TEMPLATE, &more).await;
+        let begun = sink.begin(&prefix.cx, &LoadSpec::new("shop", "orders", "r1", Append)).await.unwrap();
+        let begun = sink.evolve(&prefix.cx, &begun, &rows(0..0).schema()).await.unwrap();
+        let mut writer = sink.writer(&prefix.cx, &begun, 0).await.unwrap();
+        for start in [0, 6] {
+            writer.write(rows(start..start + 6)).await.unwrap();
+        }
+        let staged = writer.finish().await.unwrap();
+        sink.commit(&prefix.cx, &begun, &last_token(&begun), vec![staged]).await.unwrap();
+        assert_eq!(prefix.visible().await.len(), objects, "{part_size}");
+        assert_eq!(prefix.ids().await, (0..12).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
 async fn of_two_runs_the_later_one_wins_and_the_other_gets_a_conflict() {
     let prefix = Prefix::new();
     let sink = open(&prefix, TEMPLATE, &json!({})).await;

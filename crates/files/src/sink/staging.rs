@@ -24,6 +24,12 @@ pub trait Staging: Clone + fmt::Debug + Send + Sync + 'static {
     /// A staged file, as receipts hold it.
     type File: StagedFile;
 
+    /// How many files a writer keeps open at once, of all the folders that it writes into. When another is needed, one is
+    /// finished. What a file holds back in memory bounds it.
+    fn most_open(&self) -> usize {
+        64
+    }
+
     /// Begins a file that will have this path below the base.
     fn begin(&self, cx: &Context, path: String, role: Role) -> Self::Output;
 

@@ -13,9 +13,6 @@ use towpath_formats::{Encoded, Encoder};
 use super::partition::Partitioning;
 use super::{FileName, Receipt, Role, StagedFile, Staging, Target};
 
-/// How many files a writer keeps open. The one that was not used for longest is finished when another is needed.
-const MOST_OPEN: usize = 64;
-
 /// How many files are finished at once.
 const FINISHED_AT_ONCE: usize = 16;
 
@@ -160,7 +157,8 @@ impl<S: Staging> RowWriter<S> {
     async fn file(&mut self, folder: &str) -> Result<&mut OpenFile<S::Output>> {
         self.uses += 1;
         if !self.open.contains_key(folder) {
-            if self.open.len() >= MOST_OPEN {
+            if self.open.len() >= self.staging.most_open() {
+                // The one that was not used for longest.
                 let oldest =
                     self.open.iter().min_by_key(|(_, open)| open.last_use).map(|(folder, _)| folder.clone());
                 self.close(&oldest.unwrap_or_default()).await?;

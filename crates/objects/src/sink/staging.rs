@@ -16,6 +16,9 @@ use super::upload::Leftover;
 use crate::ObjectInput;
 use crate::extras::{CopySource, Upload};
 
+/// How many bytes the objects that a writer keeps open may hold back in all.
+const MOST_GATHERED: u64 = 128 << 20;
+
 /// How much of an object is copied as one part; no store copies more at once.
 const COPIED_AT_ONCE: u64 = 1 << 30;
 
@@ -160,6 +163,12 @@ impl<P: Provider> Staging for ObjectStaging<P> {
     type Output = ObjectOutput;
     type Held = HeldObject;
     type File = ObjectFile;
+
+    /// Each gathers up to a part.
+    fn most_open(&self) -> usize {
+        let most = MOST_GATHERED / self.outlet.settings.part_size.bytes().max(1);
+        usize::try_from(most).unwrap_or(usize::MAX).clamp(4, 64)
+    }
 
     fn begin(&self, cx: &Context, path: String, role: Role) -> ObjectOutput {
         match role {
