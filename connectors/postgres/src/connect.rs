@@ -84,8 +84,10 @@ impl Session {
         };
         let sql = "SHOW transaction_read_only";
         let messages = self.client.simple_query(sql).await.map_err(|error| failed("connecting", error))?;
-        let is_wanted =
-            |message| matches!(message, &SimpleQueryMessage::Row(ref row) if row.get(0) == Some(value));
+        let is_wanted = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some(value),
+            _ => false,
+        };
         if messages.iter().any(is_wanted) {
             return Ok(());
         }

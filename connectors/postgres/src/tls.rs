@@ -26,8 +26,8 @@ pub(crate) struct Tls(Rustls);
 impl Tls {
     /// To a server of this name.
     pub(crate) fn to(host: &str, options: &ConnectionOptions) -> Result<Self> {
-        let mut make = MakeRustlsConnect::new(client_config(options.trust(), &options.files)?);
-        let Ok(made) = MakeTlsConnect::<BufReader<Socket>>::make_tls_connect(&mut make, host);
+        let mut factory = MakeRustlsConnect::new(client_config(options.trust(), &options.files)?);
+        let Ok(made) = MakeTlsConnect::<BufReader<Socket>>::make_tls_connect(&mut factory, host);
         Ok(Self(made))
     }
 }

@@ -1,6 +1,7 @@
 //! Objects by a bare loop over `object_store`. Where the server is and who we are come from the environment, as all tools
 //! of AWS read them.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -114,9 +115,11 @@ fn rows(number: usize, bytes: usize) -> Bytes {
     while rows.len() < bytes {
         let (id, amount) = (random.u64(..1 << 40), random.u32(..1_000_000));
         let (name, active): (String, bool) = ((0..24).map(|_| random.lowercase()).collect(), random.bool());
-        rows.push_str(&format!(
-            "{{\"id\":{id},\"object\":{number},\"name\":\"{name}\",\"amount\":{amount}.25,\"active\":{active}}}\n"
-        ));
+        writeln!(
+            rows,
+            "{{\"id\":{id},\"object\":{number},\"name\":\"{name}\",\"amount\":{amount}.25,\"active\":{active}}}"
+        )
+        .expect("a String takes all text");
     }
     rows.into()
 }

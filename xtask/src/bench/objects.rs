@@ -50,9 +50,12 @@ pub(super) fn run(bench: &Bench) -> Result<String> {
     figures
 }
 
+/// Makes the table of one work.
+type Measure = fn(&Store<'_>) -> Result<String>;
+
 fn figures(bench: &Bench, url: &str) -> Result<String> {
     let store = Store::new(bench, Address::parse(url)?)?;
-    let works: [(&str, fn(&Store<'_>) -> Result<String>); 5] = [
+    let works: [(&str, Measure); 5] = [
         ("get", |store| store.get()),
         ("put", |store| store.put()),
         ("scan", |store| store.scan()),
