@@ -29,6 +29,8 @@ pub(crate) struct Prefix {
 impl Prefix {
     /// `bucket/prefix`.
     pub(crate) fn new(place: &str) -> Result<Self> {
+        // The library's client wants one even where nothing is encrypted. It is set once.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let (bucket, prefix) = place.split_once('/').context("a place is `bucket/prefix`")?;
         let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build()?;
         Ok(Self { store: Arc::new(store), prefix: prefix.into() })
