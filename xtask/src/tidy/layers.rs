@@ -36,8 +36,8 @@ const OBJECTS: &[&str] = &["azure", "gcs", "objects", "s3"];
 pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("aws-config", &["s3"]),
     ("aws-sdk-s3", &["s3"]),
-    ("bson", &["mongodb"]),
-    ("mongodb", &["mongodb"]),
+    ("bson", &["bench", "mongodb"]),
+    ("mongodb", &["bench", "mongodb"]),
     ("mysql_async", &["mysql"]),
     ("mysql_common", &["mysql"]),
     ("object_store", OBJECTS),

@@ -29,6 +29,7 @@ pub(super) async fn check(shared: &Shared, cx: &Context, load: &LoadSpec) -> Res
     match load.disposition {
         WriteDisposition::Merge if load.key != ["_id"] => needed.push("createIndex"),
         WriteDisposition::Append => needed.push("listIndexes"),
+        WriteDisposition::Replace => needed.extend(["listIndexes", "createIndex", "renameCollectionSameDB"]),
         _ => {}
     }
     let allowed = allowed(&privileges, &database);
