@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use bson::Bson;
+use bson::{Bson, Document};
 use serde_json::Value as Json;
 
 use crate::config::Nulls;
@@ -79,11 +79,16 @@ fn every_valid_document_becomes_json_that_is_read_as_the_same_document() {
     let mut problems = Vec::new();
     for vectors in Vectors::all() {
         for (name, case) in vectors.cases("valid") {
+            // A number that is none has many forms, and texts tell one of them.
+            if case["lossy"] == true {
+                continue;
+            }
             let document = bytes(&case["canonical_bson"]);
             let json = document_json(&document).unwrap();
             let read: Json = serde_json::from_str(&json).unwrap();
-            match Bson::try_from(read).map(|read| bson::serialize_to_vec(&read)) {
-                Ok(Ok(back)) if back == document => {}
+            let expected: Document = bson::deserialize_from_slice(&document).unwrap();
+            match Bson::try_from(read) {
+                Ok(Bson::Document(read)) if format!("{read:?}") == format!("{expected:?}") || read == expected => {}
                 other => problems.push(format!("{name}: {json} is read as {other:?}")),
             }
         }
@@ -98,6 +103,9 @@ fn every_valid_document_comes_back_from_columns_and_whole() {
         for (name, case) in vectors.cases("valid") {
             let document = bytes(&case["canonical_bson"]);
             for whole in [false, true] {
+                if !whole && case["lossy"] == true {
+                    continue;
+                }
                 let back = there_and_back(&document, whole);
                 if back != document {
                     let (had, has) = (hexadecimal(&document), hexadecimal(&back));
