@@ -27,18 +27,11 @@ use site::Site;
 use state::{Running, State};
 
 /// Every service there is.
-const SERVICES: &[Service] = &[
-    postgres::SERVICE,
-    mysql::SERVICE,
-    mongodb::SERVICE,
-    mongodb::STEPPING,
-    mongodb::ALONE,
-    s3::SERVICE,
-];
+const SERVICES: &[Service] =
+    &[postgres::SERVICE, mysql::SERVICE, mongodb::SERVICE, mongodb::STEPPING, mongodb::ALONE, s3::SERVICE];
 
 /// The services that `cargo xtask test` starts.
-const NEEDED_BY_TESTS: &[&str] =
-    &["postgres", "mysql", "mongodb", "mongodb-stepping", "mongodb-alone", "s3"];
+const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql", "mongodb", "mongodb-stepping", "mongodb-alone", "s3"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

@@ -19,12 +19,10 @@ struct Vectors {
 
 impl Vectors {
     fn all() -> Vec<Self> {
-        let packages = std::env::var("TOWPATH_TEST_PACKAGES").expect(
-            "this test needs packages: run it by `cargo xtask test`, or set TOWPATH_TEST_PACKAGES",
-        );
+        let packages = std::env::var("TOWPATH_TEST_PACKAGES")
+            .expect("this test needs packages: run it by `cargo xtask test`, or set TOWPATH_TEST_PACKAGES");
         let folder = PathBuf::from(packages).join("pymongo/test/bson_corpus");
-        let mut paths: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         paths.sort();
         assert!(paths.len() > 25, "{}", paths.len());
         let read = |path: PathBuf| {
@@ -88,7 +86,8 @@ fn every_valid_document_becomes_json_that_is_read_as_the_same_document() {
             let read: Json = serde_json::from_str(&json).unwrap();
             let expected: Document = bson::deserialize_from_slice(&document).unwrap();
             match Bson::try_from(read) {
-                Ok(Bson::Document(read)) if format!("{read:?}") == format!("{expected:?}") || read == expected => {}
+                Ok(Bson::Document(read))
+                    if format!("{read:?}") == format!("{expected:?}") || read == expected => {}
                 other => problems.push(format!("{name}: {json} is read as {other:?}")),
             }
         }

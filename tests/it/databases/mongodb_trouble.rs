@@ -54,7 +54,10 @@ async fn run_in_trouble(mongodb: &Mongodb, url: &str, mut blow: impl AsyncFnMut(
         }
         running.await.expect("the run succeeds");
         // With their ids, a document that came twice would have been refused, or be there twice.
-        assert!(mongodb.documents(disposition).await == mongodb.documents("documents").await, "{disposition}");
+        assert!(
+            mongodb.documents(disposition).await == mongodb.documents("documents").await,
+            "{disposition}"
+        );
     }
 }
 

@@ -185,7 +185,10 @@ mod tests {
     #[test]
     fn an_unknown_name_gets_the_list_of_names() {
         let error = check("work", &["reed".to_owned()], &WORKS).unwrap_err().to_string();
-        assert_eq!(error, "there is no work `reed`; there are: read, write, copy, nested, write-nested, memory");
+        assert_eq!(
+            error,
+            "there is no work `reed`; there are: read, write, copy, nested, write-nested, memory"
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ with_connection_options! {
         #[serde(default)]
         pub cursor_inclusive: bool,
         /// Reads so far back behind the greatest cursor of the last run, for documents that come late: a duration such as
-        /// `10m` for dates, timestamps and ObjectIds, a number for numbers. With `append` they come twice; use `merge`.
+        /// `10m` for dates, timestamps and ids of the server's kind, a number for numbers. With `append` they come twice; use `merge`.
         #[serde(default)]
         pub lookback: Option<Lookback>,
         /// How many documents the server sends at once; as many as make about 4 MiB by default.

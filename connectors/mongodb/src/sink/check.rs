@@ -30,7 +30,7 @@ pub(super) async fn check(shared: &Shared, cx: &Context, load: &LoadSpec) -> Res
         WriteDisposition::Merge if load.key != ["_id"] => needed.push("createIndex"),
         WriteDisposition::Append => needed.push("listIndexes"),
         WriteDisposition::Replace => needed.extend(["listIndexes", "createIndex", "renameCollectionSameDB"]),
-        _ => {}
+        WriteDisposition::Merge => {}
     }
     let allowed = allowed(&privileges, &database);
     let missing: Vec<&str> =

@@ -152,11 +152,7 @@ async fn validation(shared: &Shared, cx: &Context, load: &LoadSpec) -> Result<Op
         doc! { "$match": { "$nor": [validator_beside(validator, keep)] } },
         doc! { "$project": { "_id": format!("${keep}") } },
     ];
-    Ok(Some(Test {
-        reason: INVALID.to_owned(),
-        stages,
-        sees_all_parts: false,
-    }))
+    Ok(Some(Test { reason: INVALID.to_owned(), stages, sees_all_parts: false }))
 }
 
 /// The validator, which has to let our own field in where it forbids all that it does not know.

@@ -84,7 +84,8 @@ impl Staging {
         let found = self.shared.server.ask(cx, "looking at the indexes", listing).await?;
         let batch = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
         let indexes = batch.ok().into_iter().flatten().filter_map(Bson::as_document);
-        let others: Vec<_> = indexes.filter(|index| index.get_str("name").is_ok_and(|name| name != "_id_")).cloned().collect();
+        let others: Vec<_> =
+            indexes.filter(|index| index.get_str("name").is_ok_and(|name| name != "_id_")).cloned().collect();
         for index in &others {
             if let (Ok(name), Ok(keys)) = (index.get_str("name"), index.get_document("key")) {
                 self.indexes.push((name.to_owned(), keys.keys().cloned().collect()));
@@ -146,7 +147,8 @@ impl Staging {
     }
 
     fn duplicate(&self, error: &IndexedWriteError) -> String {
-        let named = |(name, _): &&(String, Vec<String>)| error.message.contains(&format!("index: {name} dup key"));
+        let named =
+            |(name, _): &&(String, Vec<String>)| error.message.contains(&format!("index: {name} dup key"));
         match self.indexes.iter().find(named) {
             Some((_, key)) => same_key(key, "of the same commit"),
             None => error.message.clone(),

@@ -125,9 +125,8 @@ fn slices(rows: &RecordBatch) -> Vec<(i64, RecordBatch)> {
     let count = rows.num_rows();
     let slices = (rows.get_array_memory_size() / SLICE_BYTES).clamp(1, MOST_SLICES);
     let step = count.div_ceil(slices).max(1);
-    let slice = |start: usize| {
-        (i64::try_from(start).unwrap_or(i64::MAX), rows.slice(start, step.min(count - start)))
-    };
+    let slice =
+        |start: usize| (i64::try_from(start).unwrap_or(i64::MAX), rows.slice(start, step.min(count - start)));
     (0..count).step_by(step).map(slice).collect()
 }
 

@@ -58,7 +58,7 @@ impl<'a> CursorField<'a> {
         let earlier = earlier(&after, lookback);
         earlier.map(Some).ok_or_else(|| {
             wrong(format!("`lookback` does not go with the values of the field `{}`", self.name))
-                .help("write a duration such as 10m for dates, timestamps and ObjectIds, and a number for numbers")
+                .help("write a duration such as 10m for dates, timestamps and ids of the server's kind, and a number for numbers")
         })
     }
 
@@ -147,7 +147,8 @@ mod tests {
         assert_eq!(back(moment(100), &json!("1m")), Some(moment(40).into()));
         let stamp = |time, increment| Bson::Timestamp(bson::Timestamp { time, increment });
         assert_eq!(back(stamp(100, 7), &json!("1500ms")), Some(stamp(98, 0)));
-        let id = |time: u8, rest: u8| bson::oid::ObjectId::from_bytes([0, 0, 0, time, rest, 0, 0, 0, 0, 0, 0, 1]);
+        let id =
+            |time: u8, rest: u8| bson::oid::ObjectId::from_bytes([0, 0, 0, time, rest, 0, 0, 0, 0, 0, 0, 1]);
         let Some(Bson::ObjectId(earlier)) = back(id(100, 9), &json!("1m")) else { panic!("it is an id") };
         assert_eq!(earlier.bytes(), [0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0, 0]);
     }

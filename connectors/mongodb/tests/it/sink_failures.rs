@@ -88,8 +88,7 @@ async fn a_commit_that_was_decided_is_completed_by_whoever_comes_next() {
         let database = Database::with(STREAM, [doc! { "id": 0_i64 }]).await;
         database.collection(STREAM).delete_many(doc! {}).await.unwrap();
         // Nothing but the move is an aggregation here: the columns bring no ids, and there is no validator.
-        let moves =
-            if disposition == WriteDisposition::Replace { "renameCollection" } else { "aggregate" };
+        let moves = if disposition == WriteDisposition::Replace { "renameCollection" } else { "aggregate" };
         let (_fail_point, options) = failing(moves, doc! { "errorCode": 8 }).await;
         let mut load = begin(&database, &options, 1, disposition).await.unwrap();
         let staged = load.stage(&[batch("id: int64", &json!([[1], [2]]))]).await.unwrap();
@@ -153,7 +152,8 @@ async fn a_replacing_write_that_is_tried_again_tells_its_own_rows_from_duplicate
     let rows_of = batch(columns, &json!([[1, "a"], [2, "b"], [1, "c"], [3, "a"], [4, "d"]]));
     load.begun = load.sink.evolve(&load.cx, &load.begun, &rows_of.schema()).await.unwrap();
     // The rows are in, and nobody hears of it.
-    let how = doc! { "writeConcernError": { "code": 91, "errmsg": "it stops", "codeName": "ShutdownInProgress" } };
+    let how =
+        doc! { "writeConcernError": { "code": 91, "errmsg": "it stops", "codeName": "ShutdownInProgress" } };
     let (_fail_point, options) = failing("insert", how).await;
     let mut options = database.options(&options);
     let url = options["url"].as_str().unwrap().to_owned();
@@ -169,7 +169,7 @@ async fn a_replacing_write_that_is_tried_again_tells_its_own_rows_from_duplicate
     let token = load.last_token();
     assert_eq!(load.commit(&token, vec![staged]).await.unwrap(), Committed::Applied);
     let mut ids: Vec<_> = rows(&database, STREAM).await.iter().map(|row| row["_id"].clone()).collect();
-    ids.sort_by_key(|id| id.as_i64());
+    ids.sort_by_key(Json::as_i64);
     assert_eq!(ids, [json!(1), json!(2), json!(4)]);
 }
 

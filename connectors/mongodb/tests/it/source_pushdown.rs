@@ -7,7 +7,12 @@ use towpath_core::{Comparison, CursorRange, ErrorKind, Json, Predicate, Pushdown
 use crate::support::{Database, batches, json_rows, plan, request};
 
 /// The ids of the documents that come.
-async fn ids(database: &Database, options: &Json, filter: Option<Predicate>, cursor: Option<CursorRange>) -> Vec<i64> {
+async fn ids(
+    database: &Database,
+    options: &Json,
+    filter: Option<Predicate>,
+    cursor: Option<CursorRange>,
+) -> Vec<i64> {
     let cx = towpath_testkit::context();
     let source = database.source(&cx, options).await.unwrap();
     let mut request = request();
@@ -52,11 +57,17 @@ async fn a_filter_of_the_pipeline_is_told_to_the_server() {
         ),
     ];
     for (filter, expected) in cases {
-        assert_eq!(ids(&database, &json!({ "collection": "c" }), Some(filter.clone()), None).await, expected, "{filter:?}");
+        assert_eq!(
+            ids(&database, &json!({ "collection": "c" }), Some(filter.clone()), None).await,
+            expected,
+            "{filter:?}"
+        );
     }
     // Behind these, a column may be something else than the field of its name.
     let one = compare("n", Comparison::Equal, json!(1));
-    for options in [json!({ "pipeline": [{ "$match": {} }] }), json!({ "projection": { "n": { "$add": ["$n", 1] } } })] {
+    for options in
+        [json!({ "pipeline": [{ "$match": {} }] }), json!({ "projection": { "n": { "$add": ["$n", 1] } } })]
+    {
         let mut all = options;
         all["collection"] = "c".into();
         assert_eq!(ids(&database, &all, Some(one.clone()), None).await.len(), 20, "{all}");

@@ -114,9 +114,8 @@ impl Mongo {
             self.drop(bench, &name)?;
             process::run(&mut self.command(bench, &name, &["insert", &bson]))?;
         }
-        let parquet = bench.once(&format!("{name}.parquet"), |path| {
-            process::run(&mut self.read(bench, &name, path)?)
-        })?;
+        let parquet = bench
+            .once(&format!("{name}.parquet"), |path| process::run(&mut self.read(bench, &name, path)?))?;
         Ok(Documents { form, name, count, bson, parquet })
     }
 

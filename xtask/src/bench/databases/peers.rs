@@ -17,7 +17,10 @@ const PEERS: &[(&str, &[&str])] = &[
     ("connectorx", &["connectorx==0.4.6", "pyarrow"]),
     ("polars", &["polars", "connectorx==0.4.6", "pyarrow"]),
     ("adbc", &["adbc-driver-postgresql", "pyarrow"]),
-    ("dlt", &["dlt[parquet]==1.31.0", "connectorx==0.4.6", "psycopg2-binary", "pymysql", "sqlalchemy", "pymongo"]),
+    (
+        "dlt",
+        &["dlt[parquet]==1.31.0", "connectorx==0.4.6", "psycopg2-binary", "pymysql", "sqlalchemy", "pymongo"],
+    ),
     ("pymongoarrow", &["pymongoarrow==1.15.0", "pyarrow"]),
     (SLING, &["sling-linux-amd64==1.4.11"]),
 ];
