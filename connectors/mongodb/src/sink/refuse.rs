@@ -21,6 +21,9 @@ use crate::wire::{document_json, field};
 /// Why a document is refused that the validator does not let in.
 pub(super) const INVALID: &str = "the collection's validator does not let it in";
 
+/// The field that says, while duplicates are looked for, in which part a document is.
+const PART: &str = "_towpath_part";
+
 /// A reason, and the stages that find the staged documents to which it applies.
 struct Test {
     reason: String,
@@ -201,14 +204,14 @@ fn within_the_commit(key: &[String], inside: &str, parts: &[String]) -> Test {
     let group: Document = names().map(|(name, path)| (name, Bson::from(path))).collect();
     let present: Vec<Document> =
         key.iter().map(|name| doc! { format!("{inside}{name}"): { "$exists": true } }).collect();
-    let mut stages: Vec<Document> = vec![doc! { "$set": { "part": &parts[0] } }];
+    let mut stages: Vec<Document> = vec![doc! { "$set": { PART: &parts[0] } }];
     for other in &parts[1..] {
-        stages.push(doc! { "$unionWith": { "coll": other, "pipeline": [{ "$set": { "part": other } }] } });
+        stages.push(doc! { "$unionWith": { "coll": other, "pipeline": [{ "$set": { PART: other } }] } });
     }
     stages.extend([
         doc! { "$match": { "$and": present } },
         doc! { "$group": {
-            "_id": group, "count": { "$sum": 1 }, "all": { "$push": { "_id": "$_id", "part": "$part" } },
+            "_id": group, "count": { "$sum": 1 }, "all": { "$push": { "_id": "$_id", "part": format!("${PART}") } },
         } },
         doc! { "$match": { "count": { "$gt": 1 } } },
         doc! { "$project": { "late": { "$slice": ["$all", 1, i32::MAX] } } },
