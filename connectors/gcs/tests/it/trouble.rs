@@ -58,9 +58,9 @@ fn slow_down() -> Response {
 fn big(site: &Site) -> usize {
     let lines = numbered(400_000);
     let text = format!("n,m\n{lines}");
-    let size = text.len();
+    let length = text.len();
     site.put("big.csv", text);
-    size
+    length
 }
 
 fn is_complete(rows: &[Json]) -> bool {
@@ -94,11 +94,11 @@ async fn a_range_is_read_on_and_the_object_not_read_again() {
         if is_second && cuts.fetch_add(1, Ordering::SeqCst) < 3 { answer.cut_after(300_000) } else { answer }
     };
     let site = Site::behaving(Conduct::changing(cut)).await;
-    let size = big(&site);
+    let length = big(&site);
     assert!(is_complete(&read(&site, "big.csv").await.unwrap()));
     let metrics = site.cx.metrics().snapshot();
     assert!(metrics.retries > 0, "{metrics:?}");
-    assert!(metrics.bytes_read < 4 * size as u64, "{metrics:?}");
+    assert!(metrics.bytes_read < 4 * length as u64, "{metrics:?}");
 }
 
 #[tokio::test]

@@ -196,7 +196,7 @@ impl State {
             ("GET", auth::METADATA) => self.accounts.of_instance(request),
             ("POST", "/token") => self.accounts.refreshed(request),
             ("GET", "/storage/v1/b") => self.list_buckets(request),
-            _ => self.xml(request).unwrap_or_else(|refusal| refusal.response()),
+            _ => self.xml(request).unwrap_or_else(Refusal::response),
         }
     }
 
