@@ -8,7 +8,6 @@ mod downloads;
 mod examples;
 mod for_each;
 mod formats;
-mod google;
 mod http_sink;
 mod incremental;
 mod object_sink;
