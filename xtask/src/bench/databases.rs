@@ -1,20 +1,18 @@
 //! Databases: TPC-H's `lineitem`, or documents, out of and into them, beside their own clients and peers, in the same run.
 
-mod address;
 mod maria;
 mod mongo;
 mod peers;
 mod psql;
-mod work;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Bench;
 use super::table::{Table, megabytes, seconds};
+use super::work::{self, Work};
 use crate::process;
 use crate::services::{self, ForTests};
 use peers::Peers;
-use work::Work;
 
 /// What one data set is called in a database and in file names: `lineitem_1`, `lineitem_0_1`.
 fn name_of(what: &str, scale: f64) -> String {
@@ -32,15 +30,15 @@ const RIVALS: [&str; 8] =
     [work::CLIENT, "duckdb", "connectorx", "polars", "adbc", "dlt", "sling", "pymongoarrow"];
 
 /// The files with the rows of one scale factor.
-struct Lineitem {
+pub(super) struct Lineitem {
     name: String,
-    rows: u64,
+    pub(super) rows: u64,
     csv: String,
-    parquet: String,
+    pub(super) parquet: String,
 }
 
 impl Lineitem {
-    fn make(bench: &Bench, scale: f64) -> Result<Self> {
+    pub(super) fn make(bench: &Bench, scale: f64) -> Result<Self> {
         let name = name_of("lineitem", scale);
         let file = |ending: &str| {
             bench.once(&format!("{name}.{ending}"), |path| {
@@ -55,13 +53,13 @@ impl Lineitem {
 }
 
 /// How many rows a Parquet file has.
-fn rows_of(bench: &Bench, parquet: &str) -> Result<u64> {
+pub(super) fn rows_of(bench: &Bench, parquet: &str) -> Result<u64> {
     let counted = process::capture(std::process::Command::new(&bench.baselines).args(["count", parquet]))?;
     counted.trim().parse().with_context(|| format!("{parquet} has {counted} rows"))
 }
 
 /// The address of a server among the variables of those that run.
-fn url(servers: &ForTests<'_>, variable: &str) -> Result<String> {
+pub(super) fn url(servers: &ForTests<'_>, variable: &str) -> Result<String> {
     let found = servers.variables().into_iter().find(|(name, _)| *name == variable);
     found.map(|(_, url)| url).with_context(|| format!("no server has set {variable}"))
 }

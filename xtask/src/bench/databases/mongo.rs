@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 
 use super::peers::{Peer, Peers};
 use super::psql::remove_all;
-use super::work::{CLIENT, Rival, TOWPATH, Work};
 use super::{Page, SMALLER, name_of, rows_of, wants};
 use crate::bench::Bench;
 use crate::bench::latency::remove;
+use crate::bench::work::{CLIENT, Rival, TOWPATH, Work};
 use crate::process;
 
 const DATABASE: &str = "bench";
