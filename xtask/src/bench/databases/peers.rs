@@ -116,7 +116,7 @@ impl Peers {
         self.installed.contains(&SLING).then(|| {
             let command = move || {
                 prepare()?;
-                let mut command = Command::new(python::program(&self.python(), SLING_PROGRAM)?);
+                let mut command = Command::new(python::program(&self.python(SLING), SLING_PROGRAM)?);
                 command.arg("run").args(&arguments);
                 Ok(command)
             };
