@@ -141,7 +141,11 @@ impl Bucket {
         let permission = self.0.extras.permission(operation);
         let denied = error.kind() == ErrorKind::PermissionDenied && error.help_text().is_none();
         let error = match permission.filter(|_| denied) {
-            Some(permission) => error.help(format!("grant `{permission}` on {place}")),
+            Some(permission) => {
+                let role = self.0.extras.role(operation);
+                let role = role.map(|role| format!(", as the role {role} has it")).unwrap_or_default();
+                error.help(format!("grant `{permission}` on {place}{role}"))
+            }
             None => error,
         };
         error.operation(operation.verb()).detail("object", place)

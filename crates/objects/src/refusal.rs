@@ -43,6 +43,13 @@ struct JsonReason {
     reason: Option<String>,
 }
 
+/// A refusal of those who give out tokens (RFC 6749).
+#[derive(Deserialize)]
+struct OfTokens {
+    error: String,
+    error_description: Option<String>,
+}
+
 impl Refusal {
     /// Reads what the store said, in XML or JSON.
     pub fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
@@ -52,6 +59,9 @@ impl Refusal {
         if let Ok(InJson { error }) = serde_json::from_slice(body) {
             code = error.errors.into_iter().find_map(|error| error.reason);
             message = error.message;
+        } else if let Ok(refused) = serde_json::from_slice::<OfTokens>(body) {
+            code = Some(refused.error);
+            message = refused.error_description;
         }
         Self {
             status,
@@ -92,6 +102,11 @@ impl Refusal {
             self.code.as_deref(),
             Some("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired")
         )
+    }
+
+    /// Whether a code says that it is the bucket that is not there.
+    pub(crate) fn is_of_bucket(code: Option<&str>) -> bool {
+        matches!(code, Some("NoSuchBucket" | "ContainerNotFound"))
     }
 
     fn is_timeout(&self) -> bool {
@@ -170,6 +185,18 @@ impl Refusal {
             Some("InvalidAccessKeyId") => "check `access_key_id`",
             Some(_) if self.is_expired() => "get new credentials",
             Some("NoSuchBucket") => "check `bucket`, `region` and `endpoint`",
+            Some("ContainerNotFound") => "check `container`, `account` and `endpoint`",
+            Some("AuthenticationFailed") => {
+                "check `access_key` or `sas_token`, `account`, and the clock of this machine"
+            }
+            Some("NoAuthenticationInformation" | "PublicAccessNotPermitted") => {
+                "it is not public: give credentials in place of `anonymous`"
+            }
+            Some("LeaseIdMissing") => "somebody holds a lease on it: break the lease",
+            Some("InvalidBlobOrBlock") => {
+                "another program began an upload there and did not finish it: Azure forgets it within a week, or write to \
+                 another path"
+            }
             Some(_) if self.is_archived() => "restore it from the archive first",
             _ => return None,
         };
@@ -190,7 +217,11 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "rateLimitExceeded"
         | "userRateLimitExceeded" => ErrorKind::RateLimited,
         "RequestTimeout" | "OperationTimedOut" | "OperationAborted" | "InternalError"
-        | "InvalidObjectState" | "BlobArchived" => ErrorKind::Unavailable,
+        | "InvalidObjectState" | "BlobArchived" | "ContainerBeingDeleted" => ErrorKind::Unavailable,
+        "PublicAccessNotPermitted" | "BlobImmutableDueToPolicy" => ErrorKind::PermissionDenied,
+        "InvalidBlockList" => ErrorKind::NotFound,
+        "InvalidBlobOrBlock" => ErrorKind::Conflict,
+        "LeaseIdMissing" => ErrorKind::Config,
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
@@ -199,6 +230,10 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "TokenRefreshRequired"
         | "RequestTimeTooSkewed"
         | "AuthenticationFailed"
+        | "NoAuthenticationInformation"
+        | "invalid_client"
+        | "invalid_grant"
+        | "unauthorized_client"
         | "InvalidSecurity" => ErrorKind::Unauthenticated,
         "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" => ErrorKind::Config,
         "NotImplemented" | "MethodNotAllowed" => ErrorKind::Unsupported,
@@ -277,6 +312,19 @@ mod tests {
             (Some("notFound"), Some("No such object"))
         );
         assert_eq!(refusal(404, "").to_string(), "the store answered 404 Not Found");
+        let token = refusal(401, r#"{"error": "invalid_client", "error_description": "AADSTS7000215: no"}"#);
+        assert_eq!(
+            (token.kind(), token.to_string().as_str()),
+            (ErrorKind::Unauthenticated, "AADSTS7000215: no")
+        );
+    }
+
+    #[test]
+    fn an_answer_to_head_is_read_from_its_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ms-error-code", "AuthenticationFailed".parse().unwrap());
+        let error = Refusal::new(StatusCode::FORBIDDEN, &headers, b"").error();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     }
 
     #[test]
@@ -297,6 +345,19 @@ mod tests {
             (409, "ConditionalRequestConflict", Conflict, false),
             (412, "PreconditionFailed", Conflict, false),
             (301, "PermanentRedirect", ErrorKind::Config, false),
+            (503, "ServerBusy", RateLimited, true),
+            (500, "OperationTimedOut", Unavailable, true),
+            (403, "AuthorizationPermissionMismatch", PermissionDenied, false),
+            (409, "PublicAccessNotPermitted", PermissionDenied, false),
+            (401, "NoAuthenticationInformation", Unauthenticated, false),
+            (404, "ContainerNotFound", NotFound, false),
+            (404, "BlobNotFound", NotFound, false),
+            (409, "ContainerBeingDeleted", Unavailable, true),
+            (412, "ConditionNotMet", Conflict, false),
+            (409, "BlobAlreadyExists", Conflict, false),
+            (412, "LeaseIdMissing", ErrorKind::Config, false),
+            (400, "InvalidBlobOrBlock", Conflict, false),
+            (400, "InvalidBlockList", NotFound, false),
         ] {
             let error = coded(status, code).error();
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{status} {code}");
