@@ -221,7 +221,6 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         "PublicAccessNotPermitted" | "BlobImmutableDueToPolicy" => ErrorKind::PermissionDenied,
         "InvalidBlockList" => ErrorKind::NotFound,
         "InvalidBlobOrBlock" => ErrorKind::Conflict,
-        "LeaseIdMissing" => ErrorKind::Config,
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
@@ -235,7 +234,9 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "invalid_grant"
         | "unauthorized_client"
         | "InvalidSecurity" => ErrorKind::Unauthenticated,
-        "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" => ErrorKind::Config,
+        "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" | "LeaseIdMissing" => {
+            ErrorKind::Config
+        }
         "NotImplemented" | "MethodNotAllowed" => ErrorKind::Unsupported,
         _ => return None,
     })
