@@ -74,7 +74,15 @@ pub(crate) fn installed(downloads: &Path, (name, version): (&str, &str)) -> Resu
     // Another run may do the same at this moment: each has a folder of its own until it is done.
     let draft = downloads.join(format!("draft-{name}-{}", id()));
     fs::create_dir_all(&draft)?;
-    let options = ["install", "--silent", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--prefix"];
+    let options = [
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--no-package-lock",
+        "--ignore-scripts",
+        "--prefix",
+    ];
     let package = format!("{name}@{version}");
     let mut npm = Command::new("npm");
     process::run(npm.args(options).arg(&draft).arg(package).stdout(io::stderr()))?;

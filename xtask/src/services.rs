@@ -28,7 +28,8 @@ use site::Site;
 use state::{Running, State};
 
 /// Every service there is.
-const SERVICES: &[Service] = &[postgres::SERVICE, mysql::SERVICE, mongodb::SERVICE, s3::SERVICE, azure::SERVICE];
+const SERVICES: &[Service] =
+    &[postgres::SERVICE, mysql::SERVICE, mongodb::SERVICE, s3::SERVICE, azure::SERVICE];
 
 /// The services that `cargo xtask test` starts.
 const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql", "mongodb", "s3", "azure"];

@@ -15,7 +15,7 @@ use object_store::path::Path;
 use object_store::signer::Signer;
 use towpath_core::{Error, ErrorKind, Result};
 use towpath_objects::{Appearance, CopySource, Upload};
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use crate::rest::{Call, Rest};
 use crate::xml;
@@ -91,20 +91,7 @@ impl Blocks {
         if source.bucket.is_some() {
             return Ok(None);
         }
-        let mut url = self.rest.url(Some(&self.container), Some(&source.key));
-        let mut authorization = None;
-        match self.rest.credentials() {
-            Some(credentials) => match &*credentials.get().await? {
-                AzureCredential::AccessKey(_) => {
-                    let path = Path::parse(&source.key).map_err(|_| Error::unexpected("a key is none"))?;
-                    let signed = store.signed_url(Method::GET, &path, COPIED_WITHIN).await;
-                    url = signed.map_err(|_| Error::unexpected("the source of a copy cannot be signed"))?;
-                }
-                AzureCredential::SASToken(pairs) => drop(url.query_pairs_mut().extend_pairs(pairs)),
-                AzureCredential::BearerToken(token) => authorization = Some(format!("Bearer {token}")),
-            },
-            None => {}
-        }
+        let (url, authorization) = self.readable(store, &source.key).await?;
         let name = name(&upload.id, index);
         let mut call = self
             .call(Method::PUT, &upload.key)
@@ -125,6 +112,26 @@ impl Blocks {
         }
     }
 
+    /// The URL by which the service may read a blob, and the header that it needs for that.
+    async fn readable(&self, store: &MicrosoftAzure, key: &str) -> Result<(Url, Option<String>)> {
+        let mut url = self.rest.url(Some(&self.container), Some(key));
+        let Some(credentials) = self.rest.credentials() else { return Ok((url, None)) };
+        match &*credentials.get().await? {
+            AzureCredential::AccessKey(_) => {
+                let path = Path::parse(key).map_err(|_| Error::unexpected("the key of a copy is none"))?;
+                let signed = store.signed_url(Method::GET, &path, COPIED_WITHIN).await;
+                let signed =
+                    signed.map_err(|_| Error::unexpected("the source of a copy cannot be signed"))?;
+                Ok((signed, None))
+            }
+            AzureCredential::SASToken(pairs) => {
+                url.query_pairs_mut().extend_pairs(pairs);
+                Ok((url, None))
+            }
+            AzureCredential::BearerToken(token) => Ok((url, Some(format!("Bearer {token}")))),
+        }
+    }
+
     /// Commits blocks as the blob. Blocks that are gone are `NotFound`: those of an upload that is committed already are.
     pub(crate) async fn commit(
         &self,
@@ -136,7 +143,8 @@ impl Blocks {
         let mut call = self.block_list(&upload.key, parts.iter().filter(|part| !part.starts_with(EMPTY)));
         // What has no blocks could be committed at any time: only the blob that it was meant for makes way.
         if let Some(tag) = parts.iter().find_map(|part| part.strip_prefix(EMPTY)) {
-            call = if tag.is_empty() { call.header("if-none-match", "*") } else { call.header("if-match", tag) };
+            call =
+                if tag.is_empty() { call.header("if-none-match", "*") } else { call.header("if-match", tag) };
         }
         call = call.header(MARK_HEADER, mark);
         let Appearance { content_type, content_encoding, cache_control, storage_class, tags } = appearance;
@@ -166,7 +174,8 @@ impl Blocks {
 
     /// The names of the blocks of a blob that are not committed.
     async fn uncommitted(&self, key: &str) -> Result<Vec<String>> {
-        let call = self.call(Method::GET, key).query("comp", "blocklist").query("blocklisttype", "uncommitted");
+        let call =
+            self.call(Method::GET, key).query("comp", "blocklist").query("blocklisttype", "uncommitted");
         let answer = match self.rest.send(call).await {
             Ok(answer) => answer,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -237,9 +246,7 @@ impl Blocks {
     /// The `ETag` of a blob that was made to discard blocks, and that nobody has removed.
     async fn discarded(&self, key: &str) -> Result<Option<String>> {
         let head = self.head(key).await?;
-        let is_marked = |headers: &HeaderMap| {
-            headers.get(MARK_HEADER).is_some_and(|mark| mark == DISCARDED)
-        };
+        let is_marked = |headers: &HeaderMap| headers.get(MARK_HEADER).is_some_and(|mark| mark == DISCARDED);
         Ok(head.filter(is_marked).as_ref().and_then(tag))
     }
 

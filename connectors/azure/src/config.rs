@@ -184,19 +184,20 @@ impl ConnectionOptions {
     /// The key in a path. One that is a whole URL names the container, and perhaps the account, which are the same for all.
     pub(crate) fn take_key(&mut self, path: &str) -> Result<String> {
         let Some(named) = uri::split(path)? else { return Ok(path.to_owned()) };
-        let same = |what: &str, known: &mut Option<String>, named: Option<String>| match (known.as_ref(), named) {
-            (Some(known), Some(named)) if *known != named => {
-                Err(Error::config(format!("a stream has one {what}"))
-                    .detail(what.to_owned(), known)
-                    .detail("path", path)
-                    .help("make a stream for each"))
-            }
-            (None, named) => {
-                *known = named;
-                Ok(())
-            }
-            _ => Ok(()),
-        };
+        let same =
+            |what: &str, known: &mut Option<String>, named: Option<String>| match (known.as_ref(), named) {
+                (Some(known), Some(named)) if *known != named => {
+                    Err(Error::config(format!("a stream has one {what}"))
+                        .detail(what.to_owned(), known)
+                        .detail("path", path)
+                        .help("make a stream for each"))
+                }
+                (None, named) => {
+                    *known = named;
+                    Ok(())
+                }
+                _ => Ok(()),
+            };
         same("container", &mut self.container, Some(named.container).filter(|name| !name.is_empty()))?;
         same("account", &mut self.account, named.account)?;
         if self.endpoint.is_none() {
@@ -235,7 +236,10 @@ impl ConnectionOptions {
         }
         let is_application = self.client_secret.is_some() || self.federated_token_file.is_some();
         if is_application && (self.client_id.is_none() || self.tenant_id.is_none()) {
-            return wrong("an application signs in with its id and its tenant", "set `client_id` and `tenant_id`");
+            return wrong(
+                "an application signs in with its id and its tenant",
+                "set `client_id` and `tenant_id`",
+            );
         }
         if self.tenant_id.is_some() && !is_application {
             return wrong(
@@ -261,15 +265,12 @@ impl ConnectionOptions {
     /// What makes connections different: those with the same key share credentials. It is never shown.
     pub(crate) fn key(&self) -> String {
         let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().clone());
-        let Self { account, endpoint, tenant_id, client_id, federated_token_file, authority, network, .. } = self;
-        let secrets = [
-            &self.access_key,
-            &self.sas_token,
-            &self.connection_string,
-            &self.client_secret,
-            &network.proxy,
-        ]
-        .map(secret);
+        let Self {
+            account, endpoint, tenant_id, client_id, federated_token_file, authority, network, ..
+        } = self;
+        let secrets =
+            [&self.access_key, &self.sas_token, &self.connection_string, &self.client_secret, &network.proxy]
+                .map(secret);
         let flags = (self.managed_identity, self.azure_cli, self.anonymous);
         format!(
             "{account:?} {endpoint:?} {tenant_id:?} {client_id:?} {federated_token_file:?} {authority:?} {secrets:?} \
@@ -296,8 +297,14 @@ mod tests {
             (json!({}), ""),
             (json!({"access_key": "aHVzaA=="}), ""),
             (json!({"managed_identity": true, "client_id": "7"}), ""),
-            (json!({"client_secret": "hush", "client_id": "7", "tenant_id": "t", "authority": "https://x"}), ""),
-            (json!({"access_key": "aHVzaA==", "anonymous": true}), "`access_key` does not go with `anonymous`"),
+            (
+                json!({"client_secret": "hush", "client_id": "7", "tenant_id": "t", "authority": "https://x"}),
+                "",
+            ),
+            (
+                json!({"access_key": "aHVzaA==", "anonymous": true}),
+                "`access_key` does not go with `anonymous`",
+            ),
             (json!({"sas_token": "sv=1", "azure_cli": true}), "`sas_token` does not go with `azure_cli`"),
             (json!({"client_secret": "hush", "client_id": "7"}), "`tenant_id`"),
             (json!({"federated_token_file": "f", "tenant_id": "7"}), "`client_id`"),

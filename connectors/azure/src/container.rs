@@ -8,8 +8,8 @@ use object_store::azure::MicrosoftAzure;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Extensions, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use towpath_objects::{Appearance, Upload};
 
@@ -92,18 +92,29 @@ impl MultipartStore for Container {
         Ok(new_upload())
     }
 
-    async fn put_part(&self, path: &Path, id: &MultipartId, index: usize, data: PutPayload) -> Result<PartId> {
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        index: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
         let put = self.blocks.put(path.as_ref(), id, index, data.into()).await;
         put.map(|content_id| PartId { content_id }).map_err(failed)
     }
 
-    async fn complete_multipart(&self, path: &Path, id: &MultipartId, parts: Vec<PartId>) -> Result<PutResult> {
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
         let upload = Upload { key: path.to_string(), id: id.clone() };
         let parts: Vec<_> = parts.into_iter().map(|part| part.content_id).collect();
         self.blocks.commit(&upload, &parts, "", &Appearance::default()).await.map_err(failed)?;
         let head = GetOptions { head: true, ..GetOptions::default() };
         let meta = self.store.get_opts(path, head).await?.meta;
-        Ok(PutResult { e_tag: meta.e_tag, version: meta.version, extensions: Default::default() })
+        Ok(PutResult { e_tag: meta.e_tag, version: meta.version, extensions: Extensions::default() })
     }
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {

@@ -80,7 +80,9 @@ impl CredentialProvider for Credentials {
 /// Which setting the library misses.
 fn help(error: &object_store::Error) -> &'static str {
     match error {
-        object_store::Error::Generic { source, .. } if source.to_string().contains("SAS") => "check `sas_token`",
+        object_store::Error::Generic { source, .. } if source.to_string().contains("SAS") => {
+            "check `sas_token`"
+        }
         _ => "check the variables AZURE_* of the environment, or give credentials by options",
     }
 }

@@ -31,7 +31,8 @@ use towpath_objects::sink::{ByteSink, ObjectDestination};
 pub type AzureSource = towpath_files::FileSource<AzureBlobs>;
 
 /// Writes blobs.
-pub type AzureSink = towpath_files::sink::FileSink<RowSink<ObjectDestination<AzureWrites>>, ByteSink<AzureWrites>>;
+pub type AzureSink =
+    towpath_files::sink::FileSink<RowSink<ObjectDestination<AzureWrites>>, ByteSink<AzureWrites>>;
 
 /// Azure Blob Storage.
 pub const CONNECTOR: Connector =

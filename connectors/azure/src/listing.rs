@@ -25,7 +25,7 @@ struct Found {
 /// A page of blobs.
 #[derive(Debug, Default)]
 struct Blobs {
-    blobs: Vec<Found>,
+    found: Vec<Found>,
     prefixes: Vec<String>,
     next: Option<String>,
 }
@@ -43,8 +43,8 @@ pub(crate) async fn page(rest: &Rest, container: &str, request: &ListRequest) ->
     if request.folders {
         call = call.query("delimiter", "/");
     }
-    let Blobs { blobs, prefixes, next } = blobs(&rest.send(call).await?.body)?;
-    let files = blobs.into_iter().filter(|blob| !blob.is_folder).map(entry).collect();
+    let Blobs { found, prefixes, next } = blobs(&rest.send(call).await?.body)?;
+    let files = found.into_iter().filter(|blob| !blob.is_folder).map(entry).collect();
     Ok(Page { files, prefixes, next })
 }
 
@@ -56,13 +56,14 @@ pub(crate) async fn suspects(
     token: Option<&str>,
 ) -> Result<(Vec<Suspect>, Option<String>)> {
     let call = listing(container, prefix, token).query("include", "uncommittedblobs,metadata");
-    let found = blobs(&rest.send(call).await?.body)?;
-    let empty = found.blobs.into_iter().filter(|blob| blob.size == 0 && !blob.is_folder);
-    Ok((empty.map(|blob| Suspect { key: blob.name, mark: blob.mark }).collect(), found.next))
+    let page = blobs(&rest.send(call).await?.body)?;
+    let empty = page.found.into_iter().filter(|blob| blob.size == 0 && !blob.is_folder);
+    Ok((empty.map(|blob| Suspect { key: blob.name, mark: blob.mark }).collect(), page.next))
 }
 
 fn listing(container: &str, prefix: &str, token: Option<&str>) -> Call {
-    let mut call = Call::new(Method::GET).container(container).query("restype", "container").query("comp", "list");
+    let mut call =
+        Call::new(Method::GET).container(container).query("restype", "container").query("comp", "list");
     if !prefix.is_empty() {
         call = call.query("prefix", prefix);
     }
@@ -94,7 +95,7 @@ fn blobs(xml: &[u8]) -> Result<Blobs> {
         let Some(path) = path.strip_prefix("EnumerationResults/") else { return };
         match path {
             "NextMarker" if !text.is_empty() => page.next = Some(text.to_owned()),
-            "Blobs/Blob" => page.blobs.push(std::mem::take(&mut blob)),
+            "Blobs/Blob" => page.found.push(std::mem::take(&mut blob)),
             "Blobs/BlobPrefix/Name" => page.prefixes.push(text.to_owned()),
             _ => {}
         }
@@ -144,7 +145,7 @@ mod tests {
         let page = blobs(xml).unwrap();
         assert_eq!(page.prefixes, ["in/a/", "in/e/"]);
         assert_eq!(page.next.as_deref(), Some("2!72!"));
-        let [file, folder] = &page.blobs[..] else { panic!("{page:?}") };
+        let [file, folder] = &page.found[..] else { panic!("{page:?}") };
         assert_eq!((file.name.as_str(), file.size, file.modified), ("in/b & c.csv", 7, 1_795_842_000));
         assert_eq!((file.tag.as_deref(), file.mark.as_deref()), (Some("\"0x8DE2E\""), Some("m")));
         assert!(folder.is_folder && folder.tag.is_none());

@@ -104,7 +104,8 @@ impl Rest {
         match &self.credentials {
             Some(credentials) => {
                 let credential = credentials.get().await?;
-                let signed = AzureAuthorizer::new(&credential, &self.place.account).try_authorize(&mut request);
+                let signed =
+                    AzureAuthorizer::new(&credential, &self.place.account).try_authorize(&mut request);
                 signed.map_err(|_| Error::unexpected("the request cannot be signed"))?;
             }
             None => {

@@ -65,17 +65,18 @@ fn check_tags(tags: &BTreeMap<String, String>) -> Result<()> {
     if tags.len() > MOST {
         return Err(Error::config(format!("Azure takes {MOST} `tags`, and there are {}", tags.len())));
     }
-    let is_taken =
-        |text: &str| text.chars().all(|character| character.is_ascii_alphanumeric() || " +-./:=_".contains(character));
+    let is_taken = |text: &str| {
+        text.chars().all(|character| character.is_ascii_alphanumeric() || " +-./:=_".contains(character))
+    };
     let fits = |(name, value): &(&String, &String)| {
         (1..=128).contains(&name.len()) && value.len() <= 256 && is_taken(name) && is_taken(value)
     };
     match tags.iter().find(|tag| !fits(tag)) {
-        Some((name, _)) => {
-            Err(Error::config("a tag has 1 to 128 characters, and its value up to 256: letters, digits and `+-./:=_`")
-                .detail("tag", name)
-                .help("change it"))
-        }
+        Some((name, _)) => Err(Error::config(
+            "a tag has 1 to 128 characters, and its value up to 256: letters, digits and `+-./:=_`",
+        )
+        .detail("tag", name)
+        .help("change it")),
         None => Ok(()),
     }
 }

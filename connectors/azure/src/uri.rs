@@ -10,7 +10,8 @@ use url::{Url, form_urlencoded};
 pub(crate) const SCHEMES: &[&str] = &["az", "azure", "abfs", "abfss"];
 
 /// The options that may stand behind the `?`.
-const PARAMETERS: &[&str] = &["account", "endpoint", "anonymous", "azure_cli", "managed_identity", "client_id"];
+const PARAMETERS: &[&str] =
+    &["account", "endpoint", "anonymous", "azure_cli", "managed_identity", "client_id"];
 
 /// What a URL of a blob names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -186,7 +186,7 @@ impl Refusal {
             Some(_) if self.is_expired() => "get new credentials",
             Some("NoSuchBucket") => "check `bucket`, `region` and `endpoint`",
             Some("ContainerNotFound") => "check `container`, `account` and `endpoint`",
-            Some("AuthenticationFailed") => {
+            Some("AuthenticationFailed" | "InvalidAuthenticationInfo") => {
                 "check `access_key` or `sas_token`, `account`, and the clock of this machine"
             }
             Some("NoAuthenticationInformation" | "PublicAccessNotPermitted") => {
@@ -216,8 +216,13 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "TooManyRequestsException"
         | "rateLimitExceeded"
         | "userRateLimitExceeded" => ErrorKind::RateLimited,
-        "RequestTimeout" | "OperationTimedOut" | "OperationAborted" | "InternalError"
-        | "InvalidObjectState" | "BlobArchived" | "ContainerBeingDeleted" => ErrorKind::Unavailable,
+        "RequestTimeout"
+        | "OperationTimedOut"
+        | "OperationAborted"
+        | "InternalError"
+        | "InvalidObjectState"
+        | "BlobArchived"
+        | "ContainerBeingDeleted" => ErrorKind::Unavailable,
         "PublicAccessNotPermitted" | "BlobImmutableDueToPolicy" => ErrorKind::PermissionDenied,
         "InvalidBlockList" => ErrorKind::NotFound,
         "InvalidBlobOrBlock" => ErrorKind::Conflict,
@@ -229,6 +234,7 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "TokenRefreshRequired"
         | "RequestTimeTooSkewed"
         | "AuthenticationFailed"
+        | "InvalidAuthenticationInfo"
         | "NoAuthenticationInformation"
         | "invalid_client"
         | "invalid_grant"

@@ -1,7 +1,7 @@
 //! The server of the tests, by a client of their own.
 
 use data_encoding::BASE64;
-use reqwest::{Certificate, Method, Response, StatusCode};
+use reqwest::{Certificate, Method, Response};
 use ring::hmac;
 use url::Url;
 
@@ -76,9 +76,10 @@ pub(crate) async fn send(
     let mut named = vec![("x-ms-date", date.as_str()), ("x-ms-version", VERSION)];
     named.extend(headers);
     named.sort_unstable();
-    let lines: String = named.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines = named.iter().map(|(name, value)| format!("{name}:{value}\n")).collect::<Vec<_>>().concat();
     let length = if body.is_empty() { String::new() } else { body.len().to_string() };
-    let parameters: String = query.iter().map(|(name, value)| format!("\n{name}:{value}")).collect();
+    let parameters =
+        query.iter().map(|(name, value)| format!("\n{name}:{value}")).collect::<Vec<_>>().concat();
     let resource = format!("/{}{}{parameters}", account(), url.path());
     let text = format!("{method}\n\n\n{length}\n\n\n\n\n\n\n\n\n{lines}{resource}");
     let mut request = client.request(method, url).header("content-length", body.len());
@@ -96,36 +97,35 @@ pub(crate) async fn done(response: Response) -> Response {
     response
 }
 
-/// Whether the server has it.
-pub(crate) fn is_there(response: &Response) -> bool {
-    match response.status() {
-        StatusCode::NOT_FOUND => false,
-        status => {
-            assert!(status.is_success(), "{status}");
-            true
-        }
-    }
-}
-
 /// A shared access signature for a container, with these permissions, for a day.
 pub(crate) fn sas(container: &str, permissions: &str) -> String {
     let expiry = "2100-01-01T00:00:00Z";
     let resource = format!("/blob/{}/{container}", account());
-    let text = format!(
-        "{permissions}\n\n{expiry}\n{resource}\n\n\n\n{VERSION}\nc\n\n\n\n\n\n\n"
-    );
+    let text = format!("{permissions}\n\n{expiry}\n{resource}\n\n\n\n{VERSION}\nc\n\n\n\n\n\n\n");
     let mut query = url::form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs([("sv", VERSION), ("sp", permissions), ("se", expiry), ("sr", "c"), ("sig", &signed(&text))]);
+    query.extend_pairs([
+        ("sv", VERSION),
+        ("sp", permissions),
+        ("se", expiry),
+        ("sr", "c"),
+        ("sig", &signed(&text)),
+    ]);
     query.finish()
 }
 
 /// A token as Azure's directory gives out. The server looks at what it says, and not at who signed it.
 pub(crate) fn token(lifetime: u64) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs();
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs();
     let claims = serde_json::json!({
         "aud": "https://storage.azure.com", "iss": "https://sts.windows.net/tenant/", "nbf": now - 60, "iat": now - 60,
         "exp": now + lifetime,
     });
     let part = |text: &str| data_encoding::BASE64URL_NOPAD.encode(text.as_bytes());
-    format!("{}.{}.{}", part("{\"alg\":\"RS256\",\"typ\":\"JWT\"}"), part(&claims.to_string()), part("nobody"))
+    format!(
+        "{}.{}.{}",
+        part("{\"alg\":\"RS256\",\"typ\":\"JWT\"}"),
+        part(&claims.to_string()),
+        part("nobody")
+    )
 }

@@ -142,7 +142,17 @@ async fn an_object_is_visible_when_all_its_chunks_are_committed_in_whatever_orde
 
 #[tokio::test]
 async fn a_killed_run_goes_on_with_the_bytes_that_were_committed_and_no_others() {
+    for is_there in [false, true] {
+        killed(is_there).await;
+    }
+}
+
+/// A run that is killed and one that goes on, where a blob of the name is there already or not.
+async fn killed(is_there: bool) {
     let prefix = Prefix::new();
+    if is_there {
+        prefix.put("out/a", "before").await;
+    }
     let mut run = append(&prefix, "1").await;
     let large = content(11 * CHUNK);
     let a = file("a", &large);
@@ -152,6 +162,9 @@ async fn a_killed_run_goes_on_with_the_bytes_that_were_committed_and_no_others()
     // Staged, and never committed.
     let other = content(3 * CHUNK);
     run.stage(&prefix, &file("b", &other), &other, 0, 3 * CHUNK).await;
+    if is_there {
+        assert_eq!(prefix.get("out/a").await, b"before");
+    }
     let mut next = append(&prefix, "2").await;
     let progress = next.begun.checkpoint.progress.as_ref().unwrap();
     assert_eq!(progress.position(&"a".into()), Some(&Position::At(json!(6))));

@@ -108,11 +108,17 @@ impl SourceFixture for Seeded {
             case("no such container", ErrorKind::NotFound, "in/*", json!({"container": "nowhere"}))
                 .mentions("nowhere"),
             case("no account", ErrorKind::Config, "in", json!({"account": null})).mentions("`account`"),
-            case("no key", ErrorKind::Config, "in/*", json!({"access_key": "hush"})).mentions("`access_key`"),
-            // Azure calls it `AuthenticationFailed`, the server of the tests `AuthorizationFailure`.
-            case("a wrong key", ErrorKind::PermissionDenied, "in/*", json!({"access_key": "aHVzaA=="})),
-            case("nobody there", ErrorKind::Unavailable, "in/*", json!({"endpoint": "http://127.0.0.1:1/towpath"}))
-                .mentions("cannot connect"),
+            case("no key", ErrorKind::Config, "in/*", json!({"access_key": "hush!"}))
+                .mentions("`access_key`"),
+            case("a wrong key", ErrorKind::Unauthenticated, "in/*", json!({"access_key": "aHVzaA=="}))
+                .mentions("`access_key`"),
+            case(
+                "nobody there",
+                ErrorKind::Unavailable,
+                "in/*",
+                json!({"endpoint": "http://127.0.0.1:1/towpath"}),
+            )
+            .mentions("cannot connect"),
         ]
     }
 

@@ -70,10 +70,16 @@ async fn an_application_signs_in_with_its_secret() {
 #[tokio::test]
 async fn tokens_that_expire_during_a_run_are_renewed() {
     let directory = directory(30).await;
-    reads(json!({
-        "tenant_id": "ours", "client_id": "reader", "client_secret": "hush", "authority": directory.url(""),
-    }))
-    .await;
+    let prefix = Prefix::with(&[("a.csv", "n\n1\n")]).await;
+    let options = json!({
+        "access_key": null, "tenant_id": "ours", "client_id": "reader", "client_secret": "hush",
+        "authority": directory.url(""),
+    });
+    // One connection; a token is not asked for twice within a tenth of a second.
+    for _ in 0..2 {
+        assert_eq!(prefix.read("*.csv", &options).await.unwrap(), [json!({"n": 1})]);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
     assert!(directory.requests().len() > 1);
 }
 
@@ -93,8 +99,10 @@ async fn an_application_is_vouched_for_by_the_token_of_a_file() {
 #[tokio::test]
 async fn a_secret_that_is_refused_is_told_and_not_shown() {
     let refusing = TestServer::start(|_| async {
-        Response::json(&json!({"error": "invalid_client", "error_description": "AADSTS7000215: Invalid secret"}))
-            .with_status(401)
+        Response::json(
+            &json!({"error": "invalid_client", "error_description": "AADSTS7000215: Invalid secret"}),
+        )
+        .with_status(401)
     })
     .await;
     let prefix = Prefix::new();
@@ -167,7 +175,8 @@ async fn the_identity_of_the_machine_is_used_when_nothing_else_is_there_or_when_
     let identity = directory(3600).await;
     let variables =
         vec![("IDENTITY_ENDPOINT", identity.url("/token")), ("IDENTITY_HEADER", "header-of-mine".to_owned())];
-    let name = "credentials::the_identity_of_the_machine_is_used_when_nothing_else_is_there_or_when_it_is_asked_for";
+    let name =
+        "credentials::the_identity_of_the_machine_is_used_when_nothing_else_is_there_or_when_it_is_asked_for";
     run(name, variables).await;
     let requests = identity.requests();
     assert_eq!(requests.len(), 2, "{:?}", identity.targets());
@@ -185,7 +194,8 @@ async fn the_login_of_the_command_is_used_when_it_is_asked_for() {
     }
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("az");
-    let said = json!({"accessToken": token(3600), "expiresOn": "2100-01-01 00:00:00.000000", "tokenType": "Bearer"});
+    let said =
+        json!({"accessToken": token(3600), "expiresOn": "2100-01-01 00:00:00.000000", "tokenType": "Bearer"});
     std::fs::write(&program, format!("#!/bin/sh\necho '{said}'\n")).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());

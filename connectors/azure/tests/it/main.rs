@@ -4,6 +4,7 @@ mod account;
 mod bytes;
 mod check;
 mod conformance;
+mod copies;
 mod credentials;
 mod discover;
 mod listing;

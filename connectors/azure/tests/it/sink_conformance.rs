@@ -89,8 +89,13 @@ impl SinkFixture for Empty {
                 .mentions("4000 MiB"),
             case("no blocks", ErrorKind::Config, "out/{part}.csv", json!({"parts_in_flight": 0}))
                 .mentions("parts_in_flight"),
-            case("a tag that Azure does not take", ErrorKind::Config, "out/{part}.csv", json!({"tags": {"a": "ö"}}))
-                .mentions("a tag has"),
+            case(
+                "a tag that Azure does not take",
+                ErrorKind::Config,
+                "out/{part}.csv",
+                json!({"tags": {"a": "ö"}}),
+            )
+            .mentions("a tag has"),
             case(
                 "only reading",
                 ErrorKind::PermissionDenied,
@@ -100,7 +105,7 @@ impl SinkFixture for Empty {
             .mentions("containers/blobs/write"),
             case(
                 "a wrong key",
-                ErrorKind::PermissionDenied,
+                ErrorKind::Unauthenticated,
                 "out/{part}.csv",
                 json!({"access_key": "aHVzaC1odXNo"}),
             ),

@@ -234,7 +234,8 @@ pub(crate) async fn through(
     .await
 }
 
-async fn forward(client: &reqwest::Client, request: &Request) -> Response {
+/// Hands a request on to the real server.
+pub(crate) async fn forward(client: &reqwest::Client, request: &Request) -> Response {
     let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
     let url = format!("{}{}{query}", origin(), request.path);
     let mut sent = client.request(request.method.parse().unwrap(), url).body(request.body.clone());
@@ -243,7 +244,8 @@ async fn forward(client: &reqwest::Client, request: &Request) -> Response {
     }
     let got = sent.send().await.unwrap();
     let mut response = Response::status(got.status().as_u16());
-    for (name, value) in got.headers() {
+    // How a body was framed is between the two servers.
+    for (name, value) in got.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {
         response = response.header(name.as_str(), value.to_str().unwrap());
     }
     response.body(got.bytes().await.unwrap())

@@ -18,7 +18,10 @@ impl Prefix {
         let prefix = self.key("");
         let query = [("restype", "container"), ("comp", "list"), ("prefix", &prefix), ("include", include)];
         let listing = self.ask_container(&query).await;
-        assert!(listing.contains("<NextMarker/>") || listing.contains("<NextMarker></NextMarker>"), "more than a page");
+        assert!(
+            listing.contains("<NextMarker/>") || listing.contains("<NextMarker></NextMarker>"),
+            "more than a page"
+        );
         let blobs = listing.split("<Blob>").skip(1).filter(|blob| is_wanted(blob));
         let name = |blob: &str| {
             let name = blob.split_once("<Name>").and_then(|(_, rest)| rest.split_once("</Name>")).unwrap().0;
@@ -47,7 +50,8 @@ impl Prefix {
         let discarded = self.names("metadata", |blob| blob.contains("<towpathupload>discarded<")).await;
         found.extend(discarded.iter().map(|key| format!("discarded {key}")));
         found = found.into_iter().map(|key| format!("upload {}", self.key(&key))).collect();
-        found.extend(committed.into_iter().filter(|key| key.contains("/staged/") || key.contains("/.check-")));
+        found
+            .extend(committed.into_iter().filter(|key| key.contains("/staged/") || key.contains("/.check-")));
         found
     }
 
