@@ -55,7 +55,7 @@ pub(crate) async fn suspects(
     prefix: &str,
     token: Option<&str>,
 ) -> Result<(Vec<Suspect>, Option<String>)> {
-    let call = listing(container, prefix, token).query("include", "uncommittedblobs,metadata");
+    let call = listing(container, prefix, token).query("include", "metadata,uncommittedblobs");
     let page = blobs(&rest.send(call).await?.body)?;
     let empty = page.found.into_iter().filter(|blob| blob.size == 0 && !blob.is_folder);
     Ok((empty.map(|blob| Suspect { key: blob.name, mark: blob.mark }).collect(), page.next))

@@ -357,7 +357,7 @@ async fn a_blob_that_was_made_to_discard_blocks_is_removed_by_whoever_comes_next
 }
 
 #[tokio::test]
-async fn an_empty_blob_takes_the_place_of_the_one_that_was_there_and_of_no_other() {
+async fn an_empty_blob_takes_the_place_of_the_one_that_was_there() {
     let prefix = Prefix::new();
     prefix.load("all.ndjson", &json!({}), "r1", Replace, &[batch([1])]).await.unwrap();
     prefix.load("all.ndjson", &json!({}), "r2", Replace, &[batch([])]).await.unwrap();
