@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 use crate::workspace::{RUNNER, Workspace};
 
+mod address;
 mod convert;
 mod databases;
 mod duckdb;
@@ -17,12 +18,14 @@ mod latency;
 mod machine;
 mod measure;
 mod memory;
+mod objects;
 mod page;
 mod python;
 mod requests;
 mod server;
 mod stall;
 mod table;
+mod work;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -43,12 +46,11 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = SCALE)]
     scale: f64,
     /// Which works of a benchmark to measure, by name: `read`, `write`, `copy`, `memory` of databases, `pages`, `rows`,
-    /// `limit`,
-    /// `download` of http. docs/benchmarks.md stays as it is.
+    /// `limit`, `download` of http, `get`, `put`, `scan`, `small`, `large` of s3. docs/benchmarks.md stays as it is.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
-    /// Whom to measure Towpath against in databases, by name: `client` for that of the database, `duckdb`, `connectorx`,
-    /// `polars`, `adbc`, `dlt`, `sling`. docs/benchmarks.md stays as it is.
+    /// Whom to measure Towpath against, by name: in databases `client` for that of the database, `duckdb`, `connectorx`,
+    /// `polars`, `adbc`, `dlt`, `sling`, in s3 `loop`, `s5cmd`, `duckdb`. docs/benchmarks.md stays as it is.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     against: Vec<String>,
 }
@@ -96,6 +98,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "mysql",
         summary: "TPC-H's lineitem out of and into MySQL, beside its own client and peers",
         run: databases::mysql,
+    },
+    Benchmark {
+        name: "s3",
+        summary: "objects out of and into S3, beside a bare loop, s5cmd and DuckDB",
+        run: objects::run,
     },
 ];
 

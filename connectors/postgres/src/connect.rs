@@ -1,17 +1,18 @@
 //! Sessions: connected, encrypted as asked, with settings that make values look the same everywhere.
 
 use std::fmt::{self, Write};
+use std::pin::Pin;
 use std::time::Duration;
 
-use tokio_postgres::{Client, Config, NoTls};
-use tokio_postgres_rustls::MakeRustlsConnect;
-use towpath_core::{Error, ErrorKind, Result};
-use towpath_tls::client_config;
+use tokio_postgres::{Client, Config, CopyOutStream, NoTls, SimpleQueryMessage};
+use towpath_core::{Error, Result};
 
-use crate::config::{ConnectionOptions, SslMode, TargetSessionAttrs};
+use crate::config::{ConnectionOptions, Host, SslMode, TargetSessionAttrs};
 use crate::driver::{Driven, Driver};
 use crate::errors::failed;
+use crate::socket::{self, Socket};
 use crate::tls::Tls;
+use crate::wire::{Aside, Wire};
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,33 +33,65 @@ impl Session {
     /// Connects to the first server that will do.
     ///
     /// # Errors
-    /// `Unavailable`, `Unauthenticated`, `Config`.
+    /// `Unavailable`, `Unauthenticated`, `Config`: what the last of them said.
     pub(crate) async fn connect(options: &ConnectionOptions) -> Result<Self> {
-        let connecting = async {
-            let config = driver_config(options);
-            if options.sslmode == SslMode::Disable {
-                let (client, connection) =
-                    config.connect(NoTls).await.map_err(|error| cannot(options, error))?;
-                return Ok(Self::driven(client, connection));
+        let mut refusal = Error::unexpected("there is no server");
+        for host in &options.hosts {
+            match Self::connect_to(host, options).await {
+                Ok(session) => return Ok(session),
+                Err(error) => refusal = error,
             }
-            let tls = Tls(MakeRustlsConnect::new(client_config(options.trust(), &options.files)?));
-            let (client, connection) = config.connect(tls).await.map_err(|error| cannot(options, error))?;
-            Ok(Self::driven(client, connection))
-        };
-        match tokio::time::timeout(options.connect_timeout, connecting).await {
-            Ok(connected) => connected,
-            Err(_) => Err(Error::new(ErrorKind::Unavailable, "the server did not answer in time")
-                .connector(crate::NAME)
-                .detail("server", options.servers())
-                .help("check `host` and `port`, or raise `connect_timeout`")),
         }
+        Err(refusal.connector(crate::NAME).detail("server", options.servers()))
     }
 
-    fn driven(
-        client: Client,
-        connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
-    ) -> Self {
-        Self { client, driver: Driver::spawn(connection) }
+    async fn connect_to(host: &Host, options: &ConnectionOptions) -> Result<Self> {
+        let socket = socket::open(host, options).await.map_err(|error| {
+            Error::unavailable("the server cannot be reached").source(error).help("check `host` and `port`")
+        })?;
+        let beginning = async {
+            let session = Self::begin(socket, host, options).await?;
+            session.must_be(options.target_session_attrs).await?;
+            Ok(session)
+        };
+        tokio::time::timeout(options.connect_timeout, beginning).await.unwrap_or_else(|_| {
+            let error = Error::unavailable("the server did not answer in time");
+            Err(error.help("check `host` and `port`, or raise `connect_timeout`"))
+        })
+    }
+
+    /// Encrypts as asked, and logs in.
+    async fn begin(socket: Socket, host: &Host, options: &ConnectionOptions) -> Result<Self> {
+        let (config, aside) = (driver_config(options), Aside::default());
+        let cannot = |error| failed("connecting", error);
+        if options.sslmode == SslMode::Disable {
+            let wire = Wire::new(socket, aside.clone());
+            let (client, connection) = config.connect_raw(wire, NoTls).await.map_err(cannot)?;
+            return Ok(Self { client, driver: Driver::spawn(connection, aside) });
+        }
+        let wire = Wire::behind_an_answer(socket, aside.clone());
+        let tls = Tls::to(&host.name, options)?;
+        let (client, connection) = config.connect_raw(wire, tls).await.map_err(cannot)?;
+        Ok(Self { client, driver: Driver::spawn(connection, aside) })
+    }
+
+    /// Asks a server whether it takes writes, where that matters.
+    async fn must_be(&self, wanted: TargetSessionAttrs) -> Result<()> {
+        let (value, refusal) = match wanted {
+            TargetSessionAttrs::Any => return Ok(()),
+            TargetSessionAttrs::ReadWrite => ("off", "the server takes no writes"),
+            TargetSessionAttrs::ReadOnly => ("on", "the server takes writes"),
+        };
+        let sql = "SHOW transaction_read_only";
+        let messages = self.client.simple_query(sql).await.map_err(|error| failed("connecting", error))?;
+        let is_wanted = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some(value),
+            _ => false,
+        };
+        if messages.iter().any(is_wanted) {
+            return Ok(());
+        }
+        Err(Error::unavailable(refusal).help("`target_session_attrs` asks for another one"))
     }
 
     /// The driver's client.
@@ -67,8 +100,8 @@ impl Session {
     }
 
     /// Reads many rows, with the connection's work done in the reader's own task.
-    pub(crate) fn read<S>(&self, rows: S) -> Driven<S> {
-        self.driver.read(rows)
+    pub(crate) fn read(&self, rows: CopyOutStream) -> Driven<Pin<Box<CopyOutStream>>> {
+        self.driver.read(Box::pin(rows))
     }
 
     /// Statements without parameters and results.
@@ -91,32 +124,19 @@ impl fmt::Debug for Session {
     }
 }
 
-fn cannot(options: &ConnectionOptions, error: tokio_postgres::Error) -> Error {
-    failed("connecting", error).detail("server", options.servers())
-}
-
+/// Who we are, for one server.
 fn driver_config(options: &ConnectionOptions) -> Config {
     let mut config = Config::new();
-    for host in &options.hosts {
-        config.host(&host.name).port(host.port);
-    }
     config
         .user(&options.user)
         .dbname(&options.database)
         .application_name(&options.application_name)
-        .connect_timeout(options.connect_timeout)
-        .keepalives_idle(options.keepalive)
         .ssl_mode(match options.sslmode {
             SslMode::Disable => tokio_postgres::config::SslMode::Disable,
             SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
             SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => {
                 tokio_postgres::config::SslMode::Require
             }
-        })
-        .target_session_attrs(match options.target_session_attrs {
-            TargetSessionAttrs::Any => tokio_postgres::config::TargetSessionAttrs::Any,
-            TargetSessionAttrs::ReadWrite => tokio_postgres::config::TargetSessionAttrs::ReadWrite,
-            TargetSessionAttrs::ReadOnly => tokio_postgres::config::TargetSessionAttrs::ReadOnly,
         });
     if let Some(password) = &options.password {
         config.password(password.expose());
@@ -156,14 +176,6 @@ mod tests {
     fn options(raw: &Raw<'_>) -> ConnectionOptions {
         let url = Secret::new("postgres://db.example".to_owned());
         ConnectionOptions::resolve(&Raw { url: Some(&url), ..*raw }).unwrap()
-    }
-
-    #[test]
-    fn the_network_is_asked_as_often_as_the_option_says() {
-        let idle = |raw: &Raw<'_>| driver_config(&options(raw)).get_keepalives_idle();
-        assert_eq!(idle(&Raw::default()), Duration::from_mins(1));
-        let five = serde_json::from_value(serde_json::json!("5s")).unwrap();
-        assert_eq!(idle(&Raw { keepalive: Some(five), ..Raw::default() }), Duration::from_secs(5));
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! The work of a connection: done by a task of its own, or by whoever reads many rows over it.
 //!
-//! The driver hands rows over a few KiB at a time. From one task to another that is a wake-up each, and a change of
-//! thread; within one task it is a function call.
+//! Rows come a few KiB at a time. From one task to another that is a wake-up each, and a change of thread; within one task
+//! it is a function call.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use futures::Stream;
 use tokio::task::JoinHandle;
+
+use crate::wire::{Aside, Frames};
 
 type Connection = Pin<Box<dyn Future<Output = Result<(), tokio_postgres::Error>> + Send>>;
 
 /// A connection at work. It is closed when this is dropped.
 pub(crate) struct Driver {
     shared: Arc<Shared>,
+    aside: Aside,
     task: JoinHandle<()>,
 }
 
@@ -30,21 +34,22 @@ struct State {
 }
 
 impl Driver {
-    /// Begins to work in the background.
+    /// Begins to work in the background. Rows that come wait aside.
     pub(crate) fn spawn(
         connection: impl Future<Output = Result<(), tokio_postgres::Error>> + Send + 'static,
+        aside: Aside,
     ) -> Self {
         let state = State { connection: Some(Box::pin(connection)), is_lent: false, task: None };
         let shared = Arc::new(Shared(Mutex::new(state)));
         let worker = shared.clone();
         let task = tokio::spawn(std::future::poll_fn(move |cx| worker.work_in_background(cx)));
-        Self { shared, task }
+        Self { shared, aside, task }
     }
 
     /// Rows that are read by the task that asks for them.
     pub(crate) fn read<S>(&self, rows: S) -> Driven<S> {
         self.shared.state().is_lent = true;
-        Driven { rows, shared: self.shared.clone() }
+        Driven { rows, aside: self.aside.clone(), shared: self.shared.clone() }
     }
 }
 
@@ -83,21 +88,43 @@ impl State {
 }
 
 /// What is read over a connection, which does its work meanwhile. One at a time.
+///
+/// The driver's own stream tells how the rows end. The rows themselves never get there.
 pub(crate) struct Driven<S> {
     rows: S,
+    aside: Aside,
     shared: Arc<Shared>,
 }
 
-impl<S: Stream + Unpin> Stream for Driven<S> {
-    type Item = S::Item;
+impl<S, E> Driven<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    fn poll_ready_rows(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frames, E>>> {
+        if let Some(frames) = self.aside.take() {
+            return Poll::Ready(Some(Ok(frames)));
+        }
+        Pin::new(&mut self.rows).poll_next(cx).map(|end| match end {
+            Some(Ok(_)) => unreachable!("rows are put aside before the driver sees them"),
+            Some(Err(error)) => Some(Err(error)),
+            None => None,
+        })
+    }
+}
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-        if let Poll::Ready(row) = Pin::new(&mut self.rows).poll_next(cx) {
-            return Poll::Ready(row);
+impl<S, E> Stream for Driven<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    type Item = Result<Frames, E>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if let Poll::Ready(rows) = self.poll_ready_rows(cx) {
+            return Poll::Ready(rows);
         }
         // When it has ended, the rows tell why.
         let _ = self.shared.state().work(cx);
-        Pin::new(&mut self.rows).poll_next(cx)
+        self.poll_ready_rows(cx)
     }
 }
 
@@ -120,21 +147,24 @@ mod tests {
     use futures::StreamExt;
     use futures::channel::mpsc;
 
+    /// The driver's stream: it ends when its sender is gone, and no rows come by it.
+    type End = mpsc::UnboundedReceiver<Result<Bytes, ()>>;
+
     #[tokio::test]
     async fn a_reader_does_the_work_itself_and_hands_it_back() {
-        let (sender, receiver) = mpsc::unbounded();
+        let (sender, receiver): (_, End) = mpsc::unbounded();
         let workers: Arc<Mutex<Vec<Option<tokio::task::Id>>>> = Arc::default();
-        let noted = workers.clone();
+        let aside = Aside::default();
+        let (noted, come) = (workers.clone(), aside.clone());
         let connection = std::future::poll_fn(move |_| {
             noted.lock().unwrap().push(tokio::task::try_id());
-            // The reader may be gone.
-            let _ = sender.unbounded_send(());
+            come.put(Frames::from(&b"row"[..]));
             Poll::Pending
         });
-        let driver = Driver::spawn(connection);
+        let driver = Driver::spawn(connection, aside);
         let mut rows = driver.read(receiver);
         for _ in 0..3 {
-            rows.next().await.unwrap();
+            rows.next().await.unwrap().unwrap();
             tokio::task::yield_now().await;
         }
         // A test is no task that was spawned.
@@ -143,15 +173,24 @@ mod tests {
         while workers.lock().unwrap().last() == Some(&None) {
             tokio::task::yield_now().await;
         }
+        drop(sender);
     }
 
     #[tokio::test]
-    async fn rows_end_when_the_connection_does() {
-        let (sender, receiver) = mpsc::unbounded::<()>();
-        let driver = Driver::spawn(async move {
-            drop(sender);
-            Ok(())
-        });
-        assert_eq!(driver.read(receiver).next().await, None);
+    async fn rows_end_when_the_connection_does_and_not_before_those_that_came() {
+        let (sender, receiver): (_, End) = mpsc::unbounded();
+        let aside = Aside::default();
+        let come = aside.clone();
+        let driver = Driver::spawn(
+            async move {
+                come.put(Frames::from(&b"last"[..]));
+                drop(sender);
+                Ok(())
+            },
+            aside,
+        );
+        let mut rows = driver.read(receiver);
+        assert_eq!(rows.next().await, Some(Ok(Frames::from(&b"last"[..]))));
+        assert_eq!(rows.next().await, None);
     }
 }

@@ -10,10 +10,12 @@ mod errors;
 mod pool;
 mod sink;
 mod snapshot;
+mod socket;
 mod source;
 mod tls;
 mod types;
 mod uri;
+mod wire;
 
 use towpath_core::Connector;
 

@@ -1,42 +1,47 @@
-//! Encryption that reads from the socket in large pieces: by itself it would ask for 4 KiB at a time.
+//! Encryption below the messages, and rows put aside above it.
 
-use tokio::io::{AsyncRead, AsyncWrite, BufReader};
+use std::io;
+use std::pin::Pin;
+
+use futures::TryFutureExt;
+use tokio::io::BufReader;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-/// How much is read at once: what a server has sent meanwhile seldom is more.
+use towpath_core::Result;
+use towpath_tls::client_config;
+
+use crate::config::ConnectionOptions;
+use crate::socket::Socket;
+use crate::wire::Wire;
+
+/// How much is read from a socket at once: by itself encryption would ask for 4 KiB at a time.
 const BUFFER: usize = 64 << 10;
 
-/// Makes encrypted connections.
-#[derive(Clone)]
-pub(crate) struct Tls(pub(crate) MakeRustlsConnect);
+type Rustls = <MakeRustlsConnect as MakeTlsConnect<BufReader<Socket>>>::TlsConnect;
 
-/// Makes one of them.
-pub(crate) struct Connect<C>(C);
+/// Encrypts one connection.
+pub(crate) struct Tls(Rustls);
 
-impl<S> MakeTlsConnect<S> for Tls
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    type Stream = <MakeRustlsConnect as MakeTlsConnect<BufReader<S>>>::Stream;
-    type TlsConnect = Connect<<MakeRustlsConnect as MakeTlsConnect<BufReader<S>>>::TlsConnect>;
-    type Error = <MakeRustlsConnect as MakeTlsConnect<BufReader<S>>>::Error;
-
-    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, Self::Error> {
-        MakeTlsConnect::<BufReader<S>>::make_tls_connect(&mut self.0, host).map(Connect)
+impl Tls {
+    /// To a server of this name.
+    pub(crate) fn to(host: &str, options: &ConnectionOptions) -> Result<Self> {
+        let mut factory = MakeRustlsConnect::new(client_config(options.trust(), &options.files)?);
+        let Ok(made) = MakeTlsConnect::<BufReader<Socket>>::make_tls_connect(&mut factory, host);
+        Ok(Self(made))
     }
 }
 
-impl<S, C> TlsConnect<S> for Connect<C>
-where
-    S: AsyncRead,
-    C: TlsConnect<BufReader<S>>,
-{
-    type Stream = C::Stream;
-    type Error = C::Error;
-    type Future = C::Future;
+impl TlsConnect<Wire<Socket>> for Tls {
+    type Stream = Wire<<Rustls as TlsConnect<BufReader<Socket>>>::Stream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Stream>> + Send>>;
 
-    fn connect(self, stream: S) -> Self::Future {
-        self.0.connect(BufReader::with_capacity(BUFFER, stream))
+    fn connect(self, stream: Wire<Socket>) -> Self::Future {
+        Box::pin(async move {
+            let (socket, aside) = stream.into_parts()?;
+            let encrypted = self.0.connect(BufReader::with_capacity(BUFFER, socket));
+            encrypted.map_ok(|stream| Wire::new(stream, aside)).await
+        })
     }
 }

@@ -61,25 +61,44 @@ pub(crate) fn answer(size: u64, range: Option<&str>, is_head: bool) -> Response<
     response
 }
 
+/// How slow a proxy is.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// How many bytes a second each connection gets back.
+    pub(crate) per_second: u64,
+    /// How long what is asked needs to get there.
+    pub(crate) delay: Duration,
+}
+
 /// Passes connections on to a server, and the answers back at a pace. Ends with its input.
-pub(crate) async fn proxy(target: SocketAddr, per_second: u64) -> Result<()> {
+pub(crate) async fn proxy(target: SocketAddr, pace: Pace) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
     let mut input = tokio::io::stdin();
     let mut ignored = [0; 64];
     loop {
         tokio::select! {
-            accepted = listener.accept() => drop(tokio::spawn(pass(accepted?.0, target, per_second))),
+            accepted = listener.accept() => drop(tokio::spawn(pass(accepted?.0, target, pace))),
             read = input.read(&mut ignored) => if read? == 0 { return Ok(()) },
         }
     }
 }
 
-async fn pass(client: TcpStream, target: SocketAddr, per_second: u64) -> Result<()> {
+async fn pass(client: TcpStream, target: SocketAddr, pace: Pace) -> Result<()> {
     let server = TcpStream::connect(target).await?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    tokio::spawn(async move {
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let length = from_client.read(&mut buffer).await?;
+            if length == 0 {
+                return to_server.shutdown().await;
+            }
+            tokio::time::sleep(pace.delay).await;
+            to_server.write_all(&buffer[..length]).await?;
+        }
+    });
     let mut buffer = vec![0; 256 << 10];
     let mut due = Instant::now();
     loop {
@@ -87,7 +106,7 @@ async fn pass(client: TcpStream, target: SocketAddr, per_second: u64) -> Result<
         if length == 0 {
             return Ok(to_client.shutdown().await?);
         }
-        due = due.max(Instant::now()) + Duration::from_secs_f64(length as f64 / per_second as f64);
+        due = due.max(Instant::now()) + Duration::from_secs_f64(length as f64 / pace.per_second as f64);
         to_client.write_all(&buffer[..length]).await?;
         tokio::time::sleep_until(due).await;
     }

@@ -5,12 +5,14 @@ mod blob;
 mod data;
 mod load;
 mod loops;
+mod objects;
 mod serve;
 mod tpch;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
@@ -54,9 +56,17 @@ enum Command {
     Proxy {
         /// The server.
         target: SocketAddr,
-        /// How many bytes a second each connection gets.
+        /// How many bytes a second each connection gets; as many as can be by default.
+        #[arg(long, default_value_t = u64::MAX)]
         per_second: u64,
+        /// How many milliseconds what is asked needs to get there.
+        #[arg(long, default_value_t = 0)]
+        delay: u64,
     },
+    /// Reads all objects below a prefix into files, or writes files as objects. Where the server is and who we are come
+    /// from the environment.
+    #[command(subcommand)]
+    Objects(Objects),
     /// Asks a server for `/items/1` and so on, and throws the answers away.
     Load {
         /// The server.
@@ -68,6 +78,51 @@ enum Command {
     },
 }
 
+#[derive(clap::Subcommand)]
+enum Objects {
+    /// Reads every object into a file.
+    Get {
+        /// `bucket/prefix`.
+        from: String,
+        /// The folder with the files.
+        to: PathBuf,
+        /// How many at once.
+        at_once: usize,
+    },
+    /// Writes every file as an object.
+    Put {
+        /// The folder with the files.
+        from: PathBuf,
+        /// `bucket/prefix`.
+        to: String,
+        /// How many at once.
+        at_once: usize,
+    },
+    /// Makes objects of NDJSON, unless they are there.
+    Fill {
+        /// `bucket/prefix`.
+        to: String,
+        /// How many.
+        objects: usize,
+        /// How many bytes each has.
+        bytes: usize,
+        /// How many at once.
+        at_once: usize,
+    },
+}
+
+impl Objects {
+    async fn run(self) -> Result<()> {
+        match self {
+            Self::Get { from, to, at_once } => objects::Prefix::new(&from)?.get(&to, at_once).await,
+            Self::Put { from, to, at_once } => objects::Prefix::new(&to)?.put(&from, at_once).await,
+            Self::Fill { to, objects, bytes, at_once } => {
+                objects::Prefix::new(&to)?.fill(objects, bytes, at_once).await
+            }
+        }
+    }
+}
+
 fn main() -> Result<()> {
     match Command::parse() {
         Command::Generate { rows, path } => data::generate(rows, &path),
@@ -77,7 +132,11 @@ fn main() -> Result<()> {
             println!("{}", tpch::count(&path)?);
             Ok(())
         }
-        Command::Proxy { target, per_second } => runtime()?.block_on(blob::proxy(target, per_second)),
+        Command::Proxy { target, per_second, delay } => {
+            let pace = blob::Pace { per_second, delay: Duration::from_millis(delay) };
+            runtime()?.block_on(blob::proxy(target, pace))
+        }
+        Command::Objects(objects) => runtime()?.block_on(objects.run()),
         Command::Serve => runtime()?.block_on(serve::serve()),
         Command::Load { address, requests, at_once } => {
             runtime()?.block_on(load::load(address, requests, at_once))

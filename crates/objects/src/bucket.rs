@@ -143,7 +143,7 @@ impl Bucket {
         let error = match permission.filter(|_| denied) {
             Some(permission) => {
                 let role = self.0.extras.role(operation);
-                let role = role.map(|role| format!(", as the role {role} has it")).unwrap_or_default();
+                let role = role.map_or_else(String::new, |role| format!(", as the role `{role}` does"));
                 error.help(format!("grant `{permission}` on {place}{role}"))
             }
             None => error,
@@ -184,7 +184,7 @@ pub(crate) fn entry(key: &str, meta: &ObjectMeta) -> FileEntry {
 }
 
 /// An error of `object_store`: what the store said, or what was said of a request without an answer.
-fn classified(error: object_store::Error) -> Error {
+pub fn classified(error: object_store::Error) -> Error {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
     while let Some(inner) = cause {
         if let Some(refusal) = inner.downcast_ref::<Refusal>() {

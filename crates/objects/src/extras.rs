@@ -188,7 +188,7 @@ pub trait Extras: fmt::Debug + Send + Sync + 'static {
     /// The permission that an operation needs, as the provider calls it, such as `s3:GetObject`.
     fn permission(&self, operation: Operation) -> Option<&'static str>;
 
-    /// The role that has this permission, where the provider grants roles.
+    /// A role that has this permission, where the provider has such roles.
     fn role(&self, _operation: Operation) -> Option<&'static str> {
         None
     }

@@ -25,10 +25,14 @@ pub struct Refusal {
     retry_after: Option<Duration>,
 }
 
-/// A refusal in JSON, as Google's API has it.
+/// A refusal in JSON.
 #[derive(Deserialize)]
-struct InJson {
-    error: JsonError,
+#[serde(untagged)]
+enum InJson {
+    /// As Google's API has it.
+    Api { error: JsonError },
+    /// As those who give tokens have it.
+    Token { error: String, error_description: Option<String> },
 }
 
 #[derive(Deserialize)]
@@ -43,26 +47,18 @@ struct JsonReason {
     reason: Option<String>,
 }
 
-/// A refusal of those who give out tokens (RFC 6749).
-#[derive(Deserialize)]
-struct OfTokens {
-    error: String,
-    error_description: Option<String>,
-}
-
 impl Refusal {
     /// Reads what the store said, in XML or JSON.
     pub fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let (mut code, mut message) = (element(&text, "Code"), element(&text, "Message"));
-        if let Ok(InJson { error }) = serde_json::from_slice(body) {
-            code = error.errors.into_iter().find_map(|error| error.reason);
-            message = error.message;
-        } else if let Ok(refused) = serde_json::from_slice::<OfTokens>(body) {
-            code = Some(refused.error);
-            message = refused.error_description;
-        }
+        let (code, message) = match serde_json::from_slice(body) {
+            Ok(InJson::Api { error }) => {
+                (error.errors.into_iter().find_map(|error| error.reason), error.message)
+            }
+            Ok(InJson::Token { error, error_description }) => (Some(error), error_description),
+            Err(_) => (element(&text, "Code"), in_detail(&text)),
+        };
         Self {
             status,
             // An answer to HEAD has no body.
@@ -184,7 +180,8 @@ impl Refusal {
             Some("SignatureDoesNotMatch") => "check `secret_access_key`",
             Some("InvalidAccessKeyId") => "check `access_key_id`",
             Some(_) if self.is_expired() => "get new credentials",
-            Some("NoSuchBucket") => "check `bucket`, `region` and `endpoint`",
+            Some("NoSuchBucket") => "check `bucket` and `endpoint`",
+            Some("UserProjectMissing") => "set `user_project` to the project that pays for the requests",
             Some("ContainerNotFound") => "check `container`, `account` and `endpoint`",
             Some("AuthenticationFailed" | "InvalidAuthenticationInfo") => {
                 "check `access_key` or `sas_token`, `account`, and the clock of this machine"
@@ -281,6 +278,16 @@ fn element(xml: &str, name: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// What an answer says, with the details that Google puts apart.
+fn in_detail(xml: &str) -> Option<String> {
+    match (element(xml, "Message"), element(xml, "Details")) {
+        (Some(message), Some(details)) => {
+            Some(format!("{}: {details}", message.trim_end_matches(['.', ':'])))
+        }
+        (message, details) => message.or(details),
+    }
+}
+
 /// The beginning of a text on one line.
 fn excerpt(text: &str) -> String {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -318,11 +325,20 @@ mod tests {
             (json.code.as_deref(), json.message.as_deref()),
             (Some("notFound"), Some("No such object"))
         );
-        assert_eq!(refusal(404, "").to_string(), "the store answered 404 Not Found");
-        let token = refusal(401, r#"{"error": "invalid_client", "error_description": "AADSTS7000215: no"}"#);
+        let token = refusal(400, r#"{"error": "invalid_grant", "error_description": "It was revoked."}"#);
         assert_eq!(
-            (token.kind(), token.to_string().as_str()),
-            (ErrorKind::Unauthenticated, "AADSTS7000215: no")
+            (token.code.as_deref(), token.message.as_deref()),
+            (Some("invalid_grant"), Some("It was revoked."))
+        );
+        let detailed = refusal(
+            403,
+            "<Error><Code>AccessDenied</Code><Message>Access denied.</Message><Details>Ann may not.</Details></Error>",
+        );
+        assert_eq!(detailed.to_string(), "Access denied: Ann may not.");
+        assert_eq!(refusal(404, "").to_string(), "the store answered 404 Not Found");
+        assert_eq!(
+            refusal(401, r#"{"error": "invalid_client", "error_description": "no"}"#).kind(),
+            ErrorKind::Unauthenticated
         );
     }
 
@@ -341,6 +357,7 @@ mod tests {
             (503, "SlowDown", RateLimited, true),
             (503, "ServiceUnavailable", Unavailable, true),
             (429, "", RateLimited, true),
+            (429, "SlowDown", RateLimited, true),
             (500, "InternalError", Unavailable, true),
             (400, "RequestTimeout", Unavailable, true),
             (403, "InvalidObjectState", Unavailable, false),
@@ -351,6 +368,8 @@ mod tests {
             (409, "OperationAborted", Unavailable, true),
             (409, "ConditionalRequestConflict", Conflict, false),
             (412, "PreconditionFailed", Conflict, false),
+            (401, "AuthenticationRequired", Unauthenticated, false),
+            (400, "UserProjectMissing", ErrorKind::Config, false),
             (301, "PermanentRedirect", ErrorKind::Config, false),
             (503, "ServerBusy", RateLimited, true),
             (500, "OperationTimedOut", Unavailable, true),

@@ -1,19 +1,17 @@
 //! Databases: TPC-H's `lineitem` out of and into them, beside their own clients and peers, in the same run.
 
-mod address;
 mod maria;
 mod peers;
 mod psql;
-mod work;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Bench;
 use super::table::{Table, megabytes, seconds};
+use super::work::{self, Work};
 use crate::process;
 use crate::services::{self, ForTests};
 use peers::Peers;
-use work::Work;
 
 /// What one data set is called in a database and in file names: `lineitem_1`, `lineitem_0_1`.
 fn name_of(scale: f64) -> String {
@@ -30,15 +28,15 @@ const WORKS: [&str; 4] = ["read", "write", "copy", "memory"];
 const RIVALS: [&str; 7] = [work::CLIENT, "duckdb", "connectorx", "polars", "adbc", "dlt", "sling"];
 
 /// The files with the rows of one scale factor.
-struct Lineitem {
+pub(super) struct Lineitem {
     name: String,
-    rows: u64,
+    pub(super) rows: u64,
     csv: String,
-    parquet: String,
+    pub(super) parquet: String,
 }
 
 impl Lineitem {
-    fn make(bench: &Bench, scale: f64) -> Result<Self> {
+    pub(super) fn make(bench: &Bench, scale: f64) -> Result<Self> {
         let name = name_of(scale);
         let file = |ending: &str| {
             bench.once(&format!("{name}.{ending}"), |path| {
@@ -53,13 +51,13 @@ impl Lineitem {
 }
 
 /// How many rows a Parquet file has.
-fn rows_of(bench: &Bench, parquet: &str) -> Result<u64> {
+pub(super) fn rows_of(bench: &Bench, parquet: &str) -> Result<u64> {
     let counted = process::capture(std::process::Command::new(&bench.baselines).args(["count", parquet]))?;
     counted.trim().parse().with_context(|| format!("{parquet} has {counted} rows"))
 }
 
 /// The address of a server among the variables of those that run.
-fn url(servers: &ForTests<'_>, variable: &str) -> Result<String> {
+pub(super) fn url(servers: &ForTests<'_>, variable: &str) -> Result<String> {
     let found = servers.variables().into_iter().find(|(name, _)| *name == variable);
     found.map(|(_, url)| url).with_context(|| format!("no server has set {variable}"))
 }

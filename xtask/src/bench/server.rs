@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -20,7 +21,12 @@ impl Server {
 
     /// A proxy in front of a server that gives each connection only so many bytes a second.
     pub(super) fn proxy(bench: &Bench, target: &str, per_second: u64) -> Result<Self> {
-        Self::run(bench, &["proxy", target, &per_second.to_string()])
+        Self::run(bench, &["proxy", target, "--per-second", &per_second.to_string()])
+    }
+
+    /// A proxy in front of a server that everything takes so long to get through to.
+    pub(super) fn far_away(bench: &Bench, target: &str, delay: Duration) -> Result<Self> {
+        Self::run(bench, &["proxy", target, "--delay", &delay.as_millis().to_string()])
     }
 
     fn run(bench: &Bench, arguments: &[&str]) -> Result<Self> {

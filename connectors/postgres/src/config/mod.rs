@@ -6,7 +6,7 @@ mod sink;
 mod source;
 mod url;
 
-pub(crate) use connection::{ConnectionOptions, Raw, SslMode, TargetSessionAttrs};
+pub(crate) use connection::{ConnectionOptions, Host, Raw, SslMode, TargetSessionAttrs};
 pub(crate) use sink::DeleteMissing;
 pub use sink::PostgresSinkConfig;
 pub use source::PostgresSourceConfig;

@@ -8,12 +8,12 @@ mod numeric;
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
 use arrow_schema::SchemaRef;
-use bytes::Bytes;
 use towpath_core::{Error, Rejected, Result, json_row};
 
 use builder::Builder;
 
 use crate::types::Column;
+use crate::wire::Frames;
 
 /// What stands in front of the first row.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -40,41 +40,42 @@ impl Refusal {
     }
 }
 
-/// The parts of messages that hold rows, without what stands in front of and behind them.
-pub(crate) fn payload(message: Bytes, is_first: bool) -> Result<Bytes> {
-    if !is_first {
-        return Ok(message);
-    }
+/// The first rows of a `COPY`, without what stands in front of them.
+///
+/// # Errors
+/// `Unexpected` where that is not what the form says.
+pub(crate) fn without_header(first: &Frames) -> Result<Vec<Frames>> {
     let malformed = || malformed("it does not begin as it must");
+    let (message, behind) = first.clone().split_first().ok_or_else(malformed)?;
     if !message.starts_with(SIGNATURE) || message.len() < 19 {
         return Err(malformed());
     }
     let extension = u32::from_be_bytes(message[15..19].try_into().map_err(|_| malformed())?) as usize;
-    if message.len() < 19 + extension {
-        return Err(malformed());
-    }
-    Ok(message.slice(19 + extension..))
+    let rows = message.get(19 + extension..).ok_or_else(malformed)?;
+    Ok(vec![Frames::from(rows), behind])
 }
 
 fn malformed(what: &str) -> Error {
     Error::unexpected(format!("the server sent rows that cannot be read: {what}")).connector(crate::NAME)
 }
 
-/// Decodes the rows in these messages. `place` is where they come from, for those that are rejected.
+/// Decodes rows. `place` is where they come from, for those that are rejected.
 ///
 /// # Errors
 /// `Unexpected` where the messages are not what the protocol promises.
 pub(crate) fn decode(
     columns: &[Column],
     schema: &SchemaRef,
-    messages: &[Bytes],
+    rows: &[Frames],
     place: &str,
 ) -> Result<Decoded> {
+    // The server sends a message for each.
+    let capacity = rows.iter().map(Frames::count).sum();
     let mut builders: Vec<Builder> =
-        columns.iter().map(|column| Builder::new(&column.decode, messages.len())).collect();
+        columns.iter().map(|column| Builder::new(&column.decode, capacity)).collect();
     let mut refused: Vec<(usize, usize, Refusal)> = Vec::new();
     let mut count = 0;
-    for message in messages {
+    for message in rows.iter().flat_map(Frames::messages) {
         let mut reader = Reader { rest: message };
         while !reader.rest.is_empty() {
             match reader.i16()? {

@@ -31,12 +31,18 @@ fn columns(types: &[(Type, usize)]) -> (Vec<Column>, SchemaRef) {
     (columns, Arc::new(schema))
 }
 
-fn row(fields: &[Option<&[u8]>]) -> Bytes {
+fn row(fields: &[Option<&[u8]>]) -> Vec<u8> {
     let mut bytes = i16::try_from(fields.len()).unwrap().to_be_bytes().to_vec();
     for field in fields {
         bytes.extend(value(*field));
     }
-    bytes.into()
+    bytes
+}
+
+/// Decodes messages.
+fn decoded(columns: &[Column], schema: &SchemaRef, messages: &[Vec<u8>], place: &str) -> Result<Decoded> {
+    let frames: Vec<_> = messages.iter().map(|message| Frames::from(&**message)).collect();
+    decode(columns, schema, &frames, place)
 }
 
 fn value(field: Option<&[u8]>) -> Vec<u8> {
@@ -65,8 +71,8 @@ fn array(dimensions: &[(i32, i32)], items: &[Option<&[u8]>]) -> Vec<u8> {
 fn several_rows_and_the_trailer_may_come_in_one_message() {
     let (columns, schema) = columns(&[(Type::INT4, 0), (Type::TEXT, 0)]);
     let two = [row(&[Some(&7_i32.to_be_bytes()), None]), row(&[None, Some(b"x")])].concat();
-    let messages = [Bytes::from(two), Bytes::from_static(&[0xff, 0xff])];
-    let decoded = decode(&columns, &schema, &messages, "t").unwrap();
+    let messages = [two, vec![0xff, 0xff]];
+    let decoded = decoded(&columns, &schema, &messages, "t").unwrap();
     assert_eq!(
         rows::to_json([&decoded.rows]),
         [json!({"c0": 7, "c1": null}), json!({"c0": null, "c1": "x"})]
@@ -77,9 +83,10 @@ fn several_rows_and_the_trailer_may_come_in_one_message() {
 #[test]
 fn the_header_is_taken_off_and_must_be_there() {
     let header = [SIGNATURE, &[0; 8], b"rest"].concat();
-    assert_eq!(payload(header.into(), true).unwrap(), "rest");
-    assert_eq!(payload(Bytes::from_static(b"rest"), false).unwrap(), "rest");
-    assert!(payload(Bytes::from_static(b"rest"), true).is_err());
+    let begun = without_header(&Frames::from(&*header)).unwrap();
+    assert_eq!(begun.iter().flat_map(Frames::messages).collect::<Vec<_>>(), [b"rest"]);
+    assert!(without_header(&Frames::from(&b"rest"[..])).is_err());
+    assert!(without_header(&Frames::from(&header[..15])).is_err());
 }
 
 #[test]
@@ -87,9 +94,9 @@ fn a_row_that_is_cut_off_is_an_error_and_not_a_shorter_one() {
     let (columns, schema) = columns(&[(Type::INT4, 0)]);
     let whole = row(&[Some(&7_i32.to_be_bytes())]);
     for end in 1..whole.len() {
-        assert!(decode(&columns, &schema, &[whole.slice(..end)], "t").is_err(), "{end}");
+        assert!(decoded(&columns, &schema, &[whole[..end].to_vec()], "t").is_err(), "{end}");
     }
-    assert!(decode(&columns, &schema, &[row(&[None, None])], "t").is_err());
+    assert!(decoded(&columns, &schema, &[row(&[None, None])], "t").is_err());
 }
 
 #[test]
@@ -100,7 +107,7 @@ fn lists_of_every_depth_keep_their_items() {
     let two_by_two = array(&[(2, 1), (2, 1)], &[Some(&a), Some(&b), None, Some(&c)]);
     let messages =
         [row(&[Some(&two_by_two)]), row(&[None]), row(&[Some(&array(&[], &[]))]), row(&[Some(&two_by_two)])];
-    let decoded = decode(&columns, &schema, &messages, "t").unwrap();
+    let decoded = decoded(&columns, &schema, &messages, "t").unwrap();
     let nested = json!({"c0": [[1, 2], [null, 3]]});
     let expected = [nested.clone(), json!({"c0": null}), json!({"c0": []}), nested];
     assert_eq!(rows::to_json([&decoded.rows]), expected);
@@ -119,7 +126,7 @@ fn what_has_no_place_in_its_column_rejects_its_row_and_no_other() {
         .zip(["a", "b", "c", "d", "e"])
         .map(|(list, name)| row(&[Some(list), Some(name.as_bytes())]))
         .collect();
-    let decoded = decode(&columns, &schema, &messages, "public.t").unwrap();
+    let decoded = decoded(&columns, &schema, &messages, "public.t").unwrap();
     let row = |name| json!({"c0": [7], "c1": name});
     assert_eq!(rows::to_json([&decoded.rows]), [row("a"), row("e")]);
     let texts: Vec<_> = decoded.rejected.iter().map(ToString::to_string).collect();
@@ -133,6 +140,6 @@ fn what_has_no_place_in_its_column_rejects_its_row_and_no_other() {
 #[test]
 fn text_that_is_no_utf8_is_rejected() {
     let (columns, schema) = columns(&[(Type::TEXT, 0)]);
-    let decoded = decode(&columns, &schema, &[row(&[Some(&[0xff])]), row(&[Some(b"ok")])], "t").unwrap();
+    let decoded = decoded(&columns, &schema, &[row(&[Some(&[0xff])]), row(&[Some(b"ok")])], "t").unwrap();
     assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (1, 1));
 }

@@ -14,6 +14,7 @@ use super::*;
 use crate::config::{Arrays, Numeric};
 use crate::decode::decode;
 use crate::types::{Described, column, wire};
+use crate::wire::Frames;
 
 fn batch(array: ArrayRef) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable([("c", array, true)]).unwrap()
@@ -34,7 +35,7 @@ fn there_and_back(array: &ArrayRef, target: &Type, modifier: i32, dimensions: us
     };
     let columns = [column(&described, Numeric::Exact, Arrays::List)];
     let schema = Arc::new(arrow_schema::Schema::new(vec![columns[0].field.clone()]));
-    let decoded = decode(&columns, &schema, &[bytes.freeze()], "t").unwrap();
+    let decoded = decode(&columns, &schema, &[Frames::from(&*bytes)], "t").unwrap();
     assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
     decoded.rows.column(0).clone()
 }

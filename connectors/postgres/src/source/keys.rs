@@ -5,12 +5,12 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 use arrow_schema::DataType;
-use bytes::Bytes;
 use towpath_core::{Json, Result, json_value};
 
 use super::schema_of;
 use crate::decode::decode;
 use crate::types::Column;
+use crate::wire::Frames;
 
 const DAY: i64 = 86_400_000_000;
 
@@ -69,15 +69,15 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    /// Those of the rows in these messages, whose key is this column.
-    pub(super) fn of(messages: &[Bytes], column: &Column, index: usize) -> Result<Self> {
-        let mut with_rows = messages.iter().filter_map(|message| key_row(message, index));
+    /// Those of these rows, whose key is this column.
+    pub(super) fn of(rows: &[Frames], column: &Column, index: usize) -> Result<Self> {
+        let mut with_rows = rows.iter().flat_map(Frames::messages).filter(|message| is_row(message));
         let first = with_rows.next();
-        let last = messages.iter().rev().find_map(|message| key_row(message, index));
-        let key = |row: Option<Bytes>| {
-            let Some(row) = row else { return Ok(None) };
+        let last = with_rows.last().or(first);
+        let key = |row: Option<&[u8]>| {
+            let Some(row) = row.and_then(|row| key_row(row, index)) else { return Ok(None) };
             let columns = [column.clone()];
-            let decoded = decode(&columns, &schema_of(&columns), &[row], "key")?;
+            let decoded = decode(&columns, &schema_of(&columns), &[Frames::from(&*row)], "key")?;
             let keys: &Arc<dyn Array> = decoded.rows.column(0);
             if keys.is_empty() || keys.is_null(0) { Ok(None) } else { key_value(keys, 0).map(Some) }
         };
@@ -85,8 +85,13 @@ impl Ends {
     }
 }
 
-/// The row of a message, with one of its fields alone. `None` where there is no row. The server sends a message for each.
-fn key_row(message: &Bytes, index: usize) -> Option<Bytes> {
+/// Whether a message holds a row, and not what stands behind the last one.
+fn is_row(message: &[u8]) -> bool {
+    message.first_chunk::<2>().is_some_and(|count| i16::from_be_bytes(*count) >= 0)
+}
+
+/// A row with one of its fields alone. The server sends a message for each.
+fn key_row(message: &[u8], index: usize) -> Option<Vec<u8>> {
     let (count, mut rest) = message.split_first_chunk::<2>()?;
     if usize::try_from(i16::from_be_bytes(*count)).ok()? <= index {
         return None;
@@ -98,7 +103,7 @@ fn key_row(message: &Bytes, index: usize) -> Option<Bytes> {
     }
     let length = usize::try_from(i32::from_be_bytes(*rest.first_chunk::<4>()?)).unwrap_or(0);
     let field = rest.get(..4 + length)?;
-    Some([&1_i16.to_be_bytes(), field].concat().into())
+    Some([&1_i16.to_be_bytes(), field].concat())
 }
 
 #[cfg(test)]
@@ -129,11 +134,11 @@ mod tests {
 
     #[test]
     fn one_field_is_taken_out_of_a_row() {
-        let row = Bytes::from_static(&[0, 3, 0, 0, 0, 1, 7, 255, 255, 255, 255, 0, 0, 0, 2, 8, 9]);
+        let row = [0, 3, 0, 0, 0, 1, 7, 255, 255, 255, 255, 0, 0, 0, 2, 8, 9];
         assert_eq!(key_row(&row, 0).unwrap()[..], [0, 1, 0, 0, 0, 1, 7]);
         assert_eq!(key_row(&row, 1).unwrap()[..], [0, 1, 255, 255, 255, 255]);
         assert_eq!(key_row(&row, 2).unwrap()[..], [0, 1, 0, 0, 0, 2, 8, 9]);
         assert_eq!(key_row(&row, 3), None);
-        assert_eq!(key_row(&Bytes::from_static(&[255, 255]), 0), None);
+        assert!(is_row(&row) && !is_row(&[255, 255]) && !is_row(&[]));
     }
 }

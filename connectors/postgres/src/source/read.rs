@@ -1,11 +1,11 @@
 //! Reading a split: `COPY` on one side, columns on the other.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use arrow_schema::SchemaRef;
-use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
@@ -19,11 +19,12 @@ use towpath_sql::Dialect;
 use super::keys::{Ends, key_value};
 use super::scan::{Piece, Scan, Selected};
 use super::{PostgresSource, Shape, schema_of};
-use crate::decode::{Decoded, decode, payload};
+use crate::decode::{Decoded, decode, without_header};
 use crate::driver::Driven;
 use crate::errors::{config, failed};
 use crate::snapshot::Reading;
 use crate::types::Column;
+use crate::wire::Frames;
 
 /// Rows of one batch at the most.
 const BATCH_ROWS: usize = 64 << 10;
@@ -54,9 +55,6 @@ pub(super) fn read(
     let (source, cx) = (source.clone(), cx.clone());
     Ok(stream::once(async move { open(source, cx, scan, from, place).await }).try_flatten().boxed())
 }
-
-/// Rows as the server sends them, a message each.
-type Rows = Driven<Pin<Box<CopyOutStream>>>;
 
 /// How positions behind batches are told.
 enum Positions {
@@ -98,7 +96,7 @@ async fn open(
     let batch_size = usize::try_from(source.inner.config.batch_size.bytes()).unwrap_or(usize::MAX).max(1);
     let schema = schema_of(&columns);
     let columns: Arc<[Column]> = columns.into();
-    let chunks = chunks(Incoming { reading, rows, cx: cx.clone(), batch_size, is_first: true });
+    let chunks = chunks(Incoming { reading, rows, cx: cx.clone(), batch_size });
     let decoding = chunks
         .map(move |chunk| {
             let (cx, columns, schema, place) = (cx.clone(), columns.clone(), schema.clone(), place.clone());
@@ -139,35 +137,62 @@ async fn copy(reading: &Reading, select: &str) -> Result<Rows> {
     tracing::trace!(select, "reading");
     let sql = format!("COPY ({select}) TO STDOUT (FORMAT BINARY)");
     let rows = reading.session.client().copy_out(&sql).await.map_err(|error| failed("reading", error))?;
-    Ok(reading.session.read(Box::pin(rows)))
+    Ok(Rows { driven: reading.session.read(rows), behind: VecDeque::new(), is_begun: false })
 }
 
-/// Messages that come.
+/// Rows that come.
+struct Rows {
+    driven: Driven<Pin<Box<CopyOutStream>>>,
+    /// Those that came and were not wanted yet.
+    behind: VecDeque<Frames>,
+    is_begun: bool,
+}
+
+impl Rows {
+    /// Some more, if there are.
+    async fn next(&mut self, what: &str) -> Result<Option<Frames>> {
+        if let Some(frames) = self.behind.pop_front() {
+            return Ok(Some(frames));
+        }
+        let frames = self.driven.try_next().await.map_err(|error| failed(what, error))?;
+        match frames {
+            Some(first) if !std::mem::replace(&mut self.is_begun, true) => {
+                self.behind = without_header(&first)?.into();
+                Ok(self.behind.pop_front())
+            }
+            frames => Ok(frames),
+        }
+    }
+}
+
+/// A split that is read.
 struct Incoming {
     reading: Reading,
     rows: Rows,
     cx: Context,
     batch_size: usize,
-    is_first: bool,
 }
 
-/// Messages, as many as make a batch. Behind the last one, the transaction is ended.
-fn chunks(incoming: Incoming) -> BoxStream<'static, Result<Vec<Bytes>>> {
+/// Rows, as many as make a batch. Behind the last one, the transaction is ended.
+fn chunks(incoming: Incoming) -> BoxStream<'static, Result<Vec<Frames>>> {
     stream::try_unfold(Some(incoming), |incoming| async {
         let Some(mut incoming) = incoming else { return Ok(None) };
-        let (mut chunk, mut bytes) = (Vec::new(), 0);
-        while bytes < incoming.batch_size && chunk.len() < BATCH_ROWS {
+        let (mut chunk, mut bytes, mut count) = (Vec::new(), 0, 0);
+        while bytes < incoming.batch_size && count < BATCH_ROWS {
             incoming.cx.cancellation().check()?;
-            let Some(message) = incoming.rows.try_next().await.map_err(|error| failed("reading", error))?
-            else {
+            let Some(mut frames) = incoming.rows.next("reading").await? else {
                 incoming.cx.metrics().add_bytes_read(bytes as u64);
                 let Incoming { reading, rows, .. } = incoming;
                 drop(rows);
                 reading.end().await?;
                 return Ok(Some((chunk, None)));
             };
-            bytes += message.len();
-            chunk.push(payload(message, std::mem::replace(&mut incoming.is_first, false))?);
+            if let Some(behind) = frames.split_behind(incoming.batch_size - bytes, BATCH_ROWS - count) {
+                incoming.rows.behind.push_front(behind);
+            }
+            bytes += frames.len();
+            count += frames.count();
+            chunk.push(frames);
         }
         incoming.cx.metrics().add_bytes_read(bytes as u64);
         Ok(Some((chunk, Some(incoming))))
@@ -263,16 +288,14 @@ pub(super) async fn greatest(
     // What is selected of a column is its name, with a cast perhaps.
     let select =
         format!("SELECT {} FROM (SELECT max({name}) AS {name} FROM {from}) AS greatest", column.select);
-    let mut messages = Vec::new();
-    let mut incoming = copy(reading, &select).await?;
-    while let Some(message) =
-        incoming.try_next().await.map_err(|error| failed("looking for the greatest cursor", error))?
-    {
-        messages.push(payload(message, messages.is_empty())?);
+    let mut found = Vec::new();
+    let mut rows = copy(reading, &select).await?;
+    while let Some(frames) = rows.next("looking for the greatest cursor").await? {
+        found.push(frames);
     }
     let columns = [column.clone()];
     let schema: SchemaRef = schema_of(&columns);
-    let decoded = cx.cpu(move || decode(&columns, &schema, &messages, "cursor")).await?;
+    let decoded = cx.cpu(move || decode(&columns, &schema, &found, "cursor")).await?;
     first_value(&decoded.rows).map_err(|error| {
         config(format!("the greatest `{field}` is no bound for the next run")).source(error).help(
             "it is `infinity`, or a value that its column cannot hold: leave such rows out by a `query`, or take another \

@@ -136,7 +136,11 @@ async fn copy(
     while from < length {
         let end = (from + COPIED_AT_ONCE).min(length);
         let source = CopySource { bucket: None, key: source.clone(), tag: None, range: from..end };
-        let Some(part) = site.bucket.copy_part(&upload, parts.len(), &source).await? else { return Ok(None) };
+        let Some(part) = site.bucket.copy_part(&upload, parts.len(), &source).await? else {
+            site.bucket.abort(&upload.key, &upload.id).await?;
+            leftover.keep();
+            return Ok(None);
+        };
         parts.push(part);
         from = end;
     }

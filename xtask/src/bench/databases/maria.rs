@@ -4,13 +4,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::address::Address;
 use super::peers::{Peer, Peers};
 use super::psql::{remove_all, to_file};
-use super::work::{CLIENT, Rival, TOWPATH, Work};
 use super::{Database, Lineitem, rows_of};
 use crate::bench::Bench;
+use crate::bench::address::Address;
 use crate::bench::latency::remove;
+use crate::bench::work::{CLIENT, Rival, TOWPATH, Work};
 use crate::process;
 
 const DATABASE: &str = "bench";

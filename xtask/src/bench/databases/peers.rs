@@ -1,14 +1,13 @@
 //! Peers from `PyPI`, in an environment of their own. One that cannot be installed is left out, and that is told.
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::work::Rival;
-use crate::bench::Bench;
 use crate::bench::duckdb::VERSION;
+use crate::bench::work::Rival;
+use crate::bench::{Bench, python};
 use crate::process;
 
 /// Each peer and its packages.
@@ -26,6 +25,7 @@ const SLOW: [&str; 3] = ["polars", "adbc", "dlt"];
 
 const DUCKDB: &str = "duckdb==1.5.5";
 const SLING: &str = "sling";
+const SLING_PROGRAM: &str = "sling_linux_amd64/bin/sling-linux-amd64";
 
 /// What they do, by way of Python.
 const SCRIPT: &str = include_str!("peers.py");
@@ -103,20 +103,12 @@ impl Peers {
         self.installed.contains(&SLING).then(|| {
             let command = move || {
                 prepare()?;
-                let mut command = Command::new(self.sling_binary()?);
+                let mut command = Command::new(python::program(&self.python(), SLING_PROGRAM)?);
                 command.arg("run").args(&arguments);
                 Ok(command)
             };
             Rival::new(SLING, shown, "ahead", command).peer().once()
         })
-    }
-
-    fn sling_binary(&self) -> Result<PathBuf> {
-        let libraries = fs::read_dir(format!("{}/lib", self.environment))?;
-        let binaries = libraries
-            .filter_map(Result::ok)
-            .map(|python| python.path().join("site-packages/sling_linux_amd64/bin/sling-linux-amd64"));
-        binaries.into_iter().find(|path| path.is_file()).context("the package of sling holds no program")
     }
 }
 

@@ -6,10 +6,10 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::peers::{Peer, Peers};
-use super::work::{CLIENT, Rival, TOWPATH, Work};
 use super::{Database, Lineitem, rows_of};
 use crate::bench::Bench;
 use crate::bench::latency::remove;
+use crate::bench::work::{CLIENT, Rival, TOWPATH, Work};
 use crate::process;
 
 const COLUMNS: &str = "l_orderkey bigint NOT NULL, l_partkey bigint NOT NULL, l_suppkey bigint NOT NULL, \
