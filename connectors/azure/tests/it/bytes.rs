@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde_json::json;
 use towpath_connector_azure::CONNECTOR;
 use towpath_core::{
-    Advance, Begun, CommitToken, Committed, DynSink, ErrorKind, Finished, LoadSpec, Position, Rejected,
-    Result, Split, SplitAdvance, Staged, WriteDisposition, chunk_schema,
+    Advance, Begun, CommitToken, Committed, DynSink, Finished, LoadSpec, Position, Rejected, Result, Split,
+    SplitAdvance, Staged, WriteDisposition, chunk_schema,
 };
 use towpath_formats::chunks::{Algorithm, File, Hasher, batch};
 
@@ -175,30 +175,6 @@ async fn killed(is_there: bool) {
     assert_eq!(prefix.visible().await, ["out/a"]);
     assert!(prefix.get("out/a").await == large, "the bytes differ");
     assert_eq!(hidden(&prefix).await, [""; 0], "the upload of the dead run is given up");
-}
-
-#[tokio::test]
-async fn an_empty_blob_takes_the_place_of_the_one_that_it_was_meant_for_and_of_no_other() {
-    let prefix = Prefix::new();
-    let none = Bytes::new();
-    for (name, before, meanwhile) in [("a", None, None), ("b", Some("old"), None), ("c", None, Some("new"))] {
-        let key = format!("out/{name}");
-        if let Some(before) = before {
-            prefix.put(&key, before).await;
-        }
-        let mut run = append(&prefix, name).await;
-        let staged = run.stage(&prefix, &file(name, &none), &none, 0, 0).await;
-        if let Some(meanwhile) = meanwhile {
-            prefix.put(&key, meanwhile).await;
-        }
-        let token = run.token(None, true);
-        match (run.commit_with(&prefix, &token, vec![staged]).await, meanwhile) {
-            (Ok(committed), None) => assert_eq!(committed, Committed::Applied),
-            (Err(error), Some(_)) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error}"),
-            (outcome, _) => panic!("{name}: {outcome:?}"),
-        }
-        assert_eq!(prefix.get(&key).await, meanwhile.unwrap_or_default().as_bytes(), "{name}");
-    }
 }
 
 #[tokio::test]

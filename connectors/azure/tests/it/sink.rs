@@ -365,6 +365,22 @@ async fn an_empty_blob_takes_the_place_of_the_one_that_was_there() {
 }
 
 #[tokio::test]
+async fn an_empty_blob_takes_the_place_of_no_other_than_the_one_that_it_was_meant_for() {
+    let prefix = Prefix::new();
+    let sink = open(&prefix, TEMPLATE, &json!({})).await;
+    let (begun, token, staged) = stage(&prefix, &*sink, "r1", Append, &[1]).await;
+    let mut payload = staged[0].payload.clone();
+    // There was no blob when this one began; by now there is.
+    payload["files"][0]["upload"]["parts"] = json!(["empty:"]);
+    let key = format!("out/{}", payload["files"][0]["path"].as_str().unwrap());
+    prefix.put(&key, "of somebody else").await;
+    let staged = Staged::new(0, 1, 1, payload);
+    let error = sink.commit(&prefix.cx, &begun, &token, vec![staged]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict, "{error}");
+    assert_eq!(prefix.get(&key).await, b"of somebody else");
+}
+
+#[tokio::test]
 async fn a_path_that_another_program_began_to_write_says_so() {
     let prefix = Prefix::new();
     stage_block(&prefix, "out/r1-00000.ndjson", "short").await;
