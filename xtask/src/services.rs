@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::workspace::Workspace;
 
+mod azure;
 mod certificate;
 mod mongodb;
 mod mysql;
@@ -27,11 +28,19 @@ use site::Site;
 use state::{Running, State};
 
 /// Every service there is.
-const SERVICES: &[Service] =
-    &[postgres::SERVICE, mysql::SERVICE, mongodb::SERVICE, mongodb::STEPPING, mongodb::ALONE, s3::SERVICE];
+const SERVICES: &[Service] = &[
+    postgres::SERVICE,
+    mysql::SERVICE,
+    mongodb::SERVICE,
+    mongodb::STEPPING,
+    mongodb::ALONE,
+    s3::SERVICE,
+    azure::SERVICE,
+];
 
 /// The services that `cargo xtask test` starts.
-const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql", "mongodb", "mongodb-stepping", "mongodb-alone", "s3"];
+const NEEDED_BY_TESTS: &[&str] =
+    &["postgres", "mysql", "mongodb", "mongodb-stepping", "mongodb-alone", "s3", "azure"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -256,7 +265,7 @@ mod tests {
             error.as_deref(),
             Some(
                 "there is no service `postgers`; there are: postgres, mysql, mongodb, mongodb-stepping, \
-                 mongodb-alone, s3"
+                 mongodb-alone, s3, azure"
             )
         );
     }
