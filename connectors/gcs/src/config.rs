@@ -25,7 +25,8 @@ macro_rules! with_connection {
                 /// `https://storage.googleapis.com`.
                 #[serde(default)]
                 pub endpoint: Option<String>,
-                /// A file with the key of a service account, or what `gcloud auth application-default login` has written.
+                /// A file with the key of a service account, or what `gcloud auth application-default login` or
+                /// `gcloud iam workload-identity-pools create-cred-config` have written.
                 /// Without credentials in the options they are looked for where all tools of Google find them:
                 /// `GOOGLE_APPLICATION_CREDENTIALS`, the file of `gcloud`, and the metadata server of an instance or a pod.
                 #[serde(default)]

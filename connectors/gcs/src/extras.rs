@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::Method;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method};
 use reqwest::Request;
 use towpath_core::{Error, Result};
 use towpath_objects::{Appearance, CopySource, Extras, ListRequest, Operation, Page, Upload, Uploads};
@@ -66,6 +66,8 @@ impl Extras for GcsExtras {
         let mut request = Request::new(Method::POST, url);
         let headers = request.headers_mut();
         let kind = appearance.content_type.as_deref().unwrap_or(UNKNOWN_TYPE);
+        // Google refuses requests that do not say that nothing comes.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         headers.insert(CONTENT_TYPE, header("content_type", kind)?);
         headers.insert(MARKED, header("mark", mark)?);
         for (name, option, value) in [
