@@ -31,7 +31,7 @@ macro_rules! with_connection {
                 /// `GOOGLE_APPLICATION_CREDENTIALS`, the file of `gcloud`, and the metadata server of an instance or a pod.
                 #[serde(default)]
                 pub credentials_file: Option<PathBuf>,
-                /// The same as JSON, for a key that is kept in a variable.
+                /// What `credentials_file` would hold, as JSON: for a key that is kept in a variable.
                 #[serde(default)]
                 pub credentials: Option<Secret>,
                 /// A token, such as `gcloud auth print-access-token` prints. Nobody renews it.
