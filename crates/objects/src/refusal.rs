@@ -100,6 +100,11 @@ impl Refusal {
         )
     }
 
+    /// Whether a code says that it is the bucket that is not there.
+    pub(crate) fn is_of_bucket(code: Option<&str>) -> bool {
+        matches!(code, Some("NoSuchBucket" | "ContainerNotFound"))
+    }
+
     fn is_timeout(&self) -> bool {
         matches!(self.status, StatusCode::GATEWAY_TIMEOUT | StatusCode::REQUEST_TIMEOUT)
             || matches!(self.code.as_deref(), Some("RequestTimeout" | "OperationTimedOut"))
@@ -177,6 +182,18 @@ impl Refusal {
             Some(_) if self.is_expired() => "get new credentials",
             Some("NoSuchBucket") => "check `bucket` and `endpoint`",
             Some("UserProjectMissing") => "set `user_project` to the project that pays for the requests",
+            Some("ContainerNotFound") => "check `container`, `account` and `endpoint`",
+            Some("AuthenticationFailed" | "InvalidAuthenticationInfo") => {
+                "check `access_key` or `sas_token`, `account`, and the clock of this machine"
+            }
+            Some("NoAuthenticationInformation" | "PublicAccessNotPermitted") => {
+                "it is not public: give credentials in place of `anonymous`"
+            }
+            Some("LeaseIdMissing") => "somebody holds a lease on it: break the lease",
+            Some("InvalidBlobOrBlock") => {
+                "another program began an upload there and did not finish it: Azure forgets it within a week, or write to \
+                 another path"
+            }
             Some(_) if self.is_archived() => "restore it from the archive first",
             _ => return None,
         };
@@ -196,8 +213,16 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "TooManyRequestsException"
         | "rateLimitExceeded"
         | "userRateLimitExceeded" => ErrorKind::RateLimited,
-        "RequestTimeout" | "OperationTimedOut" | "OperationAborted" | "InternalError"
-        | "InvalidObjectState" | "BlobArchived" => ErrorKind::Unavailable,
+        "RequestTimeout"
+        | "OperationTimedOut"
+        | "OperationAborted"
+        | "InternalError"
+        | "InvalidObjectState"
+        | "BlobArchived"
+        | "ContainerBeingDeleted" => ErrorKind::Unavailable,
+        "PublicAccessNotPermitted" | "BlobImmutableDueToPolicy" => ErrorKind::PermissionDenied,
+        "InvalidBlockList" => ErrorKind::NotFound,
+        "InvalidBlobOrBlock" => ErrorKind::Conflict,
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
@@ -206,8 +231,15 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "TokenRefreshRequired"
         | "RequestTimeTooSkewed"
         | "AuthenticationFailed"
+        | "InvalidAuthenticationInfo"
+        | "NoAuthenticationInformation"
+        | "invalid_client"
+        | "invalid_grant"
+        | "unauthorized_client"
         | "InvalidSecurity" => ErrorKind::Unauthenticated,
-        "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" => ErrorKind::Config,
+        "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" | "LeaseIdMissing" => {
+            ErrorKind::Config
+        }
         "NotImplemented" | "MethodNotAllowed" => ErrorKind::Unsupported,
         _ => return None,
     })
@@ -304,6 +336,18 @@ mod tests {
         );
         assert_eq!(detailed.to_string(), "Access denied: Ann may not.");
         assert_eq!(refusal(404, "").to_string(), "the store answered 404 Not Found");
+        assert_eq!(
+            refusal(401, r#"{"error": "invalid_client", "error_description": "no"}"#).kind(),
+            ErrorKind::Unauthenticated
+        );
+    }
+
+    #[test]
+    fn an_answer_to_head_is_read_from_its_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ms-error-code", "AuthenticationFailed".parse().unwrap());
+        let error = Refusal::new(StatusCode::FORBIDDEN, &headers, b"").error();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     }
 
     #[test]
@@ -327,6 +371,19 @@ mod tests {
             (401, "AuthenticationRequired", Unauthenticated, false),
             (400, "UserProjectMissing", ErrorKind::Config, false),
             (301, "PermanentRedirect", ErrorKind::Config, false),
+            (503, "ServerBusy", RateLimited, true),
+            (500, "OperationTimedOut", Unavailable, true),
+            (403, "AuthorizationPermissionMismatch", PermissionDenied, false),
+            (409, "PublicAccessNotPermitted", PermissionDenied, false),
+            (401, "NoAuthenticationInformation", Unauthenticated, false),
+            (404, "ContainerNotFound", NotFound, false),
+            (404, "BlobNotFound", NotFound, false),
+            (409, "ContainerBeingDeleted", Unavailable, true),
+            (412, "ConditionNotMet", Conflict, false),
+            (409, "BlobAlreadyExists", Conflict, false),
+            (412, "LeaseIdMissing", ErrorKind::Config, false),
+            (400, "InvalidBlobOrBlock", Conflict, false),
+            (400, "InvalidBlockList", NotFound, false),
         ] {
             let error = coded(status, code).error();
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{status} {code}");

@@ -18,6 +18,8 @@ pub(crate) const CONNECTORS: &[Connector] = &[
     towpath_connector_mongodb::CONNECTOR,
     #[cfg(feature = "s3")]
     towpath_connector_s3::CONNECTOR,
+    #[cfg(feature = "azure")]
+    towpath_connector_azure::CONNECTOR,
     #[cfg(feature = "gcs")]
     towpath_connector_gcs::CONNECTOR,
 ];
