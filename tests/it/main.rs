@@ -9,6 +9,7 @@ mod downloads;
 mod examples;
 mod for_each;
 mod formats;
+mod google;
 mod http_sink;
 mod incremental;
 mod object_sink;

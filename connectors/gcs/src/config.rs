@@ -25,12 +25,13 @@ macro_rules! with_connection {
                 /// `https://storage.googleapis.com`.
                 #[serde(default)]
                 pub endpoint: Option<String>,
-                /// A file with the key of a service account, or what `gcloud auth application-default login` has written.
+                /// A file with the key of a service account, or what `gcloud auth application-default login` or
+                /// `gcloud iam workload-identity-pools create-cred-config` have written.
                 /// Without credentials in the options they are looked for where all tools of Google find them:
                 /// `GOOGLE_APPLICATION_CREDENTIALS`, the file of `gcloud`, and the metadata server of an instance or a pod.
                 #[serde(default)]
                 pub credentials_file: Option<PathBuf>,
-                /// The same as JSON, for a key that is kept in a variable.
+                /// What `credentials_file` would hold, as JSON: for a key that is kept in a variable.
                 #[serde(default)]
                 pub credentials: Option<Secret>,
                 /// A token, such as `gcloud auth print-access-token` prints. Nobody renews it.

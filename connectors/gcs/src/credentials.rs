@@ -7,6 +7,7 @@ use serde_json::Value;
 use towpath_core::{Error, ErrorKind, Result, ResultExt, Secret};
 
 use crate::config::ConnectionOptions;
+use crate::federation::Federation;
 
 /// Where a login gets its tokens, unless its file says another place.
 const TOKEN_URL: &str = "https://oauth2.googleapis.com/token";
@@ -22,6 +23,8 @@ pub(crate) enum Identity {
     ServiceAccount(Secret),
     /// Somebody who has logged in.
     User(User),
+    /// Somebody whom Google trusts.
+    Federation(Box<Federation>),
     /// Whoever the machine runs as.
     Instance,
 }
@@ -105,7 +108,8 @@ fn parsed(json: &str) -> Result<Credentials> {
     let wrong = |message: String| {
         Error::config(message).help(
             "give the key of a service account, as `gcloud iam service-accounts keys create` writes it, or what \
-             `gcloud auth application-default login` has written",
+             `gcloud auth application-default login` or `gcloud iam workload-identity-pools create-cred-config` have \
+             written",
         )
     };
     let found: Value =
@@ -124,6 +128,13 @@ fn parsed(json: &str) -> Result<Credentials> {
             missing(&["client_id", "client_secret", "refresh_token"])?;
             let user = User::deserialize(&found);
             Identity::User(user.map_err(|_| wrong("the credentials of a user cannot be read".to_owned()))?)
+        }
+        Some("external_account") => {
+            let federation = Federation::deserialize(&found).map_err(|_| {
+                wrong("the credentials of workload identity federation cannot be read".to_owned())
+            })?;
+            federation.check()?;
+            Identity::Federation(Box::new(federation))
         }
         Some(other) => {
             let message = format!("credentials of the type `{other}` cannot be used");
@@ -153,8 +164,16 @@ mod tests {
         assert!(error.contains("`client_email`") && !error.contains("hush"), "{error}");
         let error = refused(r#"{"type": "authorized_user", "client_id": "a", "client_secret": "hush"}"#);
         assert!(error.contains("`refresh_token`") && !error.contains("hush"), "{error}");
-        let error = refused(r#"{"type": "external_account"}"#);
-        assert!(error.contains("`external_account`") && error.contains("`access_token`"), "{error}");
+        let error = refused(r#"{"type": "impersonated_service_account"}"#);
+        assert!(
+            error.contains("`impersonated_service_account`") && error.contains("`access_token`"),
+            "{error}"
+        );
+        let error = refused(r#"{"type": "external_account", "audience": "hush"}"#);
+        assert!(error.contains("federation") && !error.contains("hush"), "{error}");
+        let of_aws = r#"{"type": "external_account", "audience": "a", "subject_token_type": "b", "token_url": "c",
+            "credential_source": {"environment_id": "aws1", "url": "http://169.254.169.254"}}"#;
+        assert!(refused(of_aws).contains("`credential_source`"));
     }
 
     #[test]

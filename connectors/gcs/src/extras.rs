@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::Method;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::{HeaderValue, Method};
 use reqwest::Request;
 use towpath_core::{Error, Result};
-use towpath_objects::{Appearance, CopySource, Extras, ListRequest, Operation, Page, Upload, Uploads};
+use towpath_objects::{Appearance, CopySource, Extras, ListRequest, MARK, Operation, Page, Upload, Uploads};
 use url::Url;
 
 use crate::sink::Writing;
@@ -16,9 +16,6 @@ use crate::xml;
 
 const ACL: HeaderName = HeaderName::from_static("x-goog-acl");
 const STORAGE_CLASS: HeaderName = HeaderName::from_static("x-goog-storage-class");
-
-/// How an object carries [`MARK`](towpath_objects::MARK).
-const MARKED: HeaderName = HeaderName::from_static("x-goog-meta-towpath-upload");
 
 /// What the type of objects is that have none.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
@@ -66,8 +63,10 @@ impl Extras for GcsExtras {
         let mut request = Request::new(Method::POST, url);
         let headers = request.headers_mut();
         let kind = appearance.content_type.as_deref().unwrap_or(UNKNOWN_TYPE);
+        // Google refuses requests that do not say that nothing comes.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         headers.insert(CONTENT_TYPE, header("content_type", kind)?);
-        headers.insert(MARKED, header("mark", mark)?);
+        headers.insert(marked(), header("mark", mark)?);
         for (name, option, value) in [
             (CONTENT_ENCODING, "content_encoding", &appearance.content_encoding),
             (CACHE_CONTROL, "cache_control", &appearance.cache_control),
@@ -120,4 +119,10 @@ impl Extras for GcsExtras {
             _ => "roles/storage.objectUser",
         })
     }
+}
+
+/// How an object carries the mark of its upload.
+fn marked() -> HeaderName {
+    let name = format!("x-goog-meta-{MARK}");
+    HeaderName::try_from(name).expect("the mark is of letters alone")
 }

@@ -8,6 +8,7 @@
 mod config;
 mod credentials;
 mod extras;
+mod federation;
 mod session;
 mod sink;
 mod store;

@@ -18,6 +18,7 @@ use url::Url;
 use url::form_urlencoded;
 
 use crate::credentials::{Identity, User};
+use crate::federation::Federation;
 
 /// How long before they end tokens are renewed. The metadata server gives the old one again until five minutes before.
 const MARGIN: Duration = Duration::from_mins(4);
@@ -42,6 +43,7 @@ enum Issuer {
     /// The library signs for a service account, and keeps what it has signed.
     Signer(GcpCredentialProvider),
     User(User),
+    Federation(Box<Federation>),
     Instance,
 }
 
@@ -53,9 +55,22 @@ struct Token {
 
 /// How issuers answer.
 #[derive(Deserialize)]
-struct Issued {
-    access_token: String,
-    expires_in: u64,
+pub(crate) struct Issued {
+    pub(crate) access_token: String,
+    pub(crate) expires_in: u64,
+}
+
+impl Issued {
+    /// What an issuer answers.
+    ///
+    /// # Errors
+    /// What it refuses with.
+    pub(crate) async fn of(service: &Service, request: Request) -> Result<Self> {
+        let answer = service.send(request).await?.whole().await?;
+        // What it holds is a secret.
+        serde_json::from_slice(&answer)
+            .map_err(|_| Error::unexpected("whoever issues tokens has answered without one"))
+    }
 }
 
 impl Tokens {
@@ -70,6 +85,7 @@ impl Tokens {
             Identity::Token(token) => fixed(token.expose().clone()),
             Identity::ServiceAccount(key) => Issuer::Signer(signer(key.expose(), &service)?),
             Identity::User(user) => Issuer::User(user),
+            Identity::Federation(federation) => Issuer::Federation(federation),
             Identity::Instance => Issuer::Instance,
         };
         Ok(Self(Arc::new(Inner { issuer, service, clock, current: Mutex::default() })))
@@ -80,7 +96,7 @@ impl Tokens {
         match &self.0.issuer {
             Issuer::Fixed(credential) => Ok(credential.clone()),
             Issuer::Signer(signer) => signer.get_credential().await.map_err(classified),
-            Issuer::User(_) | Issuer::Instance => self.renewed().await,
+            Issuer::User(_) | Issuer::Federation(_) | Issuer::Instance => self.renewed().await,
         }
     }
 
@@ -107,18 +123,16 @@ impl Tokens {
     }
 
     async fn issue(&self, now: SystemTime) -> Result<Token> {
-        let request = match &self.0.issuer {
-            Issuer::User(user) => of_user(user)?,
-            _ => of_instance()?,
+        let service = &self.0.service;
+        let (bearer, until) = match &self.0.issuer {
+            Issuer::Federation(federation) => federation.issue(service, now).await?,
+            issuer => {
+                let request = if let Issuer::User(user) = issuer { of_user(user)? } else { of_instance()? };
+                let answer = Issued::of(service, request).await?;
+                (answer.access_token, now + Duration::from_secs(answer.expires_in))
+            }
         };
-        let answer = self.0.service.send(request).await?.whole().await?;
-        // What it holds is a secret.
-        let issued: Issued = serde_json::from_slice(&answer)
-            .map_err(|_| Error::unexpected("whoever issues tokens has answered without one"))?;
-        Ok(Token {
-            credential: Arc::new(GcpCredential { bearer: issued.access_token }),
-            until: now + Duration::from_secs(issued.expires_in),
-        })
+        Ok(Token { credential: Arc::new(GcpCredential { bearer }), until })
     }
 
     /// What it means that there never was a token.
@@ -178,21 +192,28 @@ fn signer(key: &str, service: &Service) -> Result<GcpCredentialProvider> {
 }
 
 fn of_user(user: &User) -> Result<Request> {
-    let url = Url::parse(&user.token_uri).map_err(|error| {
-        Error::config("the credentials name no URL that gives tokens")
-            .detail("token_uri", &user.token_uri)
-            .source(error)
-    })?;
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("grant_type", "refresh_token")
         .append_pair("client_id", &user.client_id)
         .append_pair("client_secret", user.client_secret.expose())
         .append_pair("refresh_token", user.refresh_token.expose());
-    let mut request = Request::new(Method::POST, url);
-    *request.body_mut() = Some(form.finish().into());
+    posted(&user.token_uri, "token_uri", form.finish())
+}
+
+/// A form for an issuer, whose URL the credentials name so.
+pub(crate) fn posted(address: &str, name: &'static str, form: String) -> Result<Request> {
+    let mut request = Request::new(Method::POST, url(address, name)?);
+    *request.body_mut() = Some(form.into());
     let type_of_form = HeaderValue::from_static("application/x-www-form-urlencoded");
     request.headers_mut().insert(CONTENT_TYPE, type_of_form);
     Ok(request)
+}
+
+/// A URL of the credentials.
+pub(crate) fn url(address: &str, name: &'static str) -> Result<Url> {
+    Url::parse(address).map_err(|error| {
+        Error::config(format!("`{name}` of the credentials is no URL")).detail(name, address).source(error)
+    })
 }
 
 fn of_instance() -> Result<Request> {

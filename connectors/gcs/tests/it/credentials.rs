@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use towpath_core::ErrorKind;
-use towpath_testkit::gcs::Conduct;
+use towpath_testkit::gcs::{Conduct, FEDERATED};
+use towpath_testkit::http::Response;
 
 use crate::support::{Site, error};
 
@@ -105,6 +106,33 @@ async fn a_login_is_refreshed_where_its_file_says() {
     let said = refused.to_string();
     assert!(said.contains("gcloud auth application-default login"), "{said}");
     assert!(said.contains("expired or revoked"), "what the issuer says: {said}");
+}
+
+#[tokio::test]
+async fn the_token_of_somebody_else_is_exchanged() {
+    let site = seeded(Conduct::answering(|request| {
+        let is_given = request.path == "/oidc" && request.header("x-for") == Some("towpath");
+        is_given.then(|| Response::json(&json!({"value": FEDERATED})))
+    }))
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = json!({"file": write(folder.path(), "token", &format!("{FEDERATED}\n"))});
+    let format = json!({"type": "json", "subject_token_field_name": "value"});
+    let url = json!({
+        "url": format!("{}/oidc", site.server.url()), "headers": {"x-for": "towpath"}, "format": format,
+    });
+    for (source, impersonates) in [(&file, false), (&file, true), (&url, true)] {
+        site.server.clear();
+        let credentials = site.server.external_account(source, impersonates);
+        let options = json!({"access_token": null, "credentials": credentials});
+        assert_eq!(site.read("*.csv", &options).await.unwrap().len(), 2, "{source} {impersonates}");
+        let asked = site.server.requests();
+        assert_eq!(asked.iter().any(|asked| asked.request.path == "/impersonate"), impersonates);
+    }
+    let other = json!({"file": write(folder.path(), "other", "hush-hush")});
+    let options = json!({"access_token": null, "credentials": site.server.external_account(&other, false)});
+    let refused = error(site.read("*.csv", &options).await).to_string();
+    assert!(refused.contains("is not trusted") && !refused.contains("hush"), "{refused}");
 }
 
 #[tokio::test]

@@ -35,6 +35,14 @@ async fn requests_go_through_a_proxy() {
 }
 
 #[tokio::test]
+async fn a_file_of_authorities_must_hold_some() {
+    let site = Site::with(&[("a.csv", "n\n1\n")]).await;
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let refused = error(site.read("a.csv", &json!({"ca_certificate": manifest})).await);
+    assert!(refused.to_string().contains("`ca_certificate` holds no PEM certificate"), "{refused}");
+}
+
+#[tokio::test]
 async fn what_is_new_is_told_by_names_or_times() {
     for incremental in [json!("name"), json!("modified")] {
         let site = Site::with(&[("1.csv", "n\n1\n"), ("2.csv", "n\n2\n")]).await;

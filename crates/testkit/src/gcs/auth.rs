@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use chrono::Utc;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use ring::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
 use serde_json::{Value, json};
@@ -23,6 +24,15 @@ const ACCOUNT: &str = "loader@towpath-test.iam.gserviceaccount.com";
 /// What stands in the file of somebody who has logged in.
 const CLIENT: [(&str, &str); 3] =
     [("client_id", "towpath-client"), ("client_secret", "client-hush"), ("refresh_token", "refresh-hush")];
+
+/// Whom federation is for.
+const AUDIENCE: &str =
+    "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/p/providers/tests";
+
+/// The token of somebody else, whom the server trusts.
+pub const FEDERATED: &str = "federated-hush";
+
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// A right, which a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,10 +142,7 @@ impl Accounts {
 
     /// A token for somebody who has logged in.
     pub(super) fn refreshed(&self, request: &Request) -> Response {
-        let form = Request { query: String::from_utf8_lossy(&request.body).into_owned(), ..request.clone() };
-        let refused = |status: u16, error: &str, description: &str| {
-            Response::json(&json!({"error": error, "error_description": description})).with_status(status)
-        };
+        let form = form(request);
         if form.param("grant_type").as_deref() != Some("refresh_token") {
             return refused(400, "unsupported_grant_type", "Invalid grant_type");
         }
@@ -148,13 +155,56 @@ impl Accounts {
         }
     }
 
+    /// A token for somebody else's.
+    pub(super) fn exchanged(&self, request: &Request) -> Response {
+        let form = form(request);
+        let is_right = [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("audience", AUDIENCE),
+            ("subject_token", FEDERATED),
+            ("subject_token_type", JWT),
+        ];
+        if is_right.iter().all(|(name, value)| form.param(name).as_deref() == Some(value)) {
+            return self.give();
+        }
+        refused(400, "invalid_grant", "The token of the other is not trusted.")
+    }
+
+    /// A token of the service account, for somebody who may be it.
+    pub(super) fn impersonated(&self, request: &Request) -> Response {
+        let right = serde_json::from_slice::<Value>(&request.body);
+        let wants_scope = right.is_ok_and(|body| body["scope"][0].is_string());
+        match self.identify(request) {
+            Ok(Caller::Owner) if wants_scope => {
+                let until = Utc::now() + self.lifetime;
+                let until = until.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+                Response::json(&json!({"accessToken": self.token(), "expireTime": until}))
+            }
+            _ => refused(403, "forbidden", "Permission 'iam.serviceAccounts.getAccessToken' denied"),
+        }
+    }
+
     fn give(&self) -> Response {
+        let seconds = self.lifetime.as_secs();
+        Response::json(&json!({"access_token": self.token(), "expires_in": seconds, "token_type": "Bearer"}))
+    }
+
+    fn token(&self) -> String {
         let token = fresh("given");
         let until = Instant::now() + self.lifetime;
         self.given.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), until);
-        let seconds = self.lifetime.as_secs();
-        Response::json(&json!({"access_token": token, "expires_in": seconds, "token_type": "Bearer"}))
+        token
     }
+}
+
+/// The fields of a form, as if they stood in the query.
+fn form(request: &Request) -> Request {
+    Request { query: String::from_utf8_lossy(&request.body).into_owned(), ..request.clone() }
+}
+
+/// How those who give tokens refuse.
+fn refused(status: u16, error: &str, description: &str) -> Response {
+    Response::json(&json!({"error": error, "error_description": description})).with_status(status)
 }
 
 /// A token that nobody guesses.
@@ -183,6 +233,21 @@ pub(super) fn authorized_user(token_uri: &str) -> Value {
         user[name] = json!(value);
     }
     user
+}
+
+/// What `gcloud iam workload-identity-pools create-cred-config` would write.
+pub(super) fn external_account(server: &str, source: &Value, impersonates: bool) -> Value {
+    let mut account = json!({
+        "type": "external_account",
+        "audience": AUDIENCE,
+        "subject_token_type": JWT,
+        "token_url": format!("{server}/sts"),
+        "credential_source": source,
+    });
+    if impersonates {
+        account["service_account_impersonation_url"] = json!(format!("{server}/impersonate"));
+    }
+    account
 }
 
 /// Whether a token is one that the service account has signed for itself; `None` when it is not.

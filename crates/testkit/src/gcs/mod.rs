@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::json;
+use towpath_core::Json;
 
+pub use auth::FEDERATED;
 pub use bucket::Object;
 
 use crate::http::{Recorded, Request, Response, TestServer};
@@ -141,6 +143,11 @@ impl GcsServer {
         auth::authorized_user(&self.server.url("/token")).to_string()
     }
 
+    /// The credentials of somebody whom the server trusts, whose token [`FEDERATED`] this source gives.
+    pub fn external_account(&self, source: &Json, impersonates: bool) -> String {
+        auth::external_account(&self.url(), source, impersonates).to_string()
+    }
+
     /// The requests so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.server.requests()
@@ -195,6 +202,8 @@ impl State {
         match (request.method.as_str(), request.path.as_str()) {
             ("GET", auth::METADATA) => self.accounts.of_instance(request),
             ("POST", "/token") => self.accounts.refreshed(request),
+            ("POST", "/sts") => self.accounts.exchanged(request),
+            ("POST", "/impersonate") => self.accounts.impersonated(request),
             ("GET", "/storage/v1/b") => self.list_buckets(request),
             _ => self.xml(request).unwrap_or_else(Refusal::response),
         }
@@ -257,6 +266,7 @@ impl State {
             Right::Delete => call.delete(),
             Right::Abort => call.abort(),
             Right::Create => match (request.method.as_str(), request.param("uploadId")) {
+                _ if request.header("content-length").is_none() => Err(Refusal::no_length()),
                 ("PUT", None) => call.put(),
                 ("PUT", Some(id)) => call.put_part(&id),
                 ("POST", None) if request.param("uploads").is_some() => Ok(call.begin()),

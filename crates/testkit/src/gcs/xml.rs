@@ -39,6 +39,10 @@ impl Refusal {
         Self::new(404, "NoSuchUpload", "The requested upload was not found.")
     }
 
+    pub(super) fn no_length() -> Self {
+        Self::new(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
+    }
+
     pub(super) fn precondition() -> Self {
         Self::new(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold.")
     }
