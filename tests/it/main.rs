@@ -1,5 +1,6 @@
 //! Whole pipelines, run by the built command against real files and servers that misbehave.
 
+mod azure;
 mod bad_input;
 mod databases;
 mod datasets;
@@ -8,6 +9,7 @@ mod downloads;
 mod examples;
 mod for_each;
 mod formats;
+mod google;
 mod http_sink;
 mod incremental;
 mod object_sink;

@@ -41,16 +41,18 @@ pub(crate) struct Arguments {
     /// docs/benchmarks.md stays as it is.
     #[arg(long, default_value_t = RUNS)]
     runs: usize,
-    /// The scale factor of TPC-H in databases: 1 is six million rows. With another number than the default,
-    /// docs/benchmarks.md stays as it is.
+    /// The scale factor in databases: 1 is six million rows of TPC-H, or five million small and half a million nested
+    /// documents. With another number than the default, docs/benchmarks.md stays as it is.
     #[arg(long, default_value_t = SCALE)]
     scale: f64,
-    /// Which works of a benchmark to measure, by name: `read`, `write`, `copy`, `memory` of databases, `pages`, `rows`,
-    /// `limit`, `download` of http, `get`, `put`, `scan`, `small`, `large` of s3. docs/benchmarks.md stays as it is.
+    /// Which works of a benchmark to measure, by name: `read`, `write`, `copy`, `memory` of databases, `nested` and
+    /// `write-nested` of mongodb, `pages`, `rows`, `limit`, `download` of http, `get`, `put`, `scan`, `small`, `large` of
+    /// s3. docs/benchmarks.md stays as it is.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     only: Vec<String>,
     /// Whom to measure Towpath against, by name: in databases `client` for that of the database, `duckdb`, `connectorx`,
-    /// `polars`, `adbc`, `dlt`, `sling`, in s3 `loop`, `s5cmd`, `duckdb`. docs/benchmarks.md stays as it is.
+    /// `polars`, `adbc`, `dlt`, `sling`, `pymongoarrow`, in s3 `loop`, `s5cmd`, `duckdb`. docs/benchmarks.md stays as it
+    /// is.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     against: Vec<String>,
 }
@@ -98,6 +100,11 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "mysql",
         summary: "TPC-H's lineitem out of and into MySQL, beside its own client and peers",
         run: databases::mysql,
+    },
+    Benchmark {
+        name: "mongodb",
+        summary: "small and nested documents out of and into MongoDB, beside its driver and peers",
+        run: databases::mongodb,
     },
     Benchmark {
         name: "s3",

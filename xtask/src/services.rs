@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::workspace::Workspace;
 
+mod azure;
 mod certificate;
 mod mongodb;
 mod mysql;
@@ -27,10 +28,19 @@ use site::Site;
 use state::{Running, State};
 
 /// Every service there is.
-const SERVICES: &[Service] = &[postgres::SERVICE, mysql::SERVICE, mongodb::SERVICE, s3::SERVICE];
+const SERVICES: &[Service] = &[
+    postgres::SERVICE,
+    mysql::SERVICE,
+    mongodb::SERVICE,
+    mongodb::STEPPING,
+    mongodb::ALONE,
+    s3::SERVICE,
+    azure::SERVICE,
+];
 
 /// The services that `cargo xtask test` starts.
-const NEEDED_BY_TESTS: &[&str] = &["postgres", "mysql", "mongodb", "s3"];
+const NEEDED_BY_TESTS: &[&str] =
+    &["postgres", "mysql", "mongodb", "mongodb-stepping", "mongodb-alone", "s3", "azure"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -253,7 +263,10 @@ mod tests {
         let error = find("postgers").err().map(|error| error.to_string());
         assert_eq!(
             error.as_deref(),
-            Some("there is no service `postgers`; there are: postgres, mysql, mongodb, s3")
+            Some(
+                "there is no service `postgers`; there are: postgres, mysql, mongodb, mongodb-stepping, \
+                 mongodb-alone, s3, azure"
+            )
         );
     }
 

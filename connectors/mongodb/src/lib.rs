@@ -3,6 +3,8 @@
 mod client;
 mod config;
 mod convert;
+#[cfg(test)]
+mod corpus;
 mod decode;
 mod encode;
 mod errors;
@@ -15,8 +17,8 @@ mod wire;
 use towpath_core::Connector;
 
 pub use config::{
-    DocumentForm, MongodbSinkConfig, MongodbSourceConfig, Nulls, ReadConcernLevel, ReadFrom, SnapshotMode,
-    SplitBy, Update,
+    DocumentForm, Lookback, MongodbSinkConfig, MongodbSourceConfig, Nulls, ReadConcernLevel, ReadFrom,
+    SnapshotMode, SplitBy, Update,
 };
 pub use sink::{MongodbSink, MongodbWriter};
 pub use source::MongodbSource;

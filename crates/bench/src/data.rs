@@ -9,10 +9,10 @@ use anyhow::Result;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// Where the random numbers begin.
-const SEED: u64 = 7;
+pub(crate) const SEED: u64 = 7;
 /// The columns, as the header names them.
 const HEADER: &str = "id,created_at,category,name,score,amount,active";
-const CATEGORIES: [&str; 12] = [
+pub(crate) const CATEGORIES: [&str; 12] = [
     "groceries",
     "books",
     "garden",
@@ -26,7 +26,7 @@ const CATEGORIES: [&str; 12] = [
     "furniture",
     "stationery",
 ];
-const WORDS: [&str; 16] = [
+pub(crate) const WORDS: [&str; 16] = [
     "amber", "harbour", "willow", "lantern", "copper", "meadow", "granite", "ferry", "orchard", "saddle",
     "timber", "violet", "compass", "barley", "pebble", "thistle",
 ];

@@ -3,6 +3,7 @@
 
 mod blob;
 mod data;
+mod documents;
 mod load;
 mod loops;
 mod objects;
@@ -49,6 +50,25 @@ enum Command {
     Count {
         /// The file.
         path: PathBuf,
+    },
+    /// Writes the same documents every time, as BSON.
+    Documents {
+        /// What they look like.
+        form: documents::Form,
+        /// How many.
+        count: u64,
+        /// The file to write.
+        path: PathBuf,
+    },
+    /// Reads or writes a collection of MongoDB in a bare loop of the driver.
+    Collection {
+        /// The server's URL, with a database.
+        url: String,
+        /// The collection.
+        name: String,
+        /// What is done with it.
+        #[command(subcommand)]
+        work: documents::Work,
     },
     /// Serves small JSON documents until the standard input ends. Prints its address first.
     Serve,
@@ -132,6 +152,8 @@ fn main() -> Result<()> {
             println!("{}", tpch::count(&path)?);
             Ok(())
         }
+        Command::Documents { form, count, path } => documents::make(form, count, &path),
+        Command::Collection { url, name, work } => runtime()?.block_on(documents::run(&url, &name, work)),
         Command::Proxy { target, per_second, delay } => {
             let pace = blob::Pace { per_second, delay: Duration::from_millis(delay) };
             runtime()?.block_on(blob::proxy(target, pace))

@@ -141,7 +141,11 @@ impl Bucket {
         let permission = self.0.extras.permission(operation);
         let denied = error.kind() == ErrorKind::PermissionDenied && error.help_text().is_none();
         let error = match permission.filter(|_| denied) {
-            Some(permission) => error.help(format!("grant `{permission}` on {place}")),
+            Some(permission) => {
+                let role = self.0.extras.role(operation);
+                let role = role.map_or_else(String::new, |role| format!(", as the role `{role}` does"));
+                error.help(format!("grant `{permission}` on {place}{role}"))
+            }
             None => error,
         };
         error.operation(operation.verb()).detail("object", place)
@@ -180,7 +184,7 @@ pub(crate) fn entry(key: &str, meta: &ObjectMeta) -> FileEntry {
 }
 
 /// An error of `object_store`: what the store said, or what was said of a request without an answer.
-fn classified(error: object_store::Error) -> Error {
+pub fn classified(error: object_store::Error) -> Error {
     let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
     while let Some(inner) = cause {
         if let Some(refusal) = inner.downcast_ref::<Refusal>() {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Range;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use towpath_core::Result;
 use towpath_files::FileEntry;
 
@@ -64,18 +65,30 @@ pub struct Page {
 }
 
 /// What an object says of itself beside its bytes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Appearance {
     /// The media type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
     /// What the bytes are encoded with on top of that, such as `gzip`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_encoding: Option<String>,
     /// How caches treat it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_control: Option<String>,
     /// How it is stored, as the provider calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
     /// Names and values to find and to bill it by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
+}
+
+impl Appearance {
+    /// Whether it says nothing.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// An upload that was not completed.
@@ -130,6 +143,39 @@ pub trait Extras: fmt::Debug + Send + Sync + 'static {
     /// As the store classifies them; a retryable one is tried again.
     async fn uploads(&self, prefix: &str, after: Option<&Upload>) -> Result<Uploads>;
 
+    /// Whether an upload can go on: it is there, with these of its parts. By default it is looked for among the uploads.
+    ///
+    /// # Errors
+    /// As the store classifies them; a retryable one is tried again.
+    async fn is_open(&self, upload: &Upload, _parts: &[String]) -> Result<bool> {
+        let mut after = None;
+        loop {
+            let page = self.uploads(&upload.key, after.as_ref()).await?;
+            if page.uploads.contains(upload) {
+                return Ok(true);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(false),
+            }
+        }
+    }
+
+    /// Completes an upload where the store wants to hear only now what the object carries and says of itself. `false` where
+    /// `object_store` completes it, as it does by default.
+    ///
+    /// # Errors
+    /// As the store classifies them; a retryable one is tried again. `NotFound` when the upload, or one of its parts, is gone.
+    async fn complete(
+        &self,
+        _upload: &Upload,
+        _parts: &[String],
+        _mark: &str,
+        _appearance: &Appearance,
+    ) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Makes a part of an upload out of bytes that the service holds, without moving them. `None` where it cannot.
     ///
     /// # Errors
@@ -141,4 +187,9 @@ pub trait Extras: fmt::Debug + Send + Sync + 'static {
 
     /// The permission that an operation needs, as the provider calls it, such as `s3:GetObject`.
     fn permission(&self, operation: Operation) -> Option<&'static str>;
+
+    /// A role that has this permission, where the provider has such roles.
+    fn role(&self, _operation: Operation) -> Option<&'static str> {
+        None
+    }
 }

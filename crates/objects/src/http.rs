@@ -23,7 +23,7 @@ use reqwest::{Request, Response};
 use towpath_core::{Context, Error, Outcome, Permit, Result};
 
 use crate::transport::{broken_body, no_answer};
-use crate::{Client, Refusal};
+use crate::{Client, Refusal, told};
 
 /// How much of a refusal's body is read.
 const REFUSAL_BYTES: usize = 64 << 10;
@@ -95,6 +95,32 @@ pub struct Answer {
     pub refusal: Option<Refusal>,
     /// The body.
     pub body: Body,
+}
+
+impl Answer {
+    /// The whole body, for answers that are small.
+    ///
+    /// # Errors
+    /// What the store refuses with; `Unavailable` when the body breaks off.
+    pub async fn whole(self) -> Result<Bytes> {
+        if let Some(refusal) = self.refusal {
+            return Err(refusal.error());
+        }
+        let mut pieces = self.body.pieces.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut whole = BytesMut::new();
+        while let Some(piece) = pieces.next().await {
+            whole.extend_from_slice(&piece.map_err(|error| broken(&error))?);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+/// What was said of a body that broke off.
+fn broken(error: &HttpError) -> Error {
+    match std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>()) {
+        Some(ours) => told(ours),
+        None => Error::unavailable(error.to_string()),
+    }
 }
 
 /// The permit of a request under way.

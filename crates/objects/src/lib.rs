@@ -15,7 +15,7 @@ pub mod sink;
 mod transport;
 mod write;
 
-pub use bucket::{Bucket, Stores};
+pub use bucket::{Bucket, Stores, classified};
 pub use extras::{Appearance, CopySource, Extras, ListRequest, Operation, Page, Upload, Uploads};
 pub use http::{Answer, Body, Service};
 pub use input::{ObjectInput, Opener};

@@ -25,10 +25,14 @@ pub struct Refusal {
     retry_after: Option<Duration>,
 }
 
-/// A refusal in JSON, as Google's API has it.
+/// A refusal in JSON.
 #[derive(Deserialize)]
-struct InJson {
-    error: JsonError,
+#[serde(untagged)]
+enum InJson {
+    /// As Google's API has it.
+    Api { error: JsonError },
+    /// As those who give tokens have it.
+    Token { error: String, error_description: Option<String> },
 }
 
 #[derive(Deserialize)]
@@ -48,11 +52,13 @@ impl Refusal {
     pub fn new(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let text = String::from_utf8_lossy(body);
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let (mut code, mut message) = (element(&text, "Code"), element(&text, "Message"));
-        if let Ok(InJson { error }) = serde_json::from_slice(body) {
-            code = error.errors.into_iter().find_map(|error| error.reason);
-            message = error.message;
-        }
+        let (code, message) = match serde_json::from_slice(body) {
+            Ok(InJson::Api { error }) => {
+                (error.errors.into_iter().find_map(|error| error.reason), error.message)
+            }
+            Ok(InJson::Token { error, error_description }) => (Some(error), error_description),
+            Err(_) => (element(&text, "Code"), in_detail(&text)),
+        };
         Self {
             status,
             // An answer to HEAD has no body.
@@ -92,6 +98,11 @@ impl Refusal {
             self.code.as_deref(),
             Some("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired")
         )
+    }
+
+    /// Whether a code says that it is the bucket that is not there.
+    pub(crate) fn is_of_bucket(code: Option<&str>) -> bool {
+        matches!(code, Some("NoSuchBucket" | "ContainerNotFound"))
     }
 
     fn is_timeout(&self) -> bool {
@@ -169,7 +180,20 @@ impl Refusal {
             Some("SignatureDoesNotMatch") => "check `secret_access_key`",
             Some("InvalidAccessKeyId") => "check `access_key_id`",
             Some(_) if self.is_expired() => "get new credentials",
-            Some("NoSuchBucket") => "check `bucket`, `region` and `endpoint`",
+            Some("NoSuchBucket") => "check `bucket` and `endpoint`",
+            Some("UserProjectMissing") => "set `user_project` to the project that pays for the requests",
+            Some("ContainerNotFound") => "check `container`, `account` and `endpoint`",
+            Some("AuthenticationFailed" | "InvalidAuthenticationInfo") => {
+                "check `access_key` or `sas_token`, `account`, and the clock of this machine"
+            }
+            Some("NoAuthenticationInformation" | "PublicAccessNotPermitted") => {
+                "it is not public: give credentials in place of `anonymous`"
+            }
+            Some("LeaseIdMissing") => "somebody holds a lease on it: break the lease",
+            Some("InvalidBlobOrBlock") => {
+                "another program began an upload there and did not finish it: Azure forgets it within a week, or write to \
+                 another path"
+            }
             Some(_) if self.is_archived() => "restore it from the archive first",
             _ => return None,
         };
@@ -189,8 +213,16 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "TooManyRequestsException"
         | "rateLimitExceeded"
         | "userRateLimitExceeded" => ErrorKind::RateLimited,
-        "RequestTimeout" | "OperationTimedOut" | "OperationAborted" | "InternalError"
-        | "InvalidObjectState" | "BlobArchived" => ErrorKind::Unavailable,
+        "RequestTimeout"
+        | "OperationTimedOut"
+        | "OperationAborted"
+        | "InternalError"
+        | "InvalidObjectState"
+        | "BlobArchived"
+        | "ContainerBeingDeleted" => ErrorKind::Unavailable,
+        "PublicAccessNotPermitted" | "BlobImmutableDueToPolicy" => ErrorKind::PermissionDenied,
+        "InvalidBlockList" => ErrorKind::NotFound,
+        "InvalidBlobOrBlock" => ErrorKind::Conflict,
         "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "ExpiredToken"
@@ -199,8 +231,15 @@ fn kind_of_code(code: &str) -> Option<ErrorKind> {
         | "TokenRefreshRequired"
         | "RequestTimeTooSkewed"
         | "AuthenticationFailed"
+        | "InvalidAuthenticationInfo"
+        | "NoAuthenticationInformation"
+        | "invalid_client"
+        | "invalid_grant"
+        | "unauthorized_client"
         | "InvalidSecurity" => ErrorKind::Unauthenticated,
-        "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" => ErrorKind::Config,
+        "AuthorizationHeaderMalformed" | "PermanentRedirect" | "TemporaryRedirect" | "LeaseIdMissing" => {
+            ErrorKind::Config
+        }
         "NotImplemented" | "MethodNotAllowed" => ErrorKind::Unsupported,
         _ => return None,
     })
@@ -237,6 +276,16 @@ fn element(xml: &str, name: &str) -> Option<String> {
             .fold(text.to_owned(), |text, (entity, character)| text.replace(entity, character));
     let text = text.trim();
     (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// What an answer says, with the details that Google puts apart.
+fn in_detail(xml: &str) -> Option<String> {
+    match (element(xml, "Message"), element(xml, "Details")) {
+        (Some(message), Some(details)) => {
+            Some(format!("{}: {details}", message.trim_end_matches(['.', ':'])))
+        }
+        (message, details) => message.or(details),
+    }
 }
 
 /// The beginning of a text on one line.
@@ -276,7 +325,29 @@ mod tests {
             (json.code.as_deref(), json.message.as_deref()),
             (Some("notFound"), Some("No such object"))
         );
+        let token = refusal(400, r#"{"error": "invalid_grant", "error_description": "It was revoked."}"#);
+        assert_eq!(
+            (token.code.as_deref(), token.message.as_deref()),
+            (Some("invalid_grant"), Some("It was revoked."))
+        );
+        let detailed = refusal(
+            403,
+            "<Error><Code>AccessDenied</Code><Message>Access denied.</Message><Details>Ann may not.</Details></Error>",
+        );
+        assert_eq!(detailed.to_string(), "Access denied: Ann may not.");
         assert_eq!(refusal(404, "").to_string(), "the store answered 404 Not Found");
+        assert_eq!(
+            refusal(401, r#"{"error": "invalid_client", "error_description": "no"}"#).kind(),
+            ErrorKind::Unauthenticated
+        );
+    }
+
+    #[test]
+    fn an_answer_to_head_is_read_from_its_headers() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ms-error-code", "AuthenticationFailed".parse().unwrap());
+        let error = Refusal::new(StatusCode::FORBIDDEN, &headers, b"").error();
+        assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     }
 
     #[test]
@@ -286,6 +357,7 @@ mod tests {
             (503, "SlowDown", RateLimited, true),
             (503, "ServiceUnavailable", Unavailable, true),
             (429, "", RateLimited, true),
+            (429, "SlowDown", RateLimited, true),
             (500, "InternalError", Unavailable, true),
             (400, "RequestTimeout", Unavailable, true),
             (403, "InvalidObjectState", Unavailable, false),
@@ -296,7 +368,22 @@ mod tests {
             (409, "OperationAborted", Unavailable, true),
             (409, "ConditionalRequestConflict", Conflict, false),
             (412, "PreconditionFailed", Conflict, false),
+            (401, "AuthenticationRequired", Unauthenticated, false),
+            (400, "UserProjectMissing", ErrorKind::Config, false),
             (301, "PermanentRedirect", ErrorKind::Config, false),
+            (503, "ServerBusy", RateLimited, true),
+            (500, "OperationTimedOut", Unavailable, true),
+            (403, "AuthorizationPermissionMismatch", PermissionDenied, false),
+            (409, "PublicAccessNotPermitted", PermissionDenied, false),
+            (401, "NoAuthenticationInformation", Unauthenticated, false),
+            (404, "ContainerNotFound", NotFound, false),
+            (404, "BlobNotFound", NotFound, false),
+            (409, "ContainerBeingDeleted", Unavailable, true),
+            (412, "ConditionNotMet", Conflict, false),
+            (409, "BlobAlreadyExists", Conflict, false),
+            (412, "LeaseIdMissing", ErrorKind::Config, false),
+            (400, "InvalidBlobOrBlock", Conflict, false),
+            (400, "InvalidBlockList", NotFound, false),
         ] {
             let error = coded(status, code).error();
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{status} {code}");

@@ -3,13 +3,16 @@
 use std::future::Future;
 use std::time::Duration;
 
-use towpath_core::{Context, Error, Result, Retry};
+use towpath_core::{Context, Error, ErrorKind, Result, Retry};
 
 /// How often a step is tried in all. Who called tries again after that, from further back.
 const ATTEMPTS: u32 = 4;
 
 /// The longest wait before the second attempt; it doubles with each further one.
 const BASE: Duration = Duration::from_millis(250);
+
+/// The same for a store that wants less. Google lets one object change once in a second.
+const SLOW: Duration = Duration::from_secs(2);
 
 /// Does a step of something larger, and tries it again when its failure may pass: a page of a listing, a part of an upload.
 /// The retry layer would begin the whole anew.
@@ -37,6 +40,10 @@ pub async fn retry<T, F: Future<Output = Result<T>>>(cx: &Context, mut step: imp
 fn wait(error: &Error, failed: u32) -> Duration {
     match error.retry_policy() {
         Retry::After(asked) => asked,
+        // At least half of it: whoever comes back at once is refused again.
+        _ if error.kind() == ErrorKind::RateLimited => {
+            (SLOW * 2_u32.pow(failed - 1)).mul_f64(f64::midpoint(1.0, fastrand::f64()))
+        }
         _ => (BASE * 2_u32.pow(failed - 1)).mul_f64(fastrand::f64()),
     }
 }
@@ -71,6 +78,15 @@ mod tests {
         let cx = paused_context();
         assert_eq!(outcome(&cx, 99, || Error::unavailable("away")).await.1, ATTEMPTS);
         assert_eq!(outcome(&cx, 99, || Error::data("broken")).await.1, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_wants_less_is_left_alone_for_a_second() {
+        let cx = paused_context();
+        let before = cx.clock().monotonic();
+        let error = || Error::new(ErrorKind::RateLimited, "slower").retry(Retry::Transient);
+        outcome(&cx, 1, error).await.0.unwrap();
+        assert!(cx.clock().monotonic() - before >= Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

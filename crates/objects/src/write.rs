@@ -7,10 +7,11 @@ use object_store::{Attribute, GetOptions, PutMode, PutOptions, UpdateVersion};
 use towpath_core::{ErrorKind, Result};
 
 use crate::extras::{Appearance, CopySource, ListRequest, Operation, Upload};
-use crate::{Bucket, retry};
+use crate::{Bucket, Refusal, retry};
 
-/// The name under which objects carry the mark of their upload.
-pub const MARK: &str = "towpath-upload";
+/// The name under which objects carry the mark of their upload: letters alone, because Azure takes no hyphens, and some
+/// proxies take no underscores.
+pub const MARK: &str = "towpathupload";
 
 /// How many objects are removed with one request.
 const REMOVED_AT_ONCE: usize = 1000;
@@ -68,7 +69,7 @@ impl Bucket {
             Err(error)
                 if is_conditional
                     && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound)
-                    && error.detail_value("code") != Some("NoSuchBucket") =>
+                    && !Refusal::is_of_bucket(error.detail_value("code")) =>
             {
                 Ok(Put::Refused)
             }
@@ -163,12 +164,29 @@ impl Bucket {
         copied.await.map_err(|error| self.explained(error, Operation::Write, &upload.key))
     }
 
-    /// Completes an upload.
-    pub(crate) async fn complete(&self, key: &str, id: &str, parts: &[String]) -> Result<()> {
-        let (location, id) = (self.location(key)?, id.to_owned());
+    /// Whether an upload can go on with these parts.
+    pub(crate) async fn is_open(&self, upload: &Upload, parts: &[String]) -> Result<bool> {
+        let is_open = retry(self.cx(), || self.extras().is_open(upload, parts)).await;
+        is_open.map_err(|error| self.explained(error, Operation::ListUploads, &upload.key))
+    }
+
+    /// Completes an upload; the object carries the mark and says this of itself.
+    pub(crate) async fn complete(
+        &self,
+        upload: &Upload,
+        parts: &[String],
+        mark: &str,
+        appearance: &Appearance,
+    ) -> Result<()> {
+        let Upload { key, id } = upload;
+        let location = self.location(key)?;
         retry(self.cx(), async || {
+            let done = self.extras().complete(upload, parts, mark, appearance).await;
+            if done.map_err(|error| self.explained(error, Operation::Write, key))? {
+                return Ok(());
+            }
             let parts = parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
-            let done = self.store().complete_multipart(&location, &id, parts).await;
+            let done = self.store().complete_multipart(&location, id, parts).await;
             done.map(drop).map_err(|error| self.error(error, Operation::Write, key))
         })
         .await

@@ -18,6 +18,10 @@ pub(crate) const CONNECTORS: &[Connector] = &[
     towpath_connector_mongodb::CONNECTOR,
     #[cfg(feature = "s3")]
     towpath_connector_s3::CONNECTOR,
+    #[cfg(feature = "azure")]
+    towpath_connector_azure::CONNECTOR,
+    #[cfg(feature = "gcs")]
+    towpath_connector_gcs::CONNECTOR,
 ];
 
 /// The manifest names every connector that a binary could be built with.

@@ -6,6 +6,7 @@
 //! - [`faults`]: wrappers that fail, stall or kill at an exact call.
 //! - [`conformance`]: the promises of the contract, one named test each.
 //! - [`http`] and [`proxy`]: servers that delay, throttle, fail, lie and cut.
+//! - `gcs`, with the feature `google`: Google Cloud Storage, as its documentation describes it.
 //! - [`types`]: a column of each Arrow type.
 //! - [`steps`]: the contract step by step, as the engine calls it.
 //! - [`rows`]: batches from literals, rows as JSON, readable differences.
@@ -13,6 +14,8 @@
 pub mod conformance;
 mod context;
 pub mod faults;
+#[cfg(feature = "google")]
+pub mod gcs;
 pub mod http;
 pub mod memory;
 pub mod proxy;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use bson::doc;
 use towpath_tests::{Ended, Project, blocking};
 
+use super::mongodb::Mongodb;
 use super::mysql::Mysql;
 use super::postgres::Postgres;
 
@@ -128,6 +130,36 @@ async fn the_pipeline_that_discover_writes_loads_a_mysql_database() {
     mysql.run("CREATE TABLE orders (id int PRIMARY KEY, note text)").await;
     mysql.run("INSERT INTO orders SELECT seq, concat('no ', seq) FROM seq_1_to_1000").await;
     discovers_and_runs(mysql.url().into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pipeline_that_discover_writes_loads_a_database_of_mongodb() {
+    let orders: Vec<_> = (0..1000).map(|n| doc! { "_id": n, "items": [{ "article": n }] }).collect();
+    let mongodb = Mongodb::with("orders", &orders).await;
+    discovers_and_runs(mongodb.url().into()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_makes_a_stream_of_each_collection_that_fits() {
+    let mongodb = Mongodb::with("orders", &[doc! { "_id": 1 }, doc! { "_id": 2 }]).await;
+    for name in ["items", "items_old"] {
+        mongodb.collection(name).insert_one(doc! { "_id": 3 }).await.unwrap();
+    }
+    let project = Arc::new(Project::new());
+    project.write(
+        "pipeline.yaml",
+        format!(
+            "name: all\nstreams:\n  \"shop_{{dataset}}\":\n    source: {{ connector: mongodb, url: \"{}\" }}\n    \
+             datasets: [\"*\", \"!*_old\"]\n    sink: {{ connector: file, path: \"out/{{stream}}.ndjson\" }}\n",
+            mongodb.url()
+        ),
+    );
+    let place = project.clone();
+    let (ended, report) = blocking(move || place.run()).await;
+    assert_eq!(ended.code, Some(0), "{}\n{report:#}", ended.stderr);
+    let names: Vec<_> = report["streams"].as_array().unwrap().iter().map(|stream| &stream["name"]).collect();
+    assert_eq!(names, ["shop_items", "shop_orders"]);
+    assert_eq!(project.rows("out").len(), 3);
 }
 
 #[tokio::test]

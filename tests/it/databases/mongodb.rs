@@ -15,30 +15,41 @@ use super::{server, unique_name};
 const VARIABLE: &str = "TOWPATH_TEST_MONGODB_URL";
 
 /// A database that is dropped at the end.
-struct Mongodb {
+pub(crate) struct Mongodb {
     name: String,
+    server: Url,
     client: Client,
 }
 
 impl Mongodb {
-    async fn with(collection: &str, documents: &[Document]) -> Self {
-        let client = Client::with_uri_str(server(VARIABLE).as_str()).await.expect("the test server answers");
-        let mongodb = Self { name: unique_name(), client };
+    pub(crate) async fn with(collection: &str, documents: &[Document]) -> Self {
+        Self::at(VARIABLE, collection, documents).await
+    }
+
+    /// In the server whose address this variable holds.
+    pub(crate) async fn at(variable: &str, collection: &str, documents: &[Document]) -> Self {
+        let server = server(variable);
+        let client = Client::with_uri_str(server.as_str()).await.expect("the test server answers");
+        let mongodb = Self { name: unique_name(), server, client };
         mongodb.collection(collection).insert_many(documents).await.unwrap();
         mongodb
     }
 
-    fn url(&self) -> Url {
-        let mut url = server(VARIABLE);
+    pub(crate) fn url(&self) -> Url {
+        let mut url = self.server.clone();
         url.set_path(&self.name);
         url
     }
 
-    fn collection(&self, name: &str) -> Collection<Document> {
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(crate) fn collection(&self, name: &str) -> Collection<Document> {
         self.client.database(&self.name).collection(name)
     }
 
-    async fn documents(&self, collection: &str) -> Vec<Document> {
+    pub(crate) async fn documents(&self, collection: &str) -> Vec<Document> {
         let found = self.collection(collection).find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
         found.try_collect().await.unwrap()
     }
@@ -46,7 +57,7 @@ impl Mongodb {
 
 impl Drop for Mongodb {
     fn drop(&mut self) {
-        let (url, name) = (server(VARIABLE), self.name.clone());
+        let (url, name) = (self.server.clone(), self.name.clone());
         // A drop cannot wait, and the runtime of the test may be at its end.
         let dropping = std::thread::spawn(move || {
             let runtime =

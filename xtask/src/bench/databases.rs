@@ -1,6 +1,7 @@
-//! Databases: TPC-H's `lineitem` out of and into them, beside their own clients and peers, in the same run.
+//! Databases: TPC-H's `lineitem`, or documents, out of and into them, beside their own clients and peers, in the same run.
 
 mod maria;
+mod mongo;
 mod peers;
 mod psql;
 
@@ -14,18 +15,19 @@ use crate::services::{self, ForTests};
 use peers::Peers;
 
 /// What one data set is called in a database and in file names: `lineitem_1`, `lineitem_0_1`.
-fn name_of(scale: f64) -> String {
-    format!("lineitem_{scale}").replace('.', "_")
+fn name_of(what: &str, scale: f64) -> String {
+    format!("{what}_{scale}").replace('.', "_")
 }
 
 /// How much smaller the data is to which peak memory is compared.
 const SMALLER: f64 = 10.0;
 
 /// The names of works, as `--only` takes them.
-const WORKS: [&str; 4] = ["read", "write", "copy", "memory"];
+const WORKS: [&str; 6] = ["read", "write", "copy", "nested", "write-nested", "memory"];
 
 /// The names of rivals, as `--against` takes them.
-const RIVALS: [&str; 7] = [work::CLIENT, "duckdb", "connectorx", "polars", "adbc", "dlt", "sling"];
+const RIVALS: [&str; 8] =
+    [work::CLIENT, "duckdb", "connectorx", "polars", "adbc", "dlt", "sling", "pymongoarrow"];
 
 /// The files with the rows of one scale factor.
 pub(super) struct Lineitem {
@@ -37,7 +39,7 @@ pub(super) struct Lineitem {
 
 impl Lineitem {
     pub(super) fn make(bench: &Bench, scale: f64) -> Result<Self> {
-        let name = name_of(scale);
+        let name = name_of("lineitem", scale);
         let file = |ending: &str| {
             bench.once(&format!("{name}.{ending}"), |path| {
                 let mut command = std::process::Command::new(&bench.baselines);
@@ -86,22 +88,28 @@ trait Database {
 }
 
 pub(super) fn postgres(bench: &Bench) -> Result<String> {
-    run(bench, "TOWPATH_TEST_POSTGRES_URL", |url| Ok(Box::new(psql::Psql::prepare(url)?)))
+    run(bench, "TOWPATH_TEST_POSTGRES_URL", |peers, url| figures(bench, peers, &psql::Psql::prepare(url)?))
 }
 
 pub(super) fn mysql(bench: &Bench) -> Result<String> {
-    run(bench, "TOWPATH_TEST_MYSQL_URL", |url| Ok(Box::new(maria::Maria::prepare(bench, url)?)))
+    run(bench, "TOWPATH_TEST_MYSQL_URL", |peers, url| {
+        figures(bench, peers, &maria::Maria::prepare(bench, url)?)
+    })
+}
+
+pub(super) fn mongodb(bench: &Bench) -> Result<String> {
+    run(bench, "TOWPATH_TEST_MONGODB_URL", |peers, url| mongo::figures(bench, peers, url))
 }
 
 /// Starts the servers of the tests, unless they run already, and measures with one of them.
 fn run(
     bench: &Bench,
     variable: &str,
-    connect: impl FnOnce(&str) -> Result<Box<dyn Database>>,
+    measure: impl FnOnce(&Peers, &str) -> Result<String>,
 ) -> Result<String> {
     check_names(bench)?;
     let (peers, servers) = (Peers::install(bench)?, services::for_tests(&bench.workspace)?);
-    let figures = url(&servers, variable).and_then(|url| figures(bench, &peers, &*connect(&url)?));
+    let figures = url(&servers, variable).and_then(|url| measure(&peers, &url));
     servers.stop()?;
     figures
 }
@@ -110,7 +118,7 @@ fn figures(bench: &Bench, peers: &Peers, database: &dyn Database) -> Result<Stri
     let data = Lineitem::make(bench, bench.scale)?;
     database.load(bench, &data)?;
     let works = database.works(bench, peers, &data);
-    let mut page = Page::new(&data, peers);
+    let mut page = Page::new(&format!("{} rows of 16 columns.", data.rows), peers);
     for work in works.iter().filter(|work| wants(bench, work.key)) {
         page.work(work, bench)?;
     }
@@ -126,8 +134,8 @@ fn figures(bench: &Bench, peers: &Peers, database: &dyn Database) -> Result<Stri
 struct Page(String);
 
 impl Page {
-    fn new(data: &Lineitem, peers: &Peers) -> Self {
-        let mut text = format!("{} rows of 16 columns.\n", data.rows);
+    fn new(data: &str, peers: &Peers) -> Self {
+        let mut text = format!("{data}\n");
         for missing in peers.missing() {
             text.push_str(missing);
             text.push_str(" could not be installed here.\n");
@@ -175,12 +183,15 @@ mod tests {
     #[test]
     fn an_unknown_name_gets_the_list_of_names() {
         let error = check("work", &["reed".to_owned()], &WORKS).unwrap_err().to_string();
-        assert_eq!(error, "there is no work `reed`; there are: read, write, copy, memory");
+        assert_eq!(
+            error,
+            "there is no work `reed`; there are: read, write, copy, nested, write-nested, memory"
+        );
     }
 
     #[test]
     fn the_name_of_data_tells_its_scale_and_needs_no_quotes() {
-        assert_eq!(name_of(1.0), "lineitem_1");
-        assert_eq!(name_of(0.1), "lineitem_0_1");
+        assert_eq!(name_of("lineitem", 1.0), "lineitem_1");
+        assert_eq!(name_of("lineitem", 0.1), "lineitem_0_1");
     }
 }

@@ -1,4 +1,4 @@
-//! MongoDB as a replica set of one member, with accounts by SCRAM and by certificate.
+//! MongoDB as replica sets of one member and as a server alone, with accounts by SCRAM and by certificate.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,30 @@ mod wire;
 pub(super) const SERVICE: Service = Service {
     name: "mongodb",
     url_variable: "TOWPATH_TEST_MONGODB_URL",
-    authority_variable: "TOWPATH_TEST_MONGODB_CA",
+    authority_variable: AUTHORITY_VARIABLE,
     stop: Signal::KILL,
-    start,
+    start: start_set,
 };
+
+/// One more, whose primary steps down in tests: nobody else should mind.
+pub(super) const STEPPING: Service = Service {
+    name: "mongodb-stepping",
+    url_variable: "TOWPATH_TEST_MONGODB_STEPPING_URL",
+    authority_variable: AUTHORITY_VARIABLE,
+    stop: Signal::KILL,
+    start: start_set,
+};
+
+/// A server of no replica set.
+pub(super) const ALONE: Service = Service {
+    name: "mongodb-alone",
+    url_variable: "TOWPATH_TEST_MONGODB_ALONE_URL",
+    authority_variable: AUTHORITY_VARIABLE,
+    stop: Signal::KILL,
+    start: start_alone,
+};
+
+const AUTHORITY_VARIABLE: &str = "TOWPATH_TEST_MONGODB_CA";
 
 const USER: &str = "towpath";
 const REPLICA_SET: &str = "towpath";
@@ -56,7 +76,15 @@ const SETTINGS: [&str; 15] = [
     "--tlsAllowConnectionsWithoutCertificates",
 ];
 
-fn start(site: &Site) -> Result<Server> {
+fn start_set(site: &Site) -> Result<Server> {
+    start(site, Some(REPLICA_SET))
+}
+
+fn start_alone(site: &Site) -> Result<Server> {
+    start(site, None)
+}
+
+fn start(site: &Site, set: Option<&str>) -> Result<Server> {
     let program = find_or_get(site)?;
     let data = site.folder().join("data");
     fs::create_dir_all(&data).with_context(|| format!("cannot make {}", data.display()))?;
@@ -64,21 +92,30 @@ fn start(site: &Site) -> Result<Server> {
     let files = Files::make(site)?;
     let command = |port: u16| {
         let mut command = site.command(&program);
-        command.args(SETTINGS).args(["--replSet", REPLICA_SET, "--port", &port.to_string()]);
+        command.args(SETTINGS).args(["--port", &port.to_string()]);
         command.arg("--dbpath").arg(&data);
+        match set {
+            Some(set) => command.args(["--replSet", set]).arg("--keyFile").arg(&files.key),
+            None => command.arg("--auth"),
+        };
         files.tell(&mut command);
         Ok(command)
     };
     let Started { pid, port } =
         startup::start(site, command, || site.log_text().contains("Waiting for connections"))?;
     let password = random_password()?;
-    wire::Session::connect(port)
-        .and_then(|mut session| session.initiate(REPLICA_SET, port, USER, &password))
-        .context("cannot make the replica set and its account")?;
-    let url = format!(
-        "mongodb://{USER}:{password}@127.0.0.1:{port}/?replicaSet={REPLICA_SET}&authSource=admin&directConnection=false"
-    );
-    Ok(Server { pid, url })
+    let prepared = wire::Session::connect(port).and_then(|mut session| {
+        if let Some(set) = set {
+            session.initiate(set, port)?;
+        }
+        session.create_account(USER, &password)
+    });
+    prepared.context("cannot make the replica set or its account")?;
+    let options = match set {
+        Some(set) => format!("replicaSet={set}&authSource=admin&directConnection=false"),
+        None => "authSource=admin".to_owned(),
+    };
+    Ok(Server { pid, url: format!("mongodb://{USER}:{password}@127.0.0.1:{port}/?{options}") })
 }
 
 /// What the server reads when it starts.
@@ -104,7 +141,6 @@ impl Files {
     }
 
     fn tell(&self, command: &mut Command) {
-        command.arg("--keyFile").arg(&self.key);
         command.arg("--tlsCertificateKeyFile").arg(&self.certificate);
         command.arg("--tlsCAFile").arg(&self.authority);
     }

@@ -33,8 +33,8 @@ const WITHOUT_RUNTIME: &[&str] = &["crates/core", "crates/transform"];
 pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("aws-config", &["s3"]),
     ("aws-sdk-s3", &["s3"]),
-    ("bson", &["mongodb"]),
-    ("mongodb", &["mongodb"]),
+    ("bson", &["bench", "mongodb"]),
+    ("mongodb", &["bench", "mongodb"]),
     ("mysql_async", &["mysql"]),
     ("mysql_common", &["mysql"]),
     ("object_store", &["azure", "bench", "gcs", "objects", "s3"]),

@@ -8,4 +8,6 @@ mod source;
 pub(crate) use connection::{ConnectionOptions, Raw};
 pub use sink::{MongodbSinkConfig, Nulls, Update};
 pub(crate) use source::Order;
-pub use source::{DocumentForm, MongodbSourceConfig, ReadConcernLevel, ReadFrom, SnapshotMode, SplitBy};
+pub use source::{
+    DocumentForm, Lookback, MongodbSourceConfig, ReadConcernLevel, ReadFrom, SnapshotMode, SplitBy,
+};

@@ -34,6 +34,14 @@ with_connection_options! {
         /// read in one piece, unless `split_by` names a field.
         #[serde(default)]
         pub collation: Option<Map<String, Json>>,
+        /// Reads the documents with the greatest cursor of the last run again, for cursors that several documents may share.
+        /// With `append` they come twice; use `merge`.
+        #[serde(default)]
+        pub cursor_inclusive: bool,
+        /// Reads so far back behind the greatest cursor of the last run, for documents that come late: a duration such as
+        /// `10m` for dates, timestamps and ids of the server's kind, a number for numbers. With `append` they come twice; use `merge`.
+        #[serde(default)]
+        pub lookback: Option<Lookback>,
         /// How many documents the server sends at once; as many as make about 4 MiB by default.
         #[serde(default)]
         pub batch_size: Option<u32>,
@@ -83,6 +91,16 @@ fn default_sample_size() -> u32 {
 /// The default of `max_depth`.
 fn default_max_depth() -> usize {
     8
+}
+
+/// How far back.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Lookback {
+    /// For numbers.
+    Number(u32),
+    /// For moments.
+    Duration(HumanDuration),
 }
 
 /// How documents are cut into pieces.

@@ -135,7 +135,7 @@ impl Builder {
     #[inline]
     fn append_scalar(&mut self, value: Value<'_>) -> Result<(), Trouble> {
         match (self, value.tag) {
-            (Self::Bool(builder), tag::BOOL) => builder.append_value(value.fixed::<1>()? != [0]),
+            (Self::Bool(builder), tag::BOOL) => builder.append_value(value.truth()?),
             (Self::Int32(builder), tag::INT32) => builder.append_value(i32::from_le_bytes(value.fixed()?)),
             (Self::Int64(builder), tag::INT64) => builder.append_value(i64::from_le_bytes(value.fixed()?)),
             (Self::Int64(builder), tag::INT32) => {

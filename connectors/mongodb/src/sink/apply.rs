@@ -9,7 +9,7 @@ use towpath_core::{Context, Error, ErrorKind, LoadSpec, Result, WriteDisposition
 use super::Shared;
 use crate::client::limited;
 use crate::config::Update;
-use crate::errors::failed;
+use crate::errors::{code, failed};
 
 /// What the server is made to say of an `_id` that somebody else has taken, with the type of that.
 const TAKEN: &str = "another document has this _id, of type ";
@@ -25,14 +25,15 @@ pub(super) async fn apply(
     let target = shared.target(load);
     match load.disposition {
         WriteDisposition::Replace => {
-            // All at once: the server builds the collection beside, and renames it.
-            let Some((first, others)) = parts.split_first() else {
-                return run(shared, cx, &nothing(shared, load), vec![doc! { "$out": target }]).await;
-            };
-            let mut pipeline: Vec<Document> =
-                others.iter().map(|other| doc! { "$unionWith": other }).collect();
-            pipeline.extend([doc! { "$replaceWith": "$d" }, doc! { "$out": target }]);
-            run(shared, cx, first, pipeline).await
+            // All at once: by a new name, or the server builds the collection beside.
+            match parts {
+                [] => run(shared, cx, &nothing(shared, load), vec![doc! { "$out": target }]).await,
+                [part] => rename(shared, cx, part, &target).await,
+                [first, others @ ..] => {
+                    let others = others.iter().map(|other| doc! { "$unionWith": other });
+                    run(shared, cx, first, others.chain([doc! { "$out": target }]).collect()).await
+                }
+            }
         }
         WriteDisposition::Append => {
             for part in parts {
@@ -55,6 +56,19 @@ pub(super) async fn apply(
 /// A collection that is never there.
 fn nothing(shared: &Shared, load: &LoadSpec) -> String {
     format!("{}nothing", shared.prefix(load))
+}
+
+/// Gives a collection the name of another, whose documents go. One that is not there any more has its name already.
+async fn rename(shared: &Arc<Shared>, cx: &Context, from: &str, to: &str) -> Result<()> {
+    const NOT_THERE: i32 = 26;
+    let database = shared.database()?.name().to_owned();
+    let command = doc! {
+        "renameCollection": format!("{database}.{from}"), "to": format!("{database}.{to}"), "dropTarget": true,
+    };
+    match shared.server.in_database("admin").try_ask(cx, command).await? {
+        Err(error) if code(&error) != Some(NOT_THERE) => Err(not_moved(&error)),
+        _ => Ok(()),
+    }
 }
 
 /// A document that is there already was moved by an earlier attempt. Any other of the same `_id` is somebody else's, and
@@ -116,14 +130,16 @@ async fn run(shared: &Arc<Shared>, cx: &Context, from: &str, pipeline: Vec<Docum
     let staging = shared.collection::<Document>(from)?;
     let moving = staging.aggregate(pipeline).allow_disk_use(true);
     let moved = limited(cx, moving.into_future()).await?;
-    moved.map(drop).map_err(|error| {
-        let mut mapped = failed("moving committed rows into the collection", &error);
-        if mapped.message().contains(TAKEN) {
-            mapped = Error::new(
-                ErrorKind::Conflict,
-                "another document has the `_id` of a row that was just committed",
-            );
-        }
-        mapped.help("the rows are committed and staged; the next run moves them once nothing is in their way")
-    })
+    moved.map(drop).map_err(|error| not_moved(&error))
+}
+
+fn not_moved(error: &mongodb::error::Error) -> Error {
+    let mut mapped = failed("moving committed rows into the collection", error);
+    if mapped.message().contains(TAKEN) {
+        mapped = Error::new(
+            ErrorKind::Conflict,
+            "another document has the `_id` of a row that was just committed",
+        );
+    }
+    mapped.help("the rows are committed and staged; the next run moves them once nothing is in their way")
 }

@@ -29,7 +29,8 @@ pub(super) async fn check(shared: &Shared, cx: &Context, load: &LoadSpec) -> Res
     match load.disposition {
         WriteDisposition::Merge if load.key != ["_id"] => needed.push("createIndex"),
         WriteDisposition::Append => needed.push("listIndexes"),
-        _ => {}
+        WriteDisposition::Replace => needed.extend(["listIndexes", "createIndex", "renameCollectionSameDB"]),
+        WriteDisposition::Merge => {}
     }
     let allowed = allowed(&privileges, &database);
     let missing: Vec<&str> =

@@ -1,7 +1,7 @@
 //! The sink: rows are staged in collections of their own, and moved by the server itself.
 //!
 //! ```text
-//! writer ──> staging collections ──> commit: one write to the checkpoint, which names them ──> $merge or $out
+//! writer ──> staging collections ──> commit: one write to the checkpoint, which names them ──> $merge or a new name
 //! ```
 //!
 //! The write to the checkpoint decides. What it names is moved by steps that may be repeated, by this run or by whoever
@@ -13,6 +13,7 @@ mod check;
 mod checkpoints;
 mod commit;
 mod refuse;
+mod staging;
 mod writer;
 
 use std::sync::Arc;
@@ -63,7 +64,11 @@ impl Sink for MongodbSink {
     fn capabilities(&self) -> SinkCapabilities {
         let dispositions = [WriteDisposition::Append, WriteDisposition::Merge, WriteDisposition::Replace];
         let types = TypeFamily::ALL.into_iter().filter(|family| *family != TypeFamily::Union).collect();
-        SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions).types(types).batch_bytes(2 << 20)
+        // One writer inserts over several connections, so that `replace` has one collection to give its name to.
+        SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions)
+            .types(types)
+            .max_writers(1)
+            .batch_bytes(8 << 20)
     }
 
     async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
@@ -254,6 +259,15 @@ impl Shared {
             }
             _ => Ok(true),
         }
+    }
+
+    /// The options with which a collection was made; none where there is no such collection.
+    async fn options_of(&self, cx: &Context, name: &str) -> Result<bson::Document> {
+        let listing = doc! { "listCollections": 1, "filter": { "name": name } };
+        let found = self.server.ask(cx, "looking at the collection", listing).await?;
+        let batch = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+        let options = batch.ok().and_then(|batch| batch.first()?.as_document()?.get_document("options").ok());
+        Ok(options.cloned().unwrap_or_default())
     }
 
     /// Removes what runs of this stream have staged and never committed, and tells it.

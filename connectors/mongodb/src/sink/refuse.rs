@@ -1,5 +1,8 @@
 //! Rows that the collection would refuse: duplicates of unique keys, and documents that its validator does not let in.
 //! They are found before anything is decided, and are not staged any more.
+//!
+//! What is staged for `replace` is in a collection like the target, which has refused them already; only documents of
+//! several writers have not met yet.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +17,12 @@ use crate::config::Update;
 use crate::errors::failed;
 use crate::schema::{TYPE_KEY, names};
 use crate::wire::{document_json, field};
+
+/// Why a document is refused that the validator does not let in.
+pub(super) const INVALID: &str = "the collection's validator does not let it in";
+
+/// The field that says, while duplicates are looked for, in which part a document is.
+const PART: &str = "_towpath_part";
 
 /// A reason, and the stages that find the staged documents to which it applies.
 struct Test {
@@ -30,14 +39,18 @@ pub(super) async fn refused(
     parts: &[String],
 ) -> Result<Vec<Rejected>> {
     let load = &begun.load;
-    if parts.is_empty() {
+    let is_replace = load.disposition == WriteDisposition::Replace;
+    if parts.is_empty() || (is_replace && parts.len() == 1) {
         return Ok(Vec::new());
     }
     let mut tests = Vec::new();
-    tests.extend(validation(shared, cx, load).await?);
+    if !is_replace {
+        tests.extend(validation(shared, cx, load).await?);
+    }
+    let inside = if is_replace { "" } else { "d." };
     if load.disposition != WriteDisposition::Merge {
         for key in unique_keys(shared, cx, load, brings_ids(begun)).await? {
-            tests.push(within_the_commit(&key, parts));
+            tests.push(within_the_commit(&key, inside, parts));
             if load.disposition == WriteDisposition::Append {
                 tests.push(in_the_collection(&key, &shared.target(load)));
             }
@@ -49,7 +62,7 @@ pub(super) async fn refused(
         for part in of {
             for found in find(shared, cx, part, &test.stages).await? {
                 let place = found.part.as_ref().unwrap_or(part);
-                let document = take(shared, cx, place, &found.id).await?;
+                let document = take(shared, cx, place, &found.id, !is_replace).await?;
                 refused.extend(
                     document.map(|document| rejection(&shared.target(load), &document, &test.reason)),
                 );
@@ -90,15 +103,23 @@ async fn find(shared: &Shared, cx: &Context, part: &str, stages: &[Document]) ->
 }
 
 /// Takes a staged document back.
-async fn take(shared: &Shared, cx: &Context, part: &str, id: &Bson) -> Result<Option<RawDocumentBuf>> {
+async fn take(
+    shared: &Shared,
+    cx: &Context,
+    part: &str,
+    id: &Bson,
+    is_wrapped: bool,
+) -> Result<Option<RawDocumentBuf>> {
     let staging = shared.collection::<RawDocumentBuf>(part)?;
     let taking = staging.find_one_and_delete(doc! { "_id": id.clone() });
     let taken = limited(cx, taking.into_future()).await?;
     let taken = taken.map_err(|error| failed("taking a refused row back", &error))?;
-    Ok(taken.and_then(|taken| taken.get_document("d").ok().map(ToOwned::to_owned)))
+    let plain = |taken: RawDocumentBuf| taken.get_document("d").ok().map(ToOwned::to_owned);
+    Ok(if is_wrapped { taken.and_then(plain) } else { taken })
 }
 
-fn rejection(target: &str, document: &RawDocumentBuf, reason: &str) -> Rejected {
+/// A document that is refused, with its place.
+pub(super) fn rejection(target: &str, document: &RawDocumentBuf, reason: &str) -> Rejected {
     let bytes = document.as_bytes();
     let mut place = target.to_owned();
     if let Ok(Some(id)) = field(bytes, "_id") {
@@ -119,11 +140,7 @@ async fn validation(shared: &Shared, cx: &Context, load: &LoadSpec) -> Result<Op
     if load.disposition == WriteDisposition::Merge && shared.config.update == Update::Set {
         return Ok(None);
     }
-    let listing = doc! { "listCollections": 1, "filter": { "name": shared.target(load) } };
-    let found = shared.server.ask(cx, "looking at the collection", listing).await?;
-    let batch = found.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
-    let options = batch.ok().and_then(|batch| batch.first()?.as_document()?.get_document("options").ok());
-    let Some(options) = options else { return Ok(None) };
+    let options = shared.options_of(cx, &shared.target(load)).await?;
     let (Ok(validator), action) = (options.get_document("validator"), options.get_str("validationAction"))
     else {
         return Ok(None);
@@ -138,11 +155,7 @@ async fn validation(shared: &Shared, cx: &Context, load: &LoadSpec) -> Result<Op
         doc! { "$match": { "$nor": [validator_beside(validator, keep)] } },
         doc! { "$project": { "_id": format!("${keep}") } },
     ];
-    Ok(Some(Test {
-        reason: "the collection's validator does not let it in".to_owned(),
-        stages,
-        sees_all_parts: false,
-    }))
+    Ok(Some(Test { reason: INVALID.to_owned(), stages, sees_all_parts: false }))
 }
 
 /// The validator, which has to let our own field in where it forbids all that it does not know.
@@ -179,32 +192,33 @@ async fn unique_keys(shared: &Shared, cx: &Context, load: &LoadSpec, ids: bool) 
     Ok(keys)
 }
 
-fn reason(key: &[String], where_: &str) -> String {
+/// Why a document is refused whose key another one has.
+pub(super) fn same_key(key: &[String], where_: &str) -> String {
     let names: Vec<String> = key.iter().map(|name| format!("`{name}`")).collect();
     format!("another document {where_} has the same {}", names.join(", "))
 }
 
 /// Rows whose key came before in the same commit: all but the first of each.
-fn within_the_commit(key: &[String], parts: &[String]) -> Test {
-    let names = || key.iter().map(|name| (name.replace('.', "_"), format!("$d.{name}")));
+fn within_the_commit(key: &[String], inside: &str, parts: &[String]) -> Test {
+    let names = || key.iter().map(|name| (name.replace('.', "_"), format!("${inside}{name}")));
     let group: Document = names().map(|(name, path)| (name, Bson::from(path))).collect();
     let present: Vec<Document> =
-        key.iter().map(|name| doc! { format!("d.{name}"): { "$exists": true } }).collect();
-    let mut stages: Vec<Document> = vec![doc! { "$set": { "part": &parts[0] } }];
+        key.iter().map(|name| doc! { format!("{inside}{name}"): { "$exists": true } }).collect();
+    let mut stages: Vec<Document> = vec![doc! { "$set": { PART: &parts[0] } }];
     for other in &parts[1..] {
-        stages.push(doc! { "$unionWith": { "coll": other, "pipeline": [{ "$set": { "part": other } }] } });
+        stages.push(doc! { "$unionWith": { "coll": other, "pipeline": [{ "$set": { PART: other } }] } });
     }
     stages.extend([
         doc! { "$match": { "$and": present } },
         doc! { "$group": {
-            "_id": group, "count": { "$sum": 1 }, "all": { "$push": { "_id": "$_id", "part": "$part" } },
+            "_id": group, "count": { "$sum": 1 }, "all": { "$push": { "_id": "$_id", "part": format!("${PART}") } },
         } },
         doc! { "$match": { "count": { "$gt": 1 } } },
         doc! { "$project": { "late": { "$slice": ["$all", 1, i32::MAX] } } },
         doc! { "$unwind": "$late" },
         doc! { "$replaceWith": "$late" },
     ]);
-    Test { reason: reason(key, "of the same commit"), stages, sees_all_parts: true }
+    Test { reason: same_key(key, "of the same commit"), stages, sees_all_parts: true }
 }
 
 /// Rows whose key is in the collection already.
@@ -229,5 +243,5 @@ fn in_the_collection(key: &[String], target: &str) -> Test {
         doc! { "$match": { "there.0": { "$exists": true } } },
         doc! { "$project": { "_id": 1 } },
     ];
-    Test { reason: reason(key, "of the collection"), stages, sees_all_parts: false }
+    Test { reason: same_key(key, "of the collection"), stages, sees_all_parts: false }
 }

@@ -1,42 +1,54 @@
-//! Writers: each stages its rows in a collection of its own, in their order.
+//! Writers: each stages its rows in a collection of its own.
+//!
+//! For `replace` that is the collection that will be: the documents as they are, under the indexes and the validator of the
+//! one whose place it takes. Otherwise each document is wrapped, with the number of its row.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bson::{Document, RawDocumentBuf};
-use mongodb::error::ErrorKind as DriverKind;
+use futures::{StreamExt, TryStreamExt, stream};
 use towpath_core::{
     Begun, Context, Error, Json, Rejected, Result, Staged, WriteDisposition, Writer, json_row,
 };
 
+use super::staging::Staging;
 use super::{DELETES, Shared};
-use crate::client::limited;
 use crate::config::Nulls;
 use crate::encode::{Encoder, MOST_BYTES, Unfit, close, open};
-use crate::errors::{DUPLICATE_KEY, failed};
 use crate::wire::tag;
+
+/// About how many bytes of rows are encoded and inserted by themselves.
+const SLICE_BYTES: usize = 1 << 20;
+/// The most slices of a batch.
+const MOST_SLICES: usize = 8;
+/// How many of them are encoded ahead.
+const ENCODED_AHEAD: usize = 2;
+/// How many of them are inserted at once, each over a connection of its own.
+const INSERTED_AT_ONCE: usize = 4;
 
 /// Stages rows.
 pub struct MongodbWriter {
-    shared: Arc<Shared>,
     cx: Context,
-    name: String,
+    staging: Staging,
     form: RowForm,
     part: u32,
     /// How many rows were seen: the number of the next one.
     next: i64,
+    /// The number of the first row that was tried to be written last.
+    tried: Option<i64>,
     rows: u64,
     bytes: u64,
     rejected: Vec<Rejected>,
-    /// Whether the collection may be there.
-    is_made: bool,
     finished: bool,
 }
 
 /// What rows become.
 #[derive(Debug, Clone)]
 struct RowForm {
+    /// Whether documents are wrapped.
+    is_wrapped: bool,
     /// Columns that must have values.
     key: Vec<String>,
     operation_column: Option<String>,
@@ -49,7 +61,6 @@ struct RowForm {
 /// Rows as staged documents.
 struct Encoded {
     documents: Vec<RawDocumentBuf>,
-    bytes: u64,
     rejected: Vec<Rejected>,
     rounded: Vec<String>,
 }
@@ -61,45 +72,62 @@ impl MongodbWriter {
         begun.schema()?;
         let made_ids = (!is_merge).then(MadeIds::new);
         let form = RowForm {
+            is_wrapped: load.disposition != WriteDisposition::Replace,
             key: if is_merge { load.key.clone() } else { Vec::new() },
             operation_column: shared.config.operation_column.clone().filter(|_| is_merge),
             nulls: shared.config.nulls,
             made_ids,
             place: shared.target(load),
         };
-        let name = format!("{}{}_{part}", shared.prefix(load), begun.checkpoint.epoch);
         Ok(Self {
-            shared: shared.clone(),
             cx: cx.clone(),
-            name,
+            staging: Staging::new(shared, begun, part),
             form,
             part,
             next: 0,
+            tried: None,
             rows: 0,
             bytes: 0,
             rejected: Vec::new(),
-            is_made: false,
             finished: false,
         })
     }
 
-    /// Inserts documents. Those that an attempt before has inserted are there already, under the same numbers.
-    async fn insert(&self, documents: &[RawDocumentBuf]) -> Result<()> {
-        let staging = self.shared.collection::<RawDocumentBuf>(&self.name)?;
-        let inserting = staging.insert_many(documents).ordered(false);
-        match limited(&self.cx, inserting.into_future()).await? {
-            Ok(_) => Ok(()),
-            Err(error) => match &*error.kind {
-                DriverKind::InsertMany(many)
-                    if many.write_concern_error.is_none()
-                        && many.write_errors.iter().flatten().all(|error| error.code == DUPLICATE_KEY) =>
-                {
-                    Ok(())
-                }
-                _ => Err(failed("staging rows", &error).detail("collection", &self.form.place)),
-            },
-        }
+    /// Encodes rows and inserts them, several slices at once.
+    async fn stage(&self, rows: &RecordBatch, is_repeated: bool) -> Result<Vec<Inserted>> {
+        let slices = slices(rows).into_iter().map(|(start, slice)| {
+            let (form, first) = (self.form.clone(), self.next.saturating_add(start));
+            self.cx.cpu(move || form.encode(&slice, first))
+        });
+        let encoded = stream::iter(slices).buffered(ENCODED_AHEAD);
+        let inserted = encoded.map(|encoded| async move {
+            let Encoded { documents, mut rejected, rounded } = encoded?;
+            let refused = self.staging.insert(&self.cx, &documents, is_repeated).await?;
+            let rows = documents.len() - refused.len();
+            let bytes = documents.iter().map(|document| document.as_bytes().len()).sum();
+            rejected.extend(refused);
+            Ok::<_, Error>(Inserted { rows, bytes, rejected, rounded })
+        });
+        inserted.buffer_unordered(INSERTED_AT_ONCE).try_collect().await
     }
+}
+
+/// What became of some rows.
+struct Inserted {
+    rows: usize,
+    bytes: usize,
+    rejected: Vec<Rejected>,
+    rounded: Vec<String>,
+}
+
+/// Rows in slices, each with the number of its first row.
+fn slices(rows: &RecordBatch) -> Vec<(i64, RecordBatch)> {
+    let count = rows.num_rows();
+    let slices = (rows.get_array_memory_size() / SLICE_BYTES).clamp(1, MOST_SLICES);
+    let step = count.div_ceil(slices).max(1);
+    let slice =
+        |start: usize| (i64::try_from(start).unwrap_or(i64::MAX), rows.slice(start, step.min(count - start)));
+    (0..count).step_by(step).map(slice).collect()
 }
 
 impl Writer for MongodbWriter {
@@ -107,42 +135,44 @@ impl Writer for MongodbWriter {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let (form, first, count) = (self.form.clone(), self.next, rows.num_rows());
-        let encoded = self.cx.cpu(move || form.encode(&rows, first)).await?;
-        for column in &encoded.rounded {
-            self.cx.metrics().warn(format!(
-                "column `{column}` has moments finer than a millisecond, which MongoDB's dates do not hold: they are cut off"
-            ));
+        self.staging.make(&self.cx).await?;
+        // The same number again: an attempt before may have inserted some of them.
+        let is_repeated = self.tried.replace(self.next) == Some(self.next);
+        let inserted = self.stage(&rows, is_repeated).await?;
+        let count = i64::try_from(rows.num_rows());
+        self.next += count.map_err(|_| Error::unexpected("a batch has too many rows"))?;
+        for Inserted { rows, bytes, rejected, rounded } in inserted {
+            for column in &rounded {
+                self.cx.metrics().warn(format!(
+                    "column `{column}` has moments finer than a millisecond, which MongoDB's dates do not hold: they are cut off"
+                ));
+            }
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            self.rows += u64::try_from(rows).unwrap_or(u64::MAX);
+            self.bytes += bytes;
+            self.cx.metrics().add_bytes_written(bytes);
+            self.rejected.extend(rejected);
         }
-        if !encoded.documents.is_empty() {
-            self.is_made = true;
-            self.insert(&encoded.documents).await?;
-        }
-        self.next += i64::try_from(count).map_err(|_| Error::unexpected("a batch has too many rows"))?;
-        self.rows += u64::try_from(encoded.documents.len()).unwrap_or(u64::MAX);
-        self.bytes += encoded.bytes;
-        self.cx.metrics().add_bytes_written(encoded.bytes);
-        self.rejected.extend(encoded.rejected);
         Ok(())
     }
 
     async fn finish(mut self) -> Result<Staged> {
-        let payload = if self.is_made { Json::String(self.name.clone()) } else { Json::Null };
+        let payload = if self.rows > 0 { Json::String(self.staging.name().to_owned()) } else { Json::Null };
         let mut staged = Staged::new(self.part, self.rows, self.bytes, payload);
         staged.rejected = std::mem::take(&mut self.rejected);
-        self.finished = true;
+        self.finished = self.rows > 0;
         Ok(staged)
     }
 }
 
 impl Drop for MongodbWriter {
     fn drop(&mut self) {
-        if self.finished || !self.is_made {
+        if self.finished || !self.staging.may_be_there() {
             return;
         }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         // The next run removes what cannot be removed now.
-        if let Ok(staging) = self.shared.collection::<Document>(&self.name) {
+        if let Ok(staging) = self.staging.collection::<Document>() {
             runtime.spawn(async move { staging.drop().await });
         }
     }
@@ -151,7 +181,7 @@ impl Drop for MongodbWriter {
 impl fmt::Debug for MongodbWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MongodbWriter")
-            .field("name", &self.name)
+            .field("name", &self.staging.name())
             .field("rows", &self.rows)
             .finish_non_exhaustive()
     }
@@ -161,20 +191,13 @@ impl RowForm {
     fn encode(&self, rows: &RecordBatch, first: i64) -> Result<Encoded> {
         let leave_out: Vec<String> = self.operation_column.iter().cloned().collect();
         let encoder = Encoder::new(rows, &leave_out, self.nulls)?;
-        let mut staged = Encoded {
-            documents: Vec::new(),
-            bytes: 0,
-            rejected: Vec::new(),
-            rounded: encoder.rounded.clone(),
-        };
+        let (documents, rejected) = (Vec::with_capacity(rows.num_rows()), Vec::new());
+        let mut staged = Encoded { documents, rejected, rounded: encoder.rounded.clone() };
         let deletes = self.deletes(rows)?;
         for row in 0..rows.num_rows() {
             let number = first + i64::try_from(row).unwrap_or(0);
             match self.document(&encoder, row, number, deletes.get(row).copied().unwrap_or(false)) {
-                Ok(document) => {
-                    staged.bytes += u64::try_from(document.as_bytes().len()).unwrap_or(0);
-                    staged.documents.push(document);
-                }
+                Ok(document) => staged.documents.push(document),
                 Err(reason) => {
                     let rejected = Rejected::new(self.place.clone(), reason).row(json_row(rows, row)?);
                     staged.rejected.push(rejected);
@@ -195,7 +218,7 @@ impl RowForm {
         (0..rows.num_rows()).map(says).collect()
     }
 
-    /// A staged document: the number of its row, the document itself, and whether it deletes.
+    /// A staged document. A wrapped one has the number of its row, the document itself, and whether it deletes.
     fn document(
         &self,
         encoder: &Encoder,
@@ -207,20 +230,21 @@ impl RowForm {
             return Err(format!("`{missing}` is in the key and has no value that can be one"));
         }
         let mut bytes = Vec::with_capacity(256);
-        let start = open(&mut bytes);
-        bytes.push(tag::INT64);
-        bytes.extend(b"_id\0");
-        bytes.extend(number.to_le_bytes());
-        bytes.push(tag::DOCUMENT);
-        bytes.extend(b"d\0");
-        let document = open(&mut bytes);
-        self.make_id(encoder, row, number, &mut bytes);
-        encoder.fields(row, &mut bytes)?;
-        close(document, &mut bytes)?;
-        if deletes {
-            bytes.extend([tag::BOOL, b'x', 0, 1]);
+        if self.is_wrapped {
+            let start = open(&mut bytes);
+            bytes.push(tag::INT64);
+            bytes.extend(b"_id\0");
+            bytes.extend(number.to_le_bytes());
+            bytes.push(tag::DOCUMENT);
+            bytes.extend(b"d\0");
+            self.plain_document(encoder, row, number, &mut bytes)?;
+            if deletes {
+                bytes.extend([tag::BOOL, b'x', 0, 1]);
+            }
+            close(start, &mut bytes)?;
+        } else {
+            self.plain_document(encoder, row, number, &mut bytes)?;
         }
-        close(start, &mut bytes)?;
         if bytes.len() > MOST_BYTES {
             return Err(format!(
                 "its document has {} bytes, and MongoDB takes no more than 16 MiB",
@@ -228,6 +252,19 @@ impl RowForm {
             ));
         }
         RawDocumentBuf::from_bytes(bytes).map_err(|error| error.to_string())
+    }
+
+    fn plain_document(
+        &self,
+        encoder: &Encoder,
+        row: usize,
+        number: i64,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), Unfit> {
+        let start = open(bytes);
+        self.make_id(encoder, row, number, bytes);
+        encoder.fields(row, bytes)?;
+        close(start, bytes)
     }
 
     /// Gives a row that brings no id one of its own, the same in each attempt.

@@ -11,6 +11,7 @@ mod check;
 mod cursor;
 mod discover;
 mod plan;
+mod pushdown;
 mod query;
 mod read;
 mod relation;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bson::Bson;
+use bson::{Bson, Document, doc};
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use towpath_core::{
@@ -11,10 +11,12 @@ use towpath_core::{
 
 use super::Shared;
 use super::bounds::{Cuts, piece_rows};
-use super::cursor::CursorField;
+use super::cursor::{CursorField, reaches_back};
+use super::pushdown;
 use super::relation::Relation;
 use crate::config::Order;
 use crate::convert::{from_json, to_json};
+use crate::errors::config;
 
 /// The version of splits.
 pub(super) const VERSION: u16 = 1;
@@ -38,7 +40,7 @@ pub(super) struct Piece {
 pub(super) struct Scan {
     /// The wanted columns; `None` for all.
     pub(super) columns: Option<Vec<String>>,
-    /// The condition of the cursor.
+    /// The conditions of the cursor and of the filter.
     pub(super) condition: Option<Json>,
     /// Whether few documents fulfil it, which an index may find sooner than a walk along all.
     pub(super) is_increment: bool,
@@ -70,7 +72,7 @@ pub(super) async fn plan(shared: &Arc<Shared>, cx: &Context, request: &ScanReque
         limit: request.limit.filter(|_| request.filter.is_none() && request.cursor.is_none()),
         batch_size: batch_size(shared, &relation, request.limit),
     };
-    let (mut until, mut pushed, mut from) = (None, Pushdown::Unsupported, None);
+    let (mut until, mut pushed, mut from, mut conditions) = (None, Pushdown::Unsupported, None, Vec::new());
     if let Some(range) = &request.cursor
         && let Some(field) = CursorField::of(&relation, &range.field).filter(|_| !shared.query.is_pipeline())
     {
@@ -78,13 +80,24 @@ pub(super) async fn plan(shared: &Arc<Shared>, cx: &Context, request: &ScanReque
         if range.until.is_none() && request.limit.is_none() {
             range.until = field.greatest(shared, cx).await?;
         }
-        scan.condition = field.condition(&range)?.map(|condition| to_json(&Bson::Document(condition)));
+        conditions.extend(field.condition(&range, &shared.config)?);
         scan.is_increment = range.after.is_some() && !field.is_id();
         if field.is_id() && shared.order == Order::Id {
-            from = field.from(&range);
+            from = field.after(&range, &shared.config)?;
         }
-        (until, pushed) = (range.until, Pushdown::Inexact);
+        let is_exact = range.after.is_some() && reaches_back(&shared.config);
+        (until, pushed) = (range.until, if is_exact { Pushdown::Exact } else { Pushdown::Inexact });
+    } else if let Some(range) = &request.cursor
+        && reaches_back(&shared.config)
+        && (shared.query.is_pipeline() || relation.fields.kind(&range.field).is_some())
+    {
+        return Err(no_lookback());
     }
+    // Other fields than those that are stored may be called so behind a projection or stages.
+    if let Some(filter) = request.filter.as_ref().filter(|_| shared.query.gives_fields_as_they_are()) {
+        conditions.extend(pushdown::condition(filter, &relation.fields));
+    }
+    scan.condition = all(conditions).map(|condition| to_json(&Bson::Document(condition)));
     let progress = match &request.planned {
         Position::Start => Some(Progress {
             from: from.as_ref().map(to_json),
@@ -102,6 +115,19 @@ pub(super) async fn plan(shared: &Arc<Shared>, cx: &Context, request: &ScanReque
     (plan.until, plan.cursor) = (until, pushed);
     plan.columns = Pushdown::Exact;
     Ok(plan)
+}
+
+/// One condition of all.
+fn all(mut conditions: Vec<Document>) -> Option<Document> {
+    match conditions.len() {
+        0 | 1 => conditions.pop(),
+        _ => Some(doc! { "$and": conditions }),
+    }
+}
+
+fn no_lookback() -> Error {
+    config("the server cannot compare this cursor's values, so `lookback` and `cursor_inclusive` have no effect")
+        .help("choose a cursor of one type that is a field of the documents, and no pipeline; or leave the options out")
 }
 
 fn unreadable(error: serde_json::Error) -> Error {

@@ -61,6 +61,11 @@ impl Query {
         self.pipeline.is_some()
     }
 
+    /// Whether a column holds what the field of its name does.
+    pub(super) fn gives_fields_as_they_are(&self) -> bool {
+        self.pipeline.is_none() && self.projection.is_none()
+    }
+
     pub(super) fn has_filter(&self) -> bool {
         !self.filter.is_empty()
     }

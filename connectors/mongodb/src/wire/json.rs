@@ -22,7 +22,7 @@ pub(crate) fn write_json(value: Value<'_>, json: &mut String) -> Result<(), Malf
         tag::INT32 => push(json, format_args!("{}", i32::from_le_bytes(value.fixed()?))),
         tag::INT64 => write_int64(i64::from_le_bytes(value.fixed()?), json),
         tag::DOUBLE => write_double_json(f64::from_le_bytes(value.fixed()?), json),
-        tag::BOOL => json.push_str(if value.fixed::<1>()? == [0] { "false" } else { "true" }),
+        tag::BOOL => json.push_str(if value.truth()? { "true" } else { "false" }),
         tag::NULL => json.push_str("null"),
         tag::DOCUMENT => write_document(value.elements()?, json)?,
         tag::ARRAY => write_array(value.elements()?, json)?,

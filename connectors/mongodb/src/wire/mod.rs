@@ -158,6 +158,16 @@ impl<'a> Value<'a> {
         self.bytes.try_into().map_err(|_| Malformed("a value has a wrong size"))
     }
 
+    /// A truth value.
+    #[inline]
+    pub(crate) fn truth(self) -> Result<bool, Malformed> {
+        match self.bytes {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(Malformed("a truth value is neither true nor false")),
+        }
+    }
+
     /// The bytes of a string, of code, or of a symbol, which should be UTF-8.
     #[inline]
     pub(crate) fn string(self) -> Result<&'a [u8], Malformed> {
@@ -176,7 +186,10 @@ impl<'a> Value<'a> {
     /// Subtype and bytes of a binary value. Those of the old subtype have their length in front once more.
     pub(crate) fn binary(self) -> Result<(u8, &'a [u8]), Malformed> {
         match self.bytes {
-            [_, _, _, _, 2, _, _, _, _, bytes @ ..] => Ok((2, bytes)),
+            [_, _, _, _, 2, inner @ ..] => match inner.split_first_chunk::<4>() {
+                Some((_, bytes)) if length(inner)? == bytes.len() => Ok((2, bytes)),
+                _ => Err(Malformed("a binary value has a wrong length")),
+            },
             [_, _, _, _, subtype, bytes @ ..] if *subtype != 2 => Ok((*subtype, bytes)),
             _ => Err(Malformed("a binary value is cut off")),
         }

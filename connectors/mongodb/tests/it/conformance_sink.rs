@@ -11,7 +11,7 @@ use towpath_testkit::conformance::ErrorCase;
 use towpath_testkit::conformance::sink::SinkFixture;
 
 use crate::sink_support::{left, rows};
-use crate::support::{Database, PASSWORD};
+use crate::support::{Database, PASSWORD, server_alone};
 
 /// A database without collections, and a user who may write there.
 struct Empty {
@@ -21,7 +21,15 @@ struct Empty {
 
 impl Empty {
     async fn new(nulls: &'static str) -> Self {
-        let database = Database::new().await;
+        Self::of(Database::new().await, nulls).await
+    }
+
+    /// On a server that has no transactions.
+    async fn alone() -> Self {
+        Self::of(Database::at(server_alone()).await, "omit").await
+    }
+
+    async fn of(database: Database, nulls: &'static str) -> Self {
         database.user("writer", &["readWrite"]).await;
         database.user("reader", &["read"]).await;
         Self { database, nulls }
@@ -117,4 +125,8 @@ mod nulls_left_out {
 
 mod nulls_written {
     towpath_testkit::sink_conformance! { case = super::Empty::new("write").await }
+}
+
+mod on_a_server_alone {
+    towpath_testkit::sink_conformance! { case = super::Empty::alone().await }
 }

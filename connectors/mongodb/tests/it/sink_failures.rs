@@ -13,11 +13,13 @@ async fn commit_all(
     load: &mut towpath_testkit::steps::Load,
     batches: &[arrow::array::RecordBatch],
 ) -> Vec<Rejected> {
-    let mut staged = Vec::new();
+    let (mut staged, mut refused) = (Vec::new(), Vec::new());
     for batch in batches {
-        staged.push(load.stage(std::slice::from_ref(batch)).await.unwrap());
+        let part = load.stage(std::slice::from_ref(batch)).await.unwrap();
+        refused.extend(part.rejected.clone());
+        staged.push(part);
     }
-    let (token, mut refused) = (load.last_token(), Vec::new());
+    let token = load.last_token();
     loop {
         match load.commit(&token, staged.clone()).await.unwrap() {
             Committed::Refused(rows) => refused.extend(rows),
@@ -86,7 +88,8 @@ async fn a_commit_that_was_decided_is_completed_by_whoever_comes_next() {
         let database = Database::with(STREAM, [doc! { "id": 0_i64 }]).await;
         database.collection(STREAM).delete_many(doc! {}).await.unwrap();
         // Nothing but the move is an aggregation here: the columns bring no ids, and there is no validator.
-        let (_fail_point, options) = failing("aggregate", doc! { "errorCode": 8 }).await;
+        let moves = if disposition == WriteDisposition::Replace { "renameCollection" } else { "aggregate" };
+        let (_fail_point, options) = failing(moves, doc! { "errorCode": 8 }).await;
         let mut load = begin(&database, &options, 1, disposition).await.unwrap();
         let staged = load.stage(&[batch("id: int64", &json!([[1], [2]]))]).await.unwrap();
         let token = load.last_token();
@@ -136,6 +139,61 @@ async fn a_write_that_is_tried_again_stages_its_rows_once() {
     let token = load.last_token();
     load.commit(&token, vec![staged]).await.unwrap();
     assert_eq!(rows(&database, STREAM).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_replacing_write_that_is_tried_again_tells_its_own_rows_from_duplicates() {
+    let database = Database::with(STREAM, [doc! { "_id": 1_i64, "code": "old" }]).await;
+    database
+        .run(doc! { "createIndexes": STREAM, "indexes": [{ "key": { "code": 1 }, "name": "code", "unique": true }] })
+        .await;
+    let mut load = begin(&database, &json!({}), 1, WriteDisposition::Replace).await.unwrap();
+    let columns = "_id: int64, code: string";
+    let rows_of = batch(columns, &json!([[1, "a"], [2, "b"], [1, "c"], [3, "a"], [4, "d"]]));
+    load.begun = load.sink.evolve(&load.cx, &load.begun, &rows_of.schema()).await.unwrap();
+    // The rows are in, and nobody hears of it.
+    let how =
+        doc! { "writeConcernError": { "code": 91, "errmsg": "it stops", "codeName": "ShutdownInProgress" } };
+    let (_fail_point, options) = failing("insert", how).await;
+    let mut options = database.options(&options);
+    let url = options["url"].as_str().unwrap().to_owned();
+    options["url"] = json!(format!("{url}&retryWrites=false"));
+    let sink =
+        towpath_connector_mongodb::CONNECTOR.sink_entry().unwrap().open(options, &load.cx).await.unwrap();
+    let mut writer = sink.writer(&load.cx, &load.begun, 0).await.unwrap();
+    let error = writer.write(rows_of.clone()).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    writer.write(rows_of).await.unwrap();
+    let staged = writer.finish().await.unwrap();
+    assert_eq!((staged.rows, staged.rejected.len()), (3, 2), "{:?}", staged.rejected);
+    let token = load.last_token();
+    assert_eq!(load.commit(&token, vec![staged]).await.unwrap(), Committed::Applied);
+    let mut ids: Vec<_> = rows(&database, STREAM).await.iter().map(|row| row["_id"].clone()).collect();
+    ids.sort_by_key(Json::as_i64);
+    assert_eq!(ids, [json!(1), json!(2), json!(4)]);
+}
+
+#[tokio::test]
+async fn replacing_gives_duplicates_back_also_where_several_writers_bring_them() {
+    let database = Database::with(STREAM, [doc! { "_id": 1_i64, "code": "old" }]).await;
+    database
+        .run(doc! { "createIndexes": STREAM, "indexes": [{ "key": { "code": 1 }, "name": "code", "unique": true }] })
+        .await;
+    let columns = "_id: int64, code: string";
+    let one = batch(columns, &json!([[1, "a"], [1, "b"], [2, "a"], [3, "c"]]));
+    let mut load = begin(&database, &json!({}), 1, WriteDisposition::Replace).await.unwrap();
+    let staged = load.stage(std::slice::from_ref(&one)).await.unwrap();
+    assert_eq!(staged.rows, 2);
+    let reasons: Vec<_> = staged.rejected.iter().map(|row| row.reason.as_str()).collect();
+    assert!(reasons.iter().any(|reason| reason.contains("has the same `_id`")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("has the same `code`")), "{reasons:?}");
+
+    let mut load = begin(&database, &json!({}), 2, WriteDisposition::Replace).await.unwrap();
+    let refused = commit_all(&mut load, &[one, batch(columns, &json!([[3, "x"], [4, "c"], [5, "e"]]))]).await;
+    assert_eq!(refused.len(), 4, "{refused:?}");
+    assert!(refused.iter().all(|row| row.place.starts_with("orders ")), "{refused:?}");
+    assert_eq!(rows(&database, STREAM).await.len(), 3);
+    assert!(left(&database).await.is_empty());
 }
 
 #[tokio::test]

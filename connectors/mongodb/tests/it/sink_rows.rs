@@ -127,7 +127,7 @@ async fn views_and_time_series_are_no_targets() {
 }
 
 #[tokio::test]
-async fn replacing_keeps_the_indexes() {
+async fn replacing_keeps_the_indexes_and_the_validator() {
     let database = Database::with(STREAM, [doc! { "id": 1_i64 }]).await;
     database
         .run(doc! { "createIndexes": STREAM, "indexes": [{ "key": { "name": 1 }, "name": "by_name" }] })
@@ -138,6 +138,12 @@ async fn replacing_keeps_the_indexes() {
     assert_eq!(rows(&database, STREAM).await, [json!({ "id": 5, "name": "x", "price": 1.0 })]);
     let names = database.collection(STREAM).list_index_names().await.unwrap();
     assert!(names.contains(&"by_name".to_owned()), "{names:?}");
+    let validator = doc! { "id": { "$gt": 0_i64 } };
+    database.run(doc! { "collMod": STREAM, "validator": validator }).await;
+    run(&database, &json!({}), 2, WriteDisposition::Replace, batch(PLAIN, &json!([[6, "x", 1.0]])))
+        .await
+        .unwrap();
+    database.collection(STREAM).insert_one(doc! { "id": -1_i64 }).await.unwrap_err();
 }
 
 /// Everything that one database has, through columns or whole, into another collection.

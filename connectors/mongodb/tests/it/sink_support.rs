@@ -91,7 +91,6 @@ fn hexadecimal(bytes: &[u8]) -> String {
 
 /// What there is of the sink's own, the checkpoints excepted.
 pub(crate) async fn left(database: &Database) -> Vec<String> {
-    let names =
-        crate::support::client().await.database(&database.name).list_collection_names().await.unwrap();
+    let names = database.collections().await;
     names.into_iter().filter(|name| name.starts_with("_towpath_") && name != "_towpath_checkpoints").collect()
 }

@@ -11,11 +11,21 @@ use towpath_core::{Context, DynSource, Error, Json, Result};
 pub(crate) use towpath_testkit::steps::{batches, json_rows, plan, read, request};
 use url::Url;
 
-/// The server of the tests.
+/// The server of most tests: a replica set.
 pub(crate) fn server() -> Url {
-    let url = std::env::var("TOWPATH_TEST_MONGODB_URL")
-        .expect("these tests need a server: run them by `cargo xtask test`, or set TOWPATH_TEST_MONGODB_URL");
-    Url::parse(&url).expect("TOWPATH_TEST_MONGODB_URL is a URL")
+    server_at("TOWPATH_TEST_MONGODB_URL")
+}
+
+/// A server of no replica set.
+pub(crate) fn server_alone() -> Url {
+    server_at("TOWPATH_TEST_MONGODB_ALONE_URL")
+}
+
+fn server_at(variable: &str) -> Url {
+    let url = std::env::var(variable).unwrap_or_else(|_| {
+        panic!("these tests need a server: run them by `cargo xtask test`, or set {variable}")
+    });
+    Url::parse(&url).expect("the address of the server is a URL")
 }
 
 /// The file with the authority that signed the server's certificate.
@@ -27,7 +37,11 @@ pub(crate) fn authority() -> std::path::PathBuf {
 
 /// A client of the tests' own.
 pub(crate) async fn client() -> Client {
-    Client::with_uri_str(server().as_str()).await.expect("the test server answers")
+    client_of(&server()).await
+}
+
+async fn client_of(server: &Url) -> Client {
+    Client::with_uri_str(server.as_str()).await.expect("the test server answers")
 }
 
 /// The password of users of tests.
@@ -36,12 +50,18 @@ pub(crate) const PASSWORD: &str = "conformance-s3cret";
 /// A database that is dropped at the end, with its users.
 pub(crate) struct Database {
     pub(crate) name: String,
+    server: Url,
     client: Client,
 }
 
 impl Database {
     pub(crate) async fn new() -> Self {
-        Self { name: format!("towpath_{:016x}", random()), client: client().await }
+        Self::at(server()).await
+    }
+
+    /// A new database of a server.
+    pub(crate) async fn at(server: Url) -> Self {
+        Self { name: format!("towpath_{:016x}", random()), client: client_of(&server).await, server }
     }
 
     /// A new database with documents in a collection.
@@ -65,6 +85,11 @@ impl Database {
         self.run(doc! { "createUser": name, "pwd": PASSWORD, "roles": roles.to_vec() }).await;
     }
 
+    /// The collections that there are.
+    pub(crate) async fn collections(&self) -> Vec<String> {
+        self.client.database(&self.name).list_collection_names().await.unwrap()
+    }
+
     /// All documents of a collection.
     pub(crate) async fn documents(&self, collection: &str) -> Vec<Document> {
         self.collection(collection).find(doc! {}).await.unwrap().try_collect().await.unwrap()
@@ -86,7 +111,7 @@ impl Database {
 
     /// The options of a source or sink in it.
     pub(crate) fn options(&self, more: &Json) -> Json {
-        let mut options = json!({ "url": server().as_str(), "database": self.name });
+        let mut options = json!({ "url": self.server.as_str(), "database": self.name });
         options.as_object_mut().unwrap().extend(more.as_object().expect("options are an object").clone());
         options
     }
@@ -133,12 +158,12 @@ impl FailPoint {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        let name = self.name.clone();
+        let (name, server) = (self.name.clone(), self.server.clone());
         // A drop cannot wait, and the runtime of the test may be at its end.
         let running = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let database = client().await.database(&name);
+                let database = client_of(&server).await.database(&name);
                 database.run_command(doc! { "dropAllUsersFromDatabase": 1 }).await?;
                 database.drop().await
             })?;

@@ -52,7 +52,9 @@ impl Listing {
         }
         let single = matches!(roots.as_slice(), [Root::File(_)]);
         if version.is_some() && !single {
-            return Err(Error::config("`version` needs a `path` that is the key of one object"));
+            return Err(Error::config(
+                "`path` must be the key of one object, because one version of it is asked for",
+            ));
         }
         Ok(Self(Arc::new(Lookup { bucket, roots, allow_empty })))
     }

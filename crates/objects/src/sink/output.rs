@@ -15,6 +15,7 @@ use towpath_formats::Output;
 use super::options::UploadSettings;
 use super::staging::{HeldObject, ObjectFile, UploadedParts};
 use super::upload::Leftover;
+use crate::extras::Upload;
 use crate::{Bucket, Opener};
 
 /// What all outputs of a stream share.
@@ -163,7 +164,9 @@ impl ObjectOutput {
 
     pub(super) async fn uploaded(mut self) -> Result<HeldObject> {
         let (_, upload) = self.send_rest().await?;
-        let parts = UploadedParts { id: upload.id().to_owned(), parts: self.parts(), mark: self.mark };
+        let appearance = self.outlet.settings.appearance.clone();
+        let parts =
+            UploadedParts { id: upload.id().to_owned(), parts: self.parts(), mark: self.mark, appearance };
         Ok(HeldObject { file: ObjectFile { upload: Some(parts), ..self.file }, leftover: upload })
     }
 
@@ -176,7 +179,9 @@ impl ObjectOutput {
             bucket.put(&key, all, PutMode::Overwrite).await?;
         } else {
             let (bucket, upload) = self.send_rest().await?;
-            bucket.complete(&key, upload.id(), &self.parts()).await?;
+            let whole = Upload { key: key.clone(), id: upload.id().to_owned() };
+            let parts = self.parts();
+            bucket.complete(&whole, &parts, &self.mark, &self.outlet.settings.appearance).await?;
             upload.keep();
         }
         let leftover = Arc::new(Leftover::object(self.outlet.opener.clone(), &self.cx, key));

@@ -8,6 +8,7 @@ use towpath_core::{Error, ErrorKind, Result};
 use super::home::Site;
 use super::manifest::{Held, Manifest};
 use super::staging::ObjectFile;
+use crate::extras::Upload;
 
 /// How many uploads are completed at once.
 const COMPLETED_AT_ONCE: usize = 16;
@@ -84,7 +85,9 @@ impl Site {
     pub(super) async fn complete(&self, file: &ObjectFile) -> Result<()> {
         let Some(upload) = &file.upload else { return Ok(()) };
         let key = self.home.key(&file.path)?;
-        let error = match self.bucket.complete(&key, &upload.id, &upload.parts).await {
+        let begun = Upload { key: key.clone(), id: upload.id.clone() };
+        let completed = self.bucket.complete(&begun, &upload.parts, &upload.mark, &upload.appearance);
+        let error = match completed.await {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };

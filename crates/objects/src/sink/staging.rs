@@ -14,7 +14,7 @@ use super::home::{Home, Site};
 use super::output::{ObjectOutput, Outlet};
 use super::upload::Leftover;
 use crate::ObjectInput;
-use crate::extras::{CopySource, Upload};
+use crate::extras::{Appearance, CopySource, Upload};
 
 /// How many bytes the objects that a writer keeps open may hold back in all.
 const MOST_GATHERED: u64 = 128 << 20;
@@ -44,6 +44,9 @@ pub(super) struct UploadedParts {
     pub(super) parts: Vec<String>,
     /// What the object will carry, so that it is known as the one of this upload.
     pub(super) mark: String,
+    /// What it will say of itself: some stores want to hear that when the upload is completed.
+    #[serde(default, skip_serializing_if = "Appearance::is_plain")]
+    pub(super) appearance: Appearance,
 }
 
 impl StagedFile for ObjectFile {
@@ -124,7 +127,8 @@ async fn copy(
     }
     let (key, source) = (site.home.key(path)?, site.home.key(hidden)?);
     let mark = format!("{:016x}", fastrand::u64(..));
-    let id = site.bucket.begin_upload(&key, &mark, &outlet.settings.appearance).await?;
+    let appearance = outlet.settings.appearance.clone();
+    let id = site.bucket.begin_upload(&key, &mark, &appearance).await?;
     let upload = Upload { key: key.clone(), id: id.clone() };
     let leftover = Arc::new(Leftover::upload(outlet.opener.clone(), site.bucket.cx(), key, id.clone()));
     let mut parts = Vec::new();
@@ -132,11 +136,15 @@ async fn copy(
     while from < length {
         let end = (from + COPIED_AT_ONCE).min(length);
         let source = CopySource { bucket: None, key: source.clone(), tag: None, range: from..end };
-        let Some(part) = site.bucket.copy_part(&upload, parts.len(), &source).await? else { return Ok(None) };
+        let Some(part) = site.bucket.copy_part(&upload, parts.len(), &source).await? else {
+            site.bucket.abort(&upload.key, &upload.id).await?;
+            leftover.keep();
+            return Ok(None);
+        };
         parts.push(part);
         from = end;
     }
-    let upload = Some(UploadedParts { id, parts, mark });
+    let upload = Some(UploadedParts { id, parts, mark, appearance });
     Ok(Some(HeldObject {
         file: ObjectFile { path: path.to_owned(), size: length, upload, staged: None },
         leftover,

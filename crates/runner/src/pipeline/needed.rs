@@ -41,6 +41,9 @@ const FORMATS: &[(&str, &str)] = &[
     ("lz4", "lz4"),
 ];
 
+/// Beginnings of URLs that need more than their connector does.
+const SCHEMES: &[(&str, &str)] = &[("mongodb+srv://", "mongodb-srv")];
+
 /// The connectors, formats and codecs that a pipeline names.
 ///
 /// # Errors
@@ -80,7 +83,7 @@ fn collect(node: &Node, key: &str, features: &mut BTreeSet<String>) {
                 features.insert(text.to_owned());
             }
             "format" | "type" | "compression" => features.extend(feature_of(text)),
-            _ => features.extend(endings(text)),
+            _ => features.extend(scheme(text).into_iter().chain(endings(text))),
         }
         return;
     }
@@ -94,6 +97,11 @@ fn collect(node: &Node, key: &str, features: &mut BTreeSet<String>) {
 fn feature_of(word: &str) -> Option<String> {
     let word = word.to_ascii_lowercase();
     FORMATS.iter().find(|(known, _)| *known == word).map(|(_, feature)| (*feature).to_owned())
+}
+
+fn scheme(url: &str) -> Option<String> {
+    let known = SCHEMES.iter().find(|(beginning, _)| url.starts_with(beginning));
+    known.map(|(_, feature)| (*feature).to_owned())
 }
 
 /// The features of the endings in a path, URL or glob, such as `landing/*.{csv,csv.gz}`.
@@ -138,6 +146,13 @@ streams:
     #[test]
     fn a_path_alone_as_dead_letter_needs_the_connector_file() {
         assert_eq!(features("streams: { a: { dead_letter: \"x.avro\" } }\n"), ["avro", "file"]);
+    }
+
+    #[test]
+    fn a_url_whose_hosts_are_looked_up_needs_what_looks_them_up() {
+        let text = |url: &str| format!("connections: {{ shop: {{ connector: mongodb, url: \"{url}\" }} }}\n");
+        assert_eq!(features(&text("${URL:-mongodb+srv://shop.example/}")), ["mongodb", "mongodb-srv"]);
+        assert_eq!(features(&text("mongodb://shop.example/")), ["mongodb"]);
     }
 
     #[test]

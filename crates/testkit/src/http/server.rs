@@ -50,8 +50,13 @@ impl Request {
         self.query
             .split('&')
             .filter_map(|pair| pair.split_once('=').or(Some((pair, ""))))
-            .find(|(key, _)| decode(key) == name)
-            .map(|(_, value)| decode(value))
+            .find(|(key, _)| decode(key, true) == name)
+            .map(|(_, value)| decode(value, true))
+    }
+
+    /// The path, `%` resolved.
+    pub fn decoded_path(&self) -> String {
+        decode(&self.path, false)
     }
 
     /// The value of a query parameter as a number.
@@ -60,8 +65,8 @@ impl Request {
     }
 }
 
-/// Resolves `%` and `+` in a part of a query.
-fn decode(text: &str) -> String {
+/// Resolves `%`, and in a query `+`.
+fn decode(text: &str, in_query: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -72,7 +77,7 @@ fn decode(text: &str) -> String {
                 rest = &tail[2..];
                 continue;
             }
-            (b'+', _) => bytes.push(b' '),
+            (b'+', _) if in_query => bytes.push(b' '),
             (other, _) => bytes.push(*other),
         }
         rest = tail;

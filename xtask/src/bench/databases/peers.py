@@ -102,18 +102,47 @@ def without_decimals(file):
 
 def dlt(work, table, source, target):
     import dlt
-    from dlt.sources.sql_database import sql_table
 
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-    driver = source.replace("postgres://", "postgresql+psycopg2://").replace("mysql://", "mysql+pymysql://")
-    rows = sql_table(credentials=driver, table=table, backend="connectorx", reflection_level="minimal")
+    rows = documents(table, source) if work == "mongodb" else dlt_table(table, source)
     pipeline = dlt.pipeline(
         "bench",
         destination=dlt.destinations.filesystem(f"{target}/rows"),
         dataset_name="bench",
         pipelines_dir=f"{target}/state",
     )
-    pipeline.run(rows, loader_file_format="parquet", write_disposition="replace").raise_on_failed_jobs()
+    pipeline.run(
+        rows, table_name=table, loader_file_format="parquet", write_disposition="replace"
+    ).raise_on_failed_jobs()
+
+
+def dlt_table(table, source):
+    from dlt.sources.sql_database import sql_table
+
+    driver = source.replace("postgres://", "postgresql+psycopg2://").replace("mysql://", "mysql+pymysql://")
+    return sql_table(credentials=driver, table=table, backend="connectorx", reflection_level="minimal")
+
+
+def documents(table, source):
+    import itertools
+
+    import pymongo
+
+    with pymongo.MongoClient(source) as client:
+        found = client.get_default_database()[table].find()
+        while page := list(itertools.islice(found, 10_000)):
+            for document in page:
+                document["_id"] = str(document["_id"])
+            yield page
+
+
+def pymongoarrow(work, table, source, target):
+    import pymongo
+    from pymongoarrow.api import find_arrow_all
+
+    with pymongo.MongoClient(source) as client:
+        rows = find_arrow_all(client.get_default_database()[table], {})
+    parquet_of(rows, target)
 
 
 def main():

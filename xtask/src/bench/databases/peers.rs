@@ -1,4 +1,4 @@
-//! Peers from `PyPI`, in an environment of their own. One that cannot be installed is left out, and that is told.
+//! Peers from `PyPI`, in environments of their own. One that cannot be installed is left out, and that is told.
 
 use std::fs;
 use std::process::Command;
@@ -16,9 +16,16 @@ const PEERS: &[(&str, &[&str])] = &[
     ("connectorx", &["connectorx==0.4.6", "pyarrow"]),
     ("polars", &["polars", "connectorx==0.4.6", "pyarrow"]),
     ("adbc", &["adbc-driver-postgresql", "pyarrow"]),
-    ("dlt", &["dlt[parquet]==1.31.0", "connectorx==0.4.6", "psycopg2-binary", "pymysql", "sqlalchemy"]),
+    (
+        "dlt",
+        &["dlt[parquet]==1.31.0", "connectorx==0.4.6", "psycopg2-binary", "pymysql", "sqlalchemy", "pymongo"],
+    ),
+    ("pymongoarrow", &["pymongoarrow==1.15.0", "pyarrow"]),
     (SLING, &["sling-linux-amd64==1.4.11"]),
 ];
+
+/// Those that do not go with the packages of the others.
+const ALONE: [&str; 1] = ["pymongoarrow"];
 
 /// Those of which one run says enough.
 const SLOW: [&str; 3] = ["polars", "adbc", "dlt"];
@@ -45,9 +52,6 @@ impl Peers {
         let (environment, script) = (bench.path("peers"), bench.path("peers.py"));
         fs::write(&script, SCRIPT)?;
         let mut peers = Self { environment, script, installed: Vec::new(), missing: Vec::new() };
-        if !fs::exists(peers.python())? {
-            process::run(Command::new("python3").args(["-m", "venv", &peers.environment]))?;
-        }
         for (name, packages) in PEERS {
             match peers.install_one(name, packages) {
                 Ok(()) => peers.installed.push(name),
@@ -60,14 +64,23 @@ impl Peers {
         Ok(peers)
     }
 
-    fn python(&self) -> String {
-        format!("{}/bin/python", self.environment)
+    /// Where the packages of a peer are.
+    fn environment(&self, name: &str) -> String {
+        if ALONE.contains(&name) { format!("{}-{name}", self.environment) } else { self.environment.clone() }
+    }
+
+    fn python(&self, name: &str) -> String {
+        format!("{}/bin/python", self.environment(name))
     }
 
     fn install_one(&self, name: &str, packages: &[&str]) -> Result<()> {
-        let stamp = format!("{}/installed-{name}", self.environment);
+        let (environment, python) = (self.environment(name), self.python(name));
+        if !fs::exists(&python)? {
+            process::run(Command::new("python3").args(["-m", "venv", &environment]))?;
+        }
+        let stamp = format!("{environment}/installed-{name}");
         if !fs::exists(&stamp)? {
-            let mut pip = Command::new(self.python());
+            let mut pip = Command::new(python);
             process::run(pip.args(["-m", "pip", "install", "--quiet"]).args(packages))?;
             fs::write(&stamp, "")?;
         }
@@ -84,7 +97,7 @@ impl Peers {
             let Peer { shown, goal, name, work, table, from, to, prepare } = peer;
             let command = move || {
                 prepare()?;
-                let mut command = Command::new(self.python());
+                let mut command = Command::new(self.python(name));
                 command.args([&self.script, name, work, table, &from, &to]);
                 Ok(command)
             };
@@ -103,7 +116,7 @@ impl Peers {
         self.installed.contains(&SLING).then(|| {
             let command = move || {
                 prepare()?;
-                let mut command = Command::new(python::program(&self.python(), SLING_PROGRAM)?);
+                let mut command = Command::new(python::program(&self.python(SLING), SLING_PROGRAM)?);
                 command.arg("run").args(&arguments);
                 Ok(command)
             };

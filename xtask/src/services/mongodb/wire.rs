@@ -30,15 +30,19 @@ impl Session {
         Ok(Self { stream })
     }
 
-    /// Makes a replica set of this one member, and an account that may do everything.
-    pub(super) fn initiate(&mut self, set: &str, port: u16, user: &str, password: &str) -> Result<()> {
+    /// Makes a replica set of this one member.
+    pub(super) fn initiate(&mut self, set: &str, port: u16) -> Result<()> {
         let member = Document::new().int("_id", 0).text("host", &format!("127.0.0.1:{port}"));
         // A member that is alone need not wait for others.
         let settings = Document::new().int("electionTimeoutMillis", 500).int("heartbeatIntervalMillis", 500);
         let config =
             Document::new().text("_id", set).array("members", &[member]).document("settings", settings);
         self.run(Document::new().document("replSetInitiate", config))?;
-        self.wait_for_primary()?;
+        self.wait_for_primary()
+    }
+
+    /// Makes an account that may do everything.
+    pub(super) fn create_account(&mut self, user: &str, password: &str) -> Result<()> {
         let role = Document::new().text("role", "root").text("db", "admin");
         let account = Document::new().text("createUser", user).text("pwd", password).array("roles", &[role]);
         self.run(account)

@@ -31,10 +31,12 @@ const READ: u64 = 8 << 20;
 /// more: then everything is read again.
 pub(super) async fn begin(site: &Site, place: &Place, load: &LoadSpec) -> Result<Checkpoint> {
     let uploads = site.uploads().await?;
+    let open = open_uploads(site).await?;
     let held = site.begin_with(load, |manifest, checkpoint| {
-        let is_there = |object: &PartialObject| uploads.iter().any(|upload| upload.id == object.upload.id);
-        let can_go_on =
-            manifest.partials.values().all(|object| object.known.broken.is_none() && is_there(object));
+        let can_go_on = manifest
+            .partials
+            .values()
+            .all(|object| object.known.broken.is_none() && open.contains(&object.upload.id));
         if !can_go_on {
             tracing::warn!(
                 stream = load.stream,
@@ -51,6 +53,20 @@ pub(super) async fn begin(site: &Site, place: &Place, load: &LoadSpec) -> Result
     place.go_on(&manifest.partials);
     place.in_use.committed(&BTreeSet::new(), manifest.partials.keys().cloned());
     Ok(manifest.checkpoint.unwrap_or_default())
+}
+
+/// The uploads of the manifest that can go on, by their ids.
+async fn open_uploads(site: &Site) -> Result<BTreeSet<String>> {
+    let mut open = BTreeSet::new();
+    let Some(held) = site.load().await? else { return Ok(open) };
+    for object in site.settle(held).await?.manifest.partials.into_values() {
+        let upload = Upload { key: site.home.key(&object.upload.path)?, id: object.upload.id };
+        let parts: Vec<_> = object.parts.into_values().collect();
+        if site.bucket.is_open(&upload, &parts).await? {
+            open.insert(upload.id);
+        }
+    }
+    Ok(open)
 }
 
 /// Throws away what no manifest knows: noted uploads, hidden objects. Tells the keys. What this run has stays.
@@ -337,6 +353,7 @@ impl PartialObject {
             id: self.upload.id.clone(),
             parts: self.parts.values().cloned().collect(),
             mark: self.upload.mark.clone(),
+            appearance: self.upload.appearance.clone(),
         };
         ObjectFile { path, size: self.known.size.unwrap_or_default(), upload: Some(upload), staged: None }
     }

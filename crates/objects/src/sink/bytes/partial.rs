@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use towpath_core::{Error, Result, Staged};
 use towpath_files::sink::Partial;
 
+use crate::extras::Appearance;
+
 /// Objects that are not complete, by their keys in this map.
 pub(in crate::sink) type PartialObjects = BTreeMap<String, PartialObject>;
 
@@ -32,6 +34,9 @@ pub(in crate::sink) struct OpenUpload {
     pub(super) id: String,
     /// What the object will carry.
     pub(super) mark: String,
+    /// What it will say of itself.
+    #[serde(default, skip_serializing_if = "Appearance::is_plain")]
+    pub(super) appearance: Appearance,
     /// How many bytes each part has, but for the last one.
     pub(super) part_size: u64,
 }

@@ -74,9 +74,10 @@ impl Place {
         let begin = async || {
             let path = self.path(&site.home, stream, key, known);
             let mark = format!("{:016x}", fastrand::u64(..));
-            let appearance = &self.outlet.settings.appearance;
-            let id = site.bucket.begin_upload(&site.home.key(&path)?, &mark, appearance).await?;
-            Ok(OpenUpload { path, id, mark, part_size: self.outlet.settings.part_size.bytes() })
+            let appearance = self.outlet.settings.appearance.clone();
+            let id = site.bucket.begin_upload(&site.home.key(&path)?, &mark, &appearance).await?;
+            let part_size = self.outlet.settings.part_size.bytes();
+            Ok(OpenUpload { path, id, mark, appearance, part_size })
         };
         cell.get_or_try_init(begin).await.cloned()
     }

@@ -1,0 +1,91 @@
+//! Bytes that the service moves itself.
+//!
+//! The server of the tests does not read from itself by TLS. So a server in front of it does what it is asked for: it reads
+//! the source from there as the request permits it, and puts it as a block.
+
+use reqwest::Method;
+use serde_json::json;
+use towpath_core::{Json, WriteDisposition};
+use towpath_testkit::http::{Request, Response, TestServer};
+use towpath_testkit::rows;
+use url::Url;
+
+use crate::account::{self, done, origin, sas, send, token};
+use crate::support::{Prefix, at, behind, forward};
+
+const SIZE: u64 = 200_000;
+
+/// A server that copies.
+async fn copying() -> TestServer {
+    let client = account::client();
+    TestServer::start(move |request| {
+        let client = client.clone();
+        async move {
+            match request.header("x-ms-copy-source").map(|source| Url::parse(source).unwrap()) {
+                Some(source) => copied(&client, &request, &source).await,
+                None => forward(&client, &request).await,
+            }
+        }
+    })
+    .await
+}
+
+async fn copied(client: &reqwest::Client, request: &Request, source: &Url) -> Response {
+    let query = source.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let mut reading = client.get(format!("{}{}{query}", origin(), source.path()));
+    reading = reading.header("range", request.header("x-ms-source-range").unwrap());
+    reading = reading.header("x-ms-version", "2023-11-03");
+    if let Some(authorization) = request.header("x-ms-copy-source-authorization") {
+        reading = reading.header("authorization", authorization);
+    }
+    let bytes = done(reading.send().await.unwrap()).await.bytes().await.unwrap();
+    let target = request.path.strip_prefix(&format!("/{}/", account::account())).unwrap();
+    let block = request.param("blockid").unwrap();
+    let query = [("comp", "block"), ("blockid", block.as_str())];
+    done(send(client, Method::PUT, target, &query, &[], bytes.to_vec()).await).await;
+    Response::status(201)
+}
+
+/// Writes a blob that is put together at the commit, and tells how many bytes were sent for it.
+async fn sent(server: &TestServer, more: &Json) -> u64 {
+    let prefix = Prefix::new();
+    let rows = rows::batch("id: int64, text: string", &json!([[1, "x".repeat(200_000)]]));
+    let mut options = json!({"endpoint": at(server)});
+    options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    prefix.load("all.ndjson", &options, "r1", WriteDisposition::Replace, &[rows]).await.unwrap();
+    assert_eq!(prefix.ids().await, [1]);
+    prefix.cx.metrics().snapshot().bytes_written
+}
+
+#[tokio::test]
+async fn the_service_copies_what_is_put_together_as_the_credentials_permit() {
+    let server = copying().await;
+    let directory = TestServer::start(|_| async {
+        Response::json(&json!({"access_token": token(3600), "expires_in": 3600}))
+    })
+    .await;
+    for more in [
+        json!({}),
+        json!({"access_key": null, "sas_token": sas(crate::support::CONTAINER, "rwdl")}),
+        json!({
+            "access_key": null, "tenant_id": "ours", "client_id": "writer", "client_secret": "hush",
+            "authority": directory.url(""),
+        }),
+    ] {
+        let sent = sent(&server, &more).await;
+        assert!(sent < 2 * SIZE, "{sent} bytes with {more}");
+    }
+    let copies =
+        server.requests().into_iter().filter(|asked| asked.request.header("x-ms-copy-source").is_some());
+    assert_eq!(copies.count(), 3);
+}
+
+#[tokio::test]
+async fn what_the_service_may_not_read_is_sent_again() {
+    let server = behind(|request| {
+        let is_copy = request.header("x-ms-copy-source").is_some();
+        is_copy.then(|| Response::status(404).body("<Error><Code>CannotVerifyCopySource</Code></Error>"))
+    })
+    .await;
+    assert!(sent(&server, &json!({})).await >= 2 * SIZE);
+}

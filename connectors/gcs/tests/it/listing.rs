@@ -1,0 +1,139 @@
+//! Which objects are found, and with how many requests.
+
+use futures::TryStreamExt;
+use serde_json::{Value, json};
+use towpath_connector_gcs::CONNECTOR;
+use towpath_core::ScanRequest;
+
+use crate::support::Site;
+
+/// The objects that a path matches, by the numbers in them, and how many requests that took.
+async fn found(site: &Site, path: Value) -> Vec<i64> {
+    let options =
+        json!({"path": path, "columns": {"n": "int64"}, "hive_partitions": false, "allow_empty": true});
+    let rows = site.read("", &options).await.unwrap();
+    rows.iter().map(|row| row["n"].as_i64().unwrap()).collect()
+}
+
+async fn seeded() -> Site {
+    let objects: Vec<(String, String)> = [
+        "a.csv",
+        "b/c.csv",
+        "b/d/e.csv",
+        "b-/f.csv",
+        "b.csv",
+        "year=1/month=1/g.csv",
+        "year=1/month=2/h.csv",
+        "year=2/month=1/i.csv",
+        ".hidden/j.csv",
+        "b/.k.csv",
+        "b/c.txt",
+    ]
+    .iter()
+    .enumerate()
+    .map(|(number, key)| ((*key).to_owned(), format!("n\n{number}\n")))
+    .collect();
+    let objects: Vec<(&str, &str)> =
+        objects.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+    Site::with(&objects).await
+}
+
+#[tokio::test]
+async fn globs_match_as_they_do_in_folders() {
+    let site = seeded().await;
+    for (path, expected) in [
+        ("a.csv", vec![0]),
+        ("*.csv", vec![0, 4]),
+        ("b/*.csv", vec![1]),
+        ("b/**/*.csv", vec![1, 2]),
+        ("**/c.csv", vec![1]),
+        ("year=*/month=1/*.csv", vec![5, 7]),
+        ("year=1/", vec![5, 6]),
+        ("year=1", vec![5, 6]),
+        ("{a,b}.csv", vec![0, 4]),
+        ("b/.k.cs[v]", vec![9]),
+        ("*/nothing.csv", vec![]),
+    ] {
+        assert_eq!(found(&site, json!(path)).await, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn objects_come_in_the_order_of_their_keys() {
+    let site = seeded().await;
+    // A hyphen and a dot come before a slash.
+    assert_eq!(found(&site, json!("{b,b-}*/*.csv")).await, [3, 1]);
+    assert_eq!(found(&site, json!("**/*.csv")).await, [0, 3, 4, 1, 2, 5, 6, 7]);
+}
+
+#[tokio::test]
+async fn an_object_that_several_paths_match_is_read_once() {
+    let site = seeded().await;
+    assert_eq!(found(&site, json!(["b/c.csv", "b/**/*.csv", "b/d/*"])).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn only_the_prefixes_that_a_glob_needs_are_listed() {
+    let site = Site::new().await;
+    for (year, month) in [(1, 1), (1, 2), (2, 1), (3, 1)] {
+        site.put(&format!("year={year}/month={month}/a.csv"), "n\n1\n");
+    }
+    let before = site.cx.metrics().snapshot().requests;
+    let options = json!({"allow_empty": true, "columns": {"n": "int64"}});
+    site.scan("year=[12]/month=1/*.none", &options, &ScanRequest::default()).await.unwrap();
+    // The years, two months of them, and their objects; for the columns, and for the splits.
+    assert_eq!(site.cx.metrics().snapshot().requests - before, 2 * 5);
+}
+
+#[tokio::test]
+async fn objects_that_mark_folders_are_no_files() {
+    let site = Site::with(&[("in/a.csv", "n\n1\n")]).await;
+    site.put("in/b/", "");
+    assert_eq!(found(&site, json!("in/**/*")).await, [1]);
+}
+
+#[tokio::test]
+async fn thousands_of_objects_are_listed_page_by_page() {
+    const COUNT: usize = 2_500;
+    let site = Site::new().await;
+    for n in 0..COUNT {
+        site.put(&format!("day={}/{n:05}.csv", n % 7), format!("n\n{n}\n"));
+    }
+    let columns = json!({"columns": {"n": "int64"}});
+    for path in ["*/*.csv", "**/*.csv"] {
+        let scan = site.scan_names(path, &columns).await;
+        assert_eq!(scan.len(), COUNT, "{path}");
+        assert!(scan.is_sorted(), "{path}");
+    }
+}
+
+/// How much memory this process holds, in KiB, as far as the system tells.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn fifty_thousand_objects_are_planned_while_they_are_listed_and_never_held() {
+    const COUNT: usize = 50_000;
+    let site = Site::new().await;
+    for n in 0..COUNT {
+        site.put(&format!("in/{n:06}"), "x");
+    }
+    let options = site.options("in/*", &json!({"format": "bytes"}));
+    let source = CONNECTOR.source_entry().unwrap().open(options, &site.cx).await.unwrap();
+    let mut steps = source.plan(&site.cx, &ScanRequest::default()).await.unwrap().splits;
+    steps.try_next().await.unwrap().unwrap();
+    assert!(site.server.requests().len() <= 3, "{:?}", site.server.requests());
+    let (mut count, mut early) = (1, 0);
+    while steps.try_next().await.unwrap().is_some() {
+        count += 1;
+        if count == 10_000 {
+            early = resident();
+        }
+    }
+    assert_eq!(count, COUNT);
+    let grown = resident().saturating_sub(early);
+    assert!(grown < 16 << 10, "it grew by {grown} KiB");
+}
