@@ -11,6 +11,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path as Key;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, WriteMultipart};
+// `object_store` sends by it, and only compiles if it is built with some TLS.
+use reqwest as _;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
