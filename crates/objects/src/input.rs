@@ -18,8 +18,10 @@ use crate::Bucket;
 /// The first range of a stream: a reader that only looks at the beginning wastes little.
 const FIRST: u64 = 1 << 20;
 
-/// The largest range. It doubles up to that.
-const LARGEST: u64 = 4 << 20;
+/// Where ranges end, all but the first and the last: at multiples of this. Large objects mostly come in parts of that size, and
+/// stores read parts as a whole; a range across two of them would cost both.
+/// <https://docs.aws.amazon.com/whitepapers/latest/s3-optimizing-performance-best-practices/use-byte-range-fetches.html>
+const PART: u64 = 8 << 20;
 
 /// How much behind the end of a piece is fetched with it: the rest of its last row, as a rule.
 const MARGIN: u64 = 64 << 10;
@@ -28,7 +30,7 @@ const MARGIN: u64 = 64 << 10;
 const CHUNK: usize = 512 << 10;
 
 /// How many ranges are on their way at once.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
 
 /// Opens a bucket on behalf of a stream.
 #[async_trait]
@@ -143,12 +145,14 @@ fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes>> {
 
 /// The ranges that a stream is read in.
 fn ranges(from: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
-    let mut next = (from, FIRST);
+    let mut start = from;
     std::iter::from_fn(move || {
-        let (start, length) = next;
-        let end = start.saturating_add(length).min(size);
-        next = (end, (2 * length).min(LARGEST));
-        (start < end).then_some(start..end)
+        let end = if start == from { start.saturating_add(FIRST) } else { (start / PART + 1) * PART };
+        // What is left over is no request of its own.
+        let end = if size.saturating_sub(end) <= MARGIN { size } else { end };
+        let range = start..end;
+        start = end;
+        (!range.is_empty()).then_some(range)
     })
 }
 
@@ -156,14 +160,21 @@ fn ranges(from: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
 mod tests {
     use super::*;
 
+    fn of(from: u64, size: u64) -> Vec<Range<u64>> {
+        ranges(from, size).collect()
+    }
+
     #[test]
-    fn ranges_grow_and_cover_everything_once() {
+    fn ranges_end_where_parts_do_and_cover_everything_once() {
         let mib = |count: u64| count << 20;
-        let found: Vec<_> = ranges(5, mib(12)).collect();
-        let expected =
-            [5..mib(1) + 5, mib(1) + 5..mib(3) + 5, mib(3) + 5..mib(7) + 5, mib(7) + 5..mib(11) + 5];
-        assert_eq!(found[..4], expected);
-        assert_eq!((found.len(), &found[4]), (5, &(mib(11) + 5..mib(12))));
-        assert_eq!(ranges(7, 7).count(), 0);
+        assert_eq!(of(5, mib(20)), [5..mib(1) + 5, mib(1) + 5..mib(8), mib(8)..mib(16), mib(16)..mib(20)]);
+        assert_eq!(of(7, 7), []);
+        assert_eq!(of(0, 7), [0..7]);
+    }
+
+    #[test]
+    fn the_rest_of_a_last_row_is_no_request_of_its_own() {
+        assert_eq!(of(0, PART + MARGIN), [0..FIRST, FIRST..PART + MARGIN]);
+        assert_eq!(of(0, PART + MARGIN + 1).len(), 3);
     }
 }
