@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use towpath_core::{Connection, Context, DynSource, ErrorKind, Json, Position, Retry, Split, Unlimited};
 use towpath_testkit::{context, context_with};
 
@@ -261,6 +262,49 @@ async fn of_several_servers_one_that_will_do_is_taken() {
     replica["target_session_attrs"] = json!("read-only");
     let source = database.source(&cx, &replica).await.unwrap();
     assert!(source.check(&cx).await.is_err(), "a primary is no replica");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_encrypt_is_read_if_that_is_allowed() {
+    let database = table().await;
+    let cx = context();
+    let real = ("127.0.0.1", server().port().unwrap());
+    let front = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = front.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = front.accept().await {
+            tokio::spawn(async move {
+                // Asked whether it encrypts, it says no.
+                client.read_exact(&mut [0; 8]).await?;
+                client.write_all(b"N").await?;
+                tokio::io::copy_bidirectional(&mut client, &mut tokio::net::TcpStream::connect(real).await?)
+                    .await
+            });
+        }
+    });
+    let options =
+        |sslmode: &str| json!({ "table": "t", "host": "127.0.0.1", "port": port, "sslmode": sslmode });
+    let source = database.source(&cx, &options("prefer")).await.unwrap();
+    assert_eq!(json_rows(&read_all(&*source, &cx, &request()).await.unwrap()).len(), 5000);
+    let source = database.source(&cx, &options("require")).await.unwrap();
+    let error = source.check(&cx).await.unwrap_err();
+    assert!(error.to_string().contains("does not encrypt"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_leaves_time_for_the_next_one() {
+    let database = table().await;
+    let cx = context();
+    let port = server().port().unwrap();
+    // It takes connections, and never answers.
+    let silent = tokio::net::TcpListener::bind(("127.0.0.3", port)).await.unwrap();
+    let hosts = |hosts: &str| json!({ "table": "t", "host": hosts, "port": port, "sslmode": "disable", "connect_timeout": "2s" });
+    let source = database.source(&cx, &hosts("127.0.0.3,127.0.0.1")).await.unwrap();
+    source.check(&cx).await.unwrap();
+    let source = database.source(&cx, &hosts("127.0.0.3")).await.unwrap();
+    let error = source.check(&cx).await.unwrap_err();
+    assert!(error.to_string().contains("did not answer in time"), "{error}");
+    drop(silent);
 }
 
 #[tokio::test]
