@@ -48,6 +48,11 @@ impl StagingNames {
         format!("{}{epoch}_new", self.prefix)
     }
 
+    /// The table that tells which transactions have put rows into the one beside in the run of this epoch.
+    pub fn ledger(&self, epoch: u64) -> String {
+        format!("{}{epoch}_ledger", self.prefix)
+    }
+
     /// The keys that a run has seen, where those that it did not see are deleted at its end. It outlives a run that was
     /// interrupted.
     pub fn keys(&self) -> String {
@@ -74,6 +79,8 @@ mod tests {
         let longest = names.part(u64::MAX, u32::MAX).len();
         assert!(longest <= Dialect::Postgres.longest_identifier(), "{longest}");
         assert!(names.part(1, 2).starts_with(names.prefix()));
-        assert!(names.beside(1).starts_with(names.prefix()) && names.keys().starts_with(names.prefix()));
+        for name in [names.beside(1), names.ledger(1), names.keys()] {
+            assert!(name.starts_with(names.prefix()));
+        }
     }
 }

@@ -7,7 +7,7 @@ mod numeric;
 mod values;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use towpath_core::{Result, conform_array};
 
 use values::Values;
@@ -42,7 +42,7 @@ impl Refusal {
 }
 
 /// Rows in the form of `COPY`, without header and trailer, and those that were left out.
-pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(BytesMut, Vec<Refused>)> {
+pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(Vec<u8>, Vec<Refused>)> {
     let columns = rows
         .columns()
         .iter()
@@ -53,7 +53,7 @@ pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(BytesMut, Ve
     let values = values.collect::<Result<Vec<_>>>()?;
     let fields = i16::try_from(values.len()).unwrap_or(i16::MAX);
     let mut buffer =
-        BytesMut::with_capacity(rows.get_array_memory_size() + rows.num_rows() * (2 + 4 * values.len()));
+        Vec::with_capacity(rows.get_array_memory_size() + rows.num_rows() * (2 + 4 * values.len()));
     let mut refused = Vec::new();
     for row in 0..rows.num_rows() {
         let start = buffer.len();

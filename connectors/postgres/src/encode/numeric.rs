@@ -7,16 +7,17 @@
 )]
 
 use arrow::datatypes::i256;
-use bytes::{BufMut, BytesMut};
 
 const POSITIVE: u16 = 0;
 const NEGATIVE: u16 = 0x4000;
 const BASE: u128 = 10_000;
 /// Digits in base 10000 of the greatest decimal with 76 digits, and one more for a scale that is no multiple of four.
 const MOST: usize = 21;
+/// What stands in front of the digits: the length of all, their number, weight, sign and scale.
+const HEAD: usize = 12;
 
 /// Puts a value with its length.
-pub(super) fn put_i128(value: i128, scale: u16, buffer: &mut BytesMut) {
+pub(super) fn put_i128(value: i128, scale: u16, buffer: &mut Vec<u8>) {
     let sign = if value < 0 { NEGATIVE } else { POSITIVE };
     // The last digit in base 10000 must end where a multiple of four decimal digits does.
     let padding = padding(scale);
@@ -42,7 +43,7 @@ pub(super) fn put_i128(value: i128, scale: u16, buffer: &mut BytesMut) {
 }
 
 /// As [`put_i128`], for decimals with up to 76 digits.
-pub(super) fn put_i256(value: i256, scale: u16, buffer: &mut BytesMut) {
+pub(super) fn put_i256(value: i256, scale: u16, buffer: &mut Vec<u8>) {
     if let Some(small) = value.to_i128() {
         return put_i128(small, scale, buffer);
     }
@@ -83,20 +84,25 @@ impl Digits {
     }
 
     /// Number of digits, weight of the first, sign, decimal digits behind the point, digits from the greatest to the least.
-    fn put(&self, sign: u16, scale: u16, buffer: &mut BytesMut) {
+    fn put(&self, sign: u16, scale: u16, buffer: &mut Vec<u8>) {
         let all = &self.digits[..self.count];
         let end = all.iter().rposition(|digit| *digit != 0).map_or(0, |last| last + 1);
         // Zeros at the end are not sent.
         let start = all.iter().position(|digit| *digit != 0).unwrap_or(0).min(end);
         let sent = &all[start..end];
         let weight = end as i16 - 1 - (scale.div_ceil(4) as i16);
-        buffer.put_i32(8 + 2 * sent.len() as i32);
-        buffer.put_u16(sent.len() as u16);
-        buffer.put_i16(if sent.is_empty() { 0 } else { weight });
-        buffer.put_u16(if sent.is_empty() { POSITIVE } else { sign });
-        buffer.put_u16(scale);
-        for digit in sent.iter().rev() {
-            buffer.put_u16(*digit);
+        let count = sent.len() as u16;
+        let (weight, sign) = if sent.is_empty() { (0, POSITIVE) } else { (weight, sign) };
+        // Put together first, so that room is asked for once.
+        let mut field = [0; HEAD + 2 * MOST];
+        field[..4].copy_from_slice(&(8 + 2 * i32::from(count)).to_be_bytes());
+        field[4..6].copy_from_slice(&count.to_be_bytes());
+        field[6..8].copy_from_slice(&weight.to_be_bytes());
+        field[8..10].copy_from_slice(&sign.to_be_bytes());
+        field[10..HEAD].copy_from_slice(&scale.to_be_bytes());
+        for (place, digit) in field[HEAD..].chunks_exact_mut(2).zip(sent.iter().rev()) {
+            place.copy_from_slice(&digit.to_be_bytes());
         }
+        buffer.extend_from_slice(&field[..HEAD + 2 * sent.len()]);
     }
 }

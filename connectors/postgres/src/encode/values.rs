@@ -18,7 +18,7 @@ use arrow::datatypes::{
     UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_schema::{DataType, TimeUnit};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use towpath_core::{Error, Result};
 
 use super::Refusal;
@@ -39,6 +39,8 @@ type Put = std::result::Result<(), Refusal>;
 pub(super) struct Values<'a> {
     array: &'a dyn Array,
     nullable: bool,
+    /// Whether a zero byte is anywhere near, so that each text has to be looked through.
+    zeros: bool,
     kind: Kind<'a>,
 }
 
@@ -116,12 +118,17 @@ struct Lists<'a> {
 impl<'a> Values<'a> {
     pub(super) fn new(array: &'a ArrayRef, wire: &Wire) -> Result<Self> {
         let array: &'a dyn Array = array.as_ref();
-        Ok(Self { array, nullable: array.null_count() > 0, kind: kind(array, wire)? })
+        let kind = kind(array, wire)?;
+        let zeros = match kind {
+            Kind::Text(array) | Kind::Jsonb(array) => array.value_data().contains(&0),
+            _ => false,
+        };
+        Ok(Self { array, nullable: array.null_count() > 0, zeros, kind })
     }
 
     /// Puts a value with its length, or null.
     #[inline]
-    pub(super) fn put(&self, row: usize, buffer: &mut BytesMut) -> Put {
+    pub(super) fn put(&self, row: usize, buffer: &mut Vec<u8>) -> Put {
         if self.nullable && self.array.is_null(row) {
             buffer.put_i32(-1);
             return Ok(());
@@ -139,8 +146,8 @@ impl<'a> Values<'a> {
             Kind::Decimal128(array, scale) => put_i128(array.value(row), *scale, buffer),
             Kind::Decimal256(array, scale) => put_i256(array.value(row), *scale, buffer),
             Kind::IntegerNumeric(integers) => put_i128(integers.at(row), 0, buffer),
-            Kind::Text(array) => return put_text(array.value(row), false, buffer),
-            Kind::Jsonb(array) => return put_text(array.value(row), true, buffer),
+            Kind::Text(array) => put_slice(self.text(array, row)?.as_bytes(), buffer)?,
+            Kind::Jsonb(array) => put_jsonb(self.text(array, row)?, buffer)?,
             Kind::Uuid(array) => {
                 let text = array.value(row);
                 let uuid =
@@ -154,6 +161,16 @@ impl<'a> Values<'a> {
             Kind::Array(lists) => return lists.put(row, buffer),
         }
         Ok(())
+    }
+
+    #[inline]
+    fn text(&self, array: &'a StringArray, row: usize) -> std::result::Result<&'a str, Refusal> {
+        let text = array.value(row);
+        if self.zeros && text.as_bytes().contains(&0) {
+            let shown = text.replace('\0', "\u{2400}");
+            return Err(Refusal::new(shown, "Postgres holds no text with a zero byte"));
+        }
+        Ok(text)
     }
 }
 
@@ -275,28 +292,26 @@ fn timestamp(microseconds: i64) -> std::result::Result<i64, Refusal> {
     moment.ok_or_else(|| Refusal::new(microseconds.to_string(), "Postgres holds no moment so far away"))
 }
 
+/// A value that is no longer than sixteen bytes, behind its length, by one copy.
 #[inline]
-fn put<const N: usize>(buffer: &mut BytesMut, value: [u8; N]) {
-    buffer.put_i32(N as i32);
-    buffer.put_slice(&value);
+fn put<const N: usize>(buffer: &mut Vec<u8>, value: [u8; N]) {
+    let mut field = [0; 20];
+    field[..4].copy_from_slice(&(N as i32).to_be_bytes());
+    field[4..4 + N].copy_from_slice(&value);
+    buffer.extend_from_slice(&field[..4 + N]);
 }
 
-fn put_slice(value: &[u8], buffer: &mut BytesMut) -> Put {
+fn put_slice(value: &[u8], buffer: &mut Vec<u8>) -> Put {
     let length = i32::try_from(value.len())
         .map_err(|_| Refusal::new("a value", "Postgres holds no more than 1 GB"))?;
-    buffer.put_i32(length);
-    buffer.put_slice(value);
+    buffer.reserve(4 + value.len());
+    buffer.extend_from_slice(&length.to_be_bytes());
+    buffer.extend_from_slice(value);
     Ok(())
 }
 
 /// In front of the text of `jsonb` stands the version of its form.
-fn put_text(text: &str, is_jsonb: bool, buffer: &mut BytesMut) -> Put {
-    if text.as_bytes().contains(&0) {
-        return Err(Refusal::new(text.replace('\0', "\u{2400}"), "Postgres holds no text with a zero byte"));
-    }
-    if !is_jsonb {
-        return put_slice(text.as_bytes(), buffer);
-    }
+fn put_jsonb(text: &str, buffer: &mut Vec<u8>) -> Put {
     let length = i32::try_from(text.len() + 1)
         .map_err(|_| Refusal::new("a value", "Postgres holds no more than 1 GB"))?;
     buffer.put_i32(length);
@@ -319,7 +334,7 @@ fn lists<'a>(array: &'a dyn Array, item_type: u32, item: &Wire) -> Result<Lists<
 impl Lists<'_> {
     /// Dimensions, whether there are nulls, the type of items; for each dimension its length and first index; the items in
     /// row-major order.
-    fn put(&self, row: usize, buffer: &mut BytesMut) -> Put {
+    fn put(&self, row: usize, buffer: &mut Vec<u8>) -> Put {
         let lengths = self.lengths(row)?;
         let start = buffer.len();
         buffer.put_i32(0);

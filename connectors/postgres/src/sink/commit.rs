@@ -15,8 +15,8 @@ use crate::errors::{config, failed};
 pub(super) struct StagedTable {
     /// The table's name as it stands in statements.
     pub(super) name: String,
-    /// How many rows it must hold.
-    pub(super) rows: u64,
+    /// How many rows it must hold, where a receipt tells it.
+    pub(super) rows: Option<u64>,
     /// How they land.
     pub(super) landing: Landing,
 }
@@ -29,9 +29,8 @@ pub(super) struct Commit<'a> {
     /// `None` where no rows have come in the whole run.
     pub(super) landing: Option<Landing>,
     pub(super) tables: Vec<StagedTable>,
-    /// The transactions that put rows into the table beside, and how many rows those are.
+    /// The transactions that put rows into the table beside.
     pub(super) transactions: Vec<String>,
-    pub(super) direct_rows: u64,
     pub(super) finishes: bool,
 }
 
@@ -100,34 +99,19 @@ impl<'a> Commit<'a> {
     ) -> Result<Self> {
         let landing = if begun.state.is_null() { None } else { Some(Landing::of(begun)?) };
         let finishes = token.finished.is_some();
-        let mut commit = Self {
-            sink,
-            cx,
-            begun,
-            landing,
-            tables: Vec::new(),
-            transactions: Vec::new(),
-            direct_rows: 0,
-            finishes,
-        };
+        let mut commit =
+            Self { sink, cx, begun, landing, tables: Vec::new(), transactions: Vec::new(), finishes };
         for staged in staged {
             match Receipt::of(staged)? {
                 Receipt::Nothing => {}
                 Receipt::Table { table, columns } => {
                     let name = table.sql(Dialect::Postgres);
-                    let rows = staged.rows.saturating_sub(sink.refused(&name));
+                    let rows = Some(staged.rows.saturating_sub(sink.refused(&name)));
                     let landing = Landing::of(begun)?.staged(&columns);
                     commit.tables.push(StagedTable { name, rows, landing });
                 }
-                Receipt::Transactions(transactions) => {
-                    commit.transactions.extend(transactions);
-                    commit.direct_rows += staged.rows;
-                }
+                Receipt::Transactions(transactions) => commit.transactions.extend(transactions),
             }
-        }
-        if let Some(beside) = commit.landing.as_ref().and_then(|landing| landing.beside.as_ref()) {
-            commit.direct_rows =
-                commit.direct_rows.saturating_sub(sink.refused(&beside.sql(Dialect::Postgres)));
         }
         Ok(commit)
     }
@@ -161,10 +145,8 @@ impl<'a> Commit<'a> {
 
 /// A server that crashed leaves unlogged tables empty.
 pub(super) fn all_there(table: &StagedTable, found: u64) -> Result<()> {
-    if found == table.rows {
-        return Ok(());
-    }
-    let text = format!("{} staged rows should be there, and {found} are", table.rows);
+    let Some(rows) = table.rows.filter(|rows| *rows != found) else { return Ok(()) };
+    let text = format!("{rows} staged rows should be there, and {found} are");
     Err(Error::new(ErrorKind::Unavailable, text)
         .connector(crate::NAME)
         .retry(towpath_core::Retry::Never)

@@ -13,6 +13,8 @@ pub(super) struct Landing {
     pub(super) table: TableName,
     /// For `replace`: the table that is built beside.
     pub(super) beside: Option<TableName>,
+    /// Where each transaction that puts rows beside notes its number.
+    pub(super) ledger: Option<TableName>,
     /// Whether writers put rows straight into the table beside.
     pub(super) direct: bool,
     /// The columns of rows that come, in their order.

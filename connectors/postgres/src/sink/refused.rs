@@ -10,7 +10,7 @@ use towpath_sql::Dialect;
 use super::commit::{Commit, StagedTable, insert};
 use super::landing::Landing;
 use super::merge::{Merge, ROW_NUMBER};
-use super::{PostgresSink, Transaction};
+use super::{PostgresSink, Transaction, replace};
 use crate::errors::failed;
 
 /// More rows than this are not looked for: then it is not single rows that are wrong.
@@ -56,8 +56,9 @@ impl<'a> Search<'a> {
         if let (WriteDisposition::Replace, Some(beside)) = (disposition, &landing.beside) {
             search.goal = probe(commit, transaction, landing, &beside.sql(Dialect::Postgres)).await?;
             if landing.direct {
-                let (name, rows) = (beside.sql(Dialect::Postgres), commit.direct_rows);
-                search.tables = vec![StagedTable { name, rows, landing: landing.clone() }];
+                replace::keep_what_counts(commit, transaction, landing).await?;
+                let name = beside.sql(Dialect::Postgres);
+                search.tables = vec![StagedTable { name, rows: None, landing: landing.clone() }];
             }
         }
         Ok(search)

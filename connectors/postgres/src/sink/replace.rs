@@ -1,5 +1,7 @@
 //! `replace`: the new rows stand in a table beside, and take the place of the old ones in one step.
 
+use std::collections::HashSet;
+
 use towpath_core::{Error, ErrorKind, Result};
 use towpath_sql::Dialect;
 
@@ -20,16 +22,11 @@ pub(super) async fn empty(commit: &Commit<'_>, transaction: &Transaction) -> Res
 }
 
 pub(super) async fn land(commit: &Commit<'_>, transaction: &Transaction, landing: &Landing) -> Result<()> {
-    let Some(beside) = &landing.beside else {
-        return Err(Error::unexpected("a `replace` has no table beside").connector(crate::NAME));
-    };
-    let (table, new) = (landing.table.sql(Dialect::Postgres), beside.sql(Dialect::Postgres));
+    let (table, (new, _)) = (landing.table.sql(Dialect::Postgres), new_and_ledger(landing)?);
+    keep_what_counts(commit, transaction, landing).await?;
     for staged in &commit.tables {
         let inserted = insert(transaction, &new, staged, "").await?;
         all_there(staged, inserted)?;
-    }
-    if landing.direct {
-        keep_what_counts(commit, transaction, &new).await?;
     }
     if columns(transaction, &landing.table).await?.is_none() {
         let rename =
@@ -59,27 +56,45 @@ async fn lock(transaction: &Transaction, table: &str, mode: &str) -> Result<()> 
     transaction.execute("waiting for others that use the table", &sql).await
 }
 
-/// Removes rows beside that no receipt tells of: those of writers that were given up.
-async fn keep_what_counts(commit: &Commit<'_>, transaction: &Transaction, new: &str) -> Result<()> {
-    let count = || async {
-        let row = transaction.client().query_one(&format!("SELECT count(*) FROM {new}"), &[]).await;
-        row.map(|row| row.get::<_, i64>(0).unsigned_abs()).map_err(|error| failed("counting new rows", error))
-    };
-    if count().await? == commit.direct_rows {
-        return Ok(());
+/// The table beside and its ledger, as they stand in statements.
+fn new_and_ledger(landing: &Landing) -> Result<(String, String)> {
+    match (&landing.beside, &landing.ledger) {
+        (Some(beside), Some(ledger)) => Ok((beside.sql(Dialect::Postgres), ledger.sql(Dialect::Postgres))),
+        _ => Err(Error::unexpected("a `replace` has no table beside").connector(crate::NAME)),
     }
-    let sql = format!("DELETE FROM {new} WHERE NOT xmin::text = ANY($1)");
-    let removed = transaction.client().execute(&sql, &[&commit.transactions]).await;
-    removed.map_err(|error| failed("removing rows that were given up", error))?;
-    let found = count().await?;
-    if found == commit.direct_rows {
-        return Ok(());
+}
+
+/// Removes rows beside that no receipt tells of: those of writers that were given up. The ledger tells whether there are
+/// any, so that nobody has to read all rows for it.
+pub(super) async fn keep_what_counts(
+    commit: &Commit<'_>,
+    transaction: &Transaction,
+    landing: &Landing,
+) -> Result<()> {
+    let (new, ledger) = new_and_ledger(landing)?;
+    // A writer may be gone while the server still works for it.
+    lock(transaction, &format!("{ledger}, {new}"), "SHARE").await?;
+    // Only the last 32 bits stand in the rows.
+    let sql = format!("SELECT (number & 4294967295)::text FROM {ledger}");
+    let noted = transaction.client().query(&sql, &[]).await;
+    let noted = noted.map_err(|error| failed("reading the ledger of transactions", error))?;
+    let noted: HashSet<String> = noted.iter().map(|row| row.get(0)).collect();
+    let counts: HashSet<String> = commit.transactions.iter().cloned().collect();
+    let lost = counts.difference(&noted).count();
+    if lost > 0 {
+        let text = format!("{lost} of {} transactions with new rows are lost", counts.len());
+        return Err(Error::new(ErrorKind::Unavailable, text)
+            .connector(crate::NAME)
+            .retry(towpath_core::Retry::Never)
+            .help("the server has crashed meanwhile; run again"));
     }
-    let text = format!("{} new rows should be there, and {found} are", commit.direct_rows);
-    Err(Error::new(ErrorKind::Unavailable, text)
-        .connector(crate::NAME)
-        .retry(towpath_core::Retry::Never)
-        .help("the server has crashed meanwhile; run again"))
+    let given_up: Vec<&String> = noted.difference(&counts).collect();
+    if !given_up.is_empty() {
+        let sql = format!("DELETE FROM {new} WHERE xmin::text = ANY($1)");
+        let removed = transaction.client().execute(&sql, &[&given_up]).await;
+        removed.map_err(|error| failed("removing rows that were given up", error))?;
+    }
+    transaction.execute("removing the ledger", &format!("DROP TABLE {ledger}")).await
 }
 
 /// The new rows in the old table.

@@ -34,6 +34,7 @@ pub(super) async fn evolve(
     lock_definitions(&transaction, &table).await?;
     let is_replace = load.disposition == WriteDisposition::Replace;
     let beside = is_replace.then(|| table.sibling(PostgresSink::names(load).beside(epoch)));
+    let ledger = is_replace.then(|| table.sibling(PostgresSink::names(load).ledger(epoch)));
     let goal = beside.as_ref().unwrap_or(&table);
     let known = known_types(&transaction, schema).await?;
     let fields: Vec<&Field> = known.iter().filter(|field| Some(field.name().as_str()) != operation).collect();
@@ -53,9 +54,13 @@ pub(super) async fn evolve(
         change(&transaction, goal, &[format!("ADD COLUMN {DELETED_AT} timestamptz")]).await?;
     }
     let columns = landing_columns(schema, &held, operation)?;
+    if let Some(ledger) = &ledger {
+        let sql = format!("CREATE TABLE IF NOT EXISTS {} (number bigint)", ledger.sql(Dialect::Postgres));
+        transaction.execute("making a ledger of transactions", &sql).await?;
+    }
     transaction.commit().await?;
     let direct = is_replace && columns.iter().all(|column| column.wire.is_some());
-    Ok(Landing { table, beside, direct, columns })
+    Ok(Landing { table, beside, ledger, direct, columns })
 }
 
 /// The fields, without names of types that this database does not know: those of another may have come with the data.

@@ -21,6 +21,8 @@ use crate::encode::{HEADER, Refused, TRAILER, encode};
 use crate::errors::failed;
 use crate::types::Wire;
 
+/// Asks for the number of a transaction that writes no rows.
+const NO_ROWS: &str = "SELECT txid_current()";
 /// How much is handed to the driver at once.
 const CHUNK: usize = 256 << 10;
 
@@ -78,8 +80,20 @@ impl PostgresWriter {
         }
     }
 
-    /// Begins a transaction, makes the staging table if it is the first, and tells the transaction's number.
+    /// Begins a transaction that writes rows, and tells its number. Where rows go beside, the ledger tells it too.
     async fn begin(&mut self) -> Result<(Transaction, String)> {
+        let number = match self.landing.ledger.as_ref().filter(|_| self.landing.direct) {
+            Some(ledger) => {
+                let ledger = ledger.sql(Dialect::Postgres);
+                format!("INSERT INTO {ledger} VALUES (txid_current()) RETURNING number")
+            }
+            None => NO_ROWS.to_owned(),
+        };
+        self.begin_numbered(&number).await
+    }
+
+    /// Begins a transaction, makes the staging table if it is the first, and asks for the transaction's number.
+    async fn begin_numbered(&mut self, number: &str) -> Result<(Transaction, String)> {
         // What is staged need not survive a crash of the server, and `finish` waits for the rest.
         let more = "; SET LOCAL synchronous_commit = off";
         let transaction = self.sink.begin_transaction_with(&self.cx, more).await?;
@@ -99,7 +113,7 @@ impl PostgresWriter {
             let sql = format!("CREATE UNLOGGED TABLE IF NOT EXISTS {name} ({}{order})", columns.join(", "));
             transaction.execute("making a staging table", &sql).await?;
         }
-        let (number, start) = transaction_and_start(&transaction).await?;
+        let (number, start) = number_and_start(&transaction, number).await?;
         if self.server_start.as_ref().is_some_and(|known| *known != start) {
             return Err(Error::new(
                 ErrorKind::Unavailable,
@@ -117,7 +131,7 @@ impl PostgresWriter {
     async fn settle(&mut self) -> Result<bool> {
         let Some(doubtful) = &self.doubtful else { return Ok(false) };
         let number = doubtful.transaction.clone();
-        let (transaction, _) = self.begin().await?;
+        let (transaction, _) = self.begin_numbered(NO_ROWS).await?;
         let row = transaction.client().query_one("SELECT txid_status($1::text::bigint)", &[&number]).await;
         let status: Option<String> =
             row.map_err(|error| failed("asking what became of a transaction", error))?.get(0);
@@ -161,7 +175,7 @@ impl PostgresWriter {
         self.cx
             .cpu(move || {
                 let (bytes, refused) = encode(&rows, &wires)?;
-                Ok((bytes.freeze(), refused))
+                Ok((bytes.into(), refused))
             })
             .await
     }
@@ -253,10 +267,10 @@ impl PostgresWriter {
     }
 }
 
-/// The number of a transaction, and when the server was started, in one round trip.
-async fn transaction_and_start(transaction: &Transaction) -> Result<(String, String)> {
-    let sql = "SELECT txid_current(), pg_postmaster_start_time()";
-    let messages = transaction.client().simple_query(sql).await;
+/// What `number` asks for, and when the server was started, in one round trip.
+async fn number_and_start(transaction: &Transaction, number: &str) -> Result<(String, String)> {
+    let sql = format!("{number}, pg_postmaster_start_time()");
+    let messages = transaction.client().simple_query(&sql).await;
     let messages = messages.map_err(|error| failed("beginning to write", error))?;
     let row = messages.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => row.get(0).zip(row.get(1)),
@@ -315,7 +329,7 @@ impl Writer for PostgresWriter {
 impl PostgresWriter {
     /// Waits until the log is on disk as far as our transactions. One that is committed later and waits does that.
     async fn make_durable(&mut self) -> Result<()> {
-        let (transaction, _) = self.begin().await?;
+        let (transaction, _) = self.begin_numbered(NO_ROWS).await?;
         transaction.execute("making rows durable", "SET LOCAL synchronous_commit = on").await?;
         transaction.commit().await
     }

@@ -86,10 +86,10 @@ impl SinkFixture for Empty {
     }
 
     async fn leftovers(&self) -> Result<Vec<String>> {
-        // The table beside that a `replace` under way builds is no leftover; that of an earlier run is.
+        // The table beside that a `replace` under way builds is no leftover, nor is its ledger; that of an earlier run is.
         let tables = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE '\\_towpath\\_%' \
                       AND relname <> '_towpath_checkpoints' AND NOT EXISTS (SELECT FROM landing._towpath_checkpoints \
-                      WHERE relname LIKE '%\\_' || (checkpoint->>'epoch') || '\\_new' AND checkpoint->>'sequence' = '0')";
+                      WHERE relname ~ ('_' || (checkpoint->>'epoch') || '_(new|ledger)$') AND checkpoint->>'sequence' = '0')";
         let made = self.database.text("SELECT to_regclass('landing._towpath_checkpoints') IS NOT NULL").await;
         let left = if made == "t" { self.database.texts(tables).await } else { Vec::new() };
         let mut left: Vec<_> = left.into_iter().map(|mut row| row.remove(0)).collect();

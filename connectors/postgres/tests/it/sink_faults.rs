@@ -193,6 +193,38 @@ async fn staged_rows_that_a_crashed_server_lost_are_a_clear_error_and_nothing_is
 }
 
 #[tokio::test]
+async fn transactions_beside_that_a_crashed_server_lost_are_a_clear_error_and_the_old_rows_stay() {
+    let database =
+        Database::with(&["CREATE TABLE orders (id bigint)", "INSERT INTO orders VALUES (1)"]).await;
+    let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
+    let staged = run.stage(&people(0..10)).await.unwrap();
+    // A transaction that is lost is lost with all that it wrote.
+    let tables = "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class \
+         WHERE relkind = 'r' AND (relname LIKE '%\\_new' OR relname LIKE '%\\_ledger')";
+    let tables = database.text(tables).await;
+    database.run(&format!("TRUNCATE {tables}")).await;
+    let error = error_of(run.commit(vec![staged], true).await);
+    assert!(error.to_string().contains("1 of 1 transactions with new rows are lost"), "{error}");
+    assert!(!error.is_retryable());
+    assert_eq!(database.text("SELECT string_agg(id::text, ',') FROM orders").await, "1");
+}
+
+#[tokio::test]
+async fn rows_beside_of_a_writer_that_was_given_up_do_not_land_and_are_not_refused() {
+    let database = Database::new().await;
+    let mut run = Load::begin(&database, &json!({ "primary_key": true }), Replace, 1).await.unwrap();
+    let staged = run.stage(&people(0..10)).await.unwrap();
+    let mut given_up = run.sink.writer(&run.cx, &run.begun, 2).await.unwrap();
+    given_up.write(people(5..15)).await.unwrap();
+    drop(given_up);
+    let refused = run.commit(vec![staged], true).await.unwrap();
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!(database.text("SELECT count(*) || ' ' || max(id) FROM orders").await, "10 9");
+    let left = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE '%\\_ledger'";
+    assert_eq!(database.text(left).await, "0");
+}
+
+#[tokio::test]
 async fn a_later_run_fences_an_earlier_one_that_still_writes() {
     for disposition in [Append, Merge, Replace] {
         let database = Database::new().await;
