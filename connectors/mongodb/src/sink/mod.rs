@@ -47,6 +47,8 @@ pub(crate) struct Shared {
 
 /// What `operation_column` says for a row that deletes.
 const DELETES: [&str; 4] = ["d", "D", "delete", "DELETE"];
+/// How large a batch is. Readers decode the next one meanwhile, for which the queue must have room beside it.
+const BATCH_BYTES: usize = 4 << 20;
 
 impl Sink for MongodbSink {
     type Config = MongodbSinkConfig;
@@ -68,7 +70,7 @@ impl Sink for MongodbSink {
         SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions)
             .types(types)
             .max_writers(1)
-            .batch_bytes(8 << 20)
+            .batch_bytes(BATCH_BYTES)
     }
 
     async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {

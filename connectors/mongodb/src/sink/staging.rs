@@ -9,7 +9,7 @@ use towpath_core::{Begun, Context, Rejected, Result, WriteDisposition};
 
 use super::Shared;
 use super::refuse::{INVALID, rejection, same_key};
-use crate::client::limited;
+use crate::client::{Load, limited, limited_as};
 use crate::errors::{DUPLICATE_KEY, code, failed};
 
 /// There is such a collection already.
@@ -112,7 +112,9 @@ impl Staging {
         }
         let staging = self.collection::<RawDocumentBuf>()?;
         let inserting = staging.insert_many(documents).ordered(false);
-        let Err(error) = limited(cx, inserting.into_future()).await? else { return Ok(Vec::new()) };
+        let Err(error) = limited_as(Load::Insert, cx, inserting.into_future()).await? else {
+            return Ok(Vec::new());
+        };
         let failure = || failed("staging rows", &error).detail("collection", &self.place);
         let DriverKind::InsertMany(many) = &*error.kind else { return Err(failure()) };
         if many.write_concern_error.is_some() {

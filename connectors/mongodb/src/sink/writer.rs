@@ -20,7 +20,7 @@ use crate::encode::{Encoder, MOST_BYTES, Unfit, close, open};
 use crate::wire::tag;
 
 /// About how many bytes of rows are encoded and inserted by themselves.
-const SLICE_BYTES: usize = 1 << 20;
+const SLICE_BYTES: usize = 512 << 10;
 /// The most slices of a batch.
 const MOST_SLICES: usize = 8;
 /// How many of them are encoded ahead.

@@ -11,4 +11,5 @@ mod source_faults;
 mod source_options;
 mod source_pushdown;
 mod source_types;
+mod source_records;
 mod support;
