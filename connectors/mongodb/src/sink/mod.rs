@@ -12,6 +12,7 @@ mod apply;
 mod check;
 mod checkpoints;
 mod commit;
+mod fit;
 mod missing;
 mod refuse;
 mod staging;

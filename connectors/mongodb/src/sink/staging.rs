@@ -16,6 +16,8 @@ use crate::errors::{DUPLICATE_KEY, code, failed};
 const EXISTS: i32 = 48;
 /// The validator does not let a document in.
 const NOT_VALID: i32 = 121;
+/// A document is too deep, or its id is of a type or has fields that no id has.
+const NO_DOCUMENT: [i32; 3] = [15, 52, 53];
 
 /// Where documents wait for their commit.
 pub(super) struct Staging {
@@ -131,10 +133,18 @@ impl Staging {
                 NOT_VALID if self.instead_of.is_some() => {
                     refused.push(rejection(&self.place, document, INVALID));
                 }
+                code if NO_DOCUMENT.contains(&code) => refused.push(self.no_document(document, error)),
                 _ => return Err(failure()),
             }
         }
         Ok(refused)
+    }
+
+    /// What no collection takes, in the server's words.
+    fn no_document(&self, document: &RawDocumentBuf, error: &IndexedWriteError) -> Rejected {
+        let inner = if self.instead_of.is_none() { document.get_document("d").ok() } else { None };
+        let document = inner.map_or_else(|| document.clone(), ToOwned::to_owned);
+        rejection(&self.place, &document, &error.message)
     }
 
     /// Whether this very document is there.
