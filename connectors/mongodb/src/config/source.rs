@@ -62,8 +62,8 @@ with_connection_options! {
         /// pipelines that treat each document by itself. The latter two begin a piece anew when it breaks off.
         #[serde(default)]
         pub split_by: SplitBy,
-        /// About how many documents a piece has; by default a quarter of what each reader gets, or 32 MiB
-        /// in the order in which they lie; and at most 256 pieces.
+        /// About how many documents a piece has; by default a quarter of what each reader gets, and in
+        /// the order in which they lie 32 MiB, or an eighth of the collection. There are at most 256 pieces.
         #[serde(default)]
         pub split_size: Option<u64>,
         /// Whether all pieces show the collection at one moment.

@@ -25,9 +25,12 @@ use crate::wire::field;
 const STRETCH_BYTES: u64 = 32 << 20;
 /// How many documents make a stretch where nobody knows how long they are.
 const STRETCH_ROWS: u64 = 100_000;
+/// The most stretches, unless an option says how many documents they have. A scan keeps a processor of the server busy, and a
+/// reader holds some batches; one that breaks off goes on where it was, however long its stretch is.
+const AT_ONCE: u64 = 8;
 /// How many documents seen at random lie between two cuts.
 const KEYS_A_PIECE: u64 = 24;
-/// The most stretches.
+/// The most stretches that an option can ask for.
 const MOST: u64 = 256;
 /// Up to so many documents, the records are walked along and counted, so that the same stretches come out each time.
 const WALKED: u64 = 20_000;
@@ -117,7 +120,7 @@ fn pieces(shared: &Shared, relation: &Relation, parallelism: usize) -> u64 {
         (None, Some(bytes)) => bytes.div_ceil(STRETCH_BYTES),
         (None, None) => rows.div_ceil(STRETCH_ROWS),
     };
-    wanted.min(u64::try_from(parallelism).unwrap_or(MOST)).clamp(1, MOST)
+    wanted.min(u64::try_from(parallelism).unwrap_or(AT_ONCE)).clamp(1, AT_ONCE)
 }
 
 /// Looks for records.

@@ -228,6 +228,10 @@ impl Planner {
             Some(progress) => Position::At(json(progress)?),
         };
         let mut split = Split::new(id, json(&piece)?).estimate(estimate);
+        if version == RECORDS {
+            // One reply is on its way while another is decoded.
+            split.memory = Some(4 * BATCH_BYTES);
+        }
         split.version = version;
         Ok((Planned::Split { split, resume }, next))
     }
