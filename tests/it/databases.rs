@@ -3,6 +3,7 @@
 mod commands;
 mod examples;
 mod mongodb;
+mod mongodb_extremes;
 mod mongodb_trouble;
 mod mysql;
 mod postgres;

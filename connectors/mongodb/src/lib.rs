@@ -17,8 +17,8 @@ mod wire;
 use towpath_core::Connector;
 
 pub use config::{
-    DocumentForm, Lookback, MongodbSinkConfig, MongodbSourceConfig, Nulls, ReadConcernLevel, ReadFrom,
-    SnapshotMode, SplitBy, Update,
+    DeleteMissing, DocumentForm, Lookback, MongodbSinkConfig, MongodbSourceConfig, Nulls, ReadConcernLevel,
+    ReadFrom, SnapshotMode, SplitBy, Update,
 };
 pub use sink::{MongodbSink, MongodbWriter};
 pub use source::MongodbSource;

@@ -53,6 +53,26 @@ impl Mongodb {
         let found = self.collection(collection).find(doc! {}).sort(doc! { "_id": 1 }).await.unwrap();
         found.try_collect().await.unwrap()
     }
+
+    /// Collections of a sink's own: where it stages rows.
+    pub(crate) async fn left_by_sink(&self) -> Vec<String> {
+        let listing = self.client.database(&self.name).list_collection_names().await;
+        let names = listing.expect("the server lists its collections");
+        let is_own = |name: &String| name.starts_with("_towpath_") && name != "_towpath_checkpoints";
+        names.into_iter().filter(is_own).collect()
+    }
+
+    /// How many documents a sink has staged, or put into this collection.
+    pub(crate) async fn rows_of_sink(&self, collection: &str) -> u64 {
+        let mut names = self.left_by_sink().await;
+        names.push(collection.to_owned());
+        let mut rows = 0;
+        for name in names {
+            // A server that steps down tells nothing.
+            rows += self.collection(&name).estimated_document_count().await.unwrap_or(0);
+        }
+        rows
+    }
 }
 
 impl Drop for Mongodb {

@@ -15,6 +15,9 @@ with_connection_options! {
         /// For `merge`: what becomes of a document whose key comes again.
         #[serde(default)]
         pub update: Update,
+        /// For `merge`: what becomes of documents whose key did not come in a whole run.
+        #[serde(default)]
+        pub delete_missing: DeleteMissing,
         /// For `merge`: a column that says what became of a row. `d`, `D`, `delete` and `DELETE` delete the document with that
         /// key; every other value writes it. The column itself is not written.
         #[serde(default)]
@@ -47,4 +50,17 @@ pub enum Update {
     Replace,
     /// The fields that the row has are set, all others stay.
     Set,
+}
+
+/// What becomes of documents whose key did not come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeleteMissing {
+    /// They stay.
+    #[default]
+    No,
+    /// The time is noted in their field `deleted_at`. It is gone again when the key comes again.
+    Soft,
+    /// They are deleted.
+    Hard,
 }

@@ -7,26 +7,36 @@ use futures::TryStreamExt;
 use towpath_core::{Context, Error, ErrorKind, LoadSpec, Result, WriteDisposition};
 
 use super::Shared;
+use super::missing::{self, DELETED_AT};
 use crate::client::limited;
-use crate::config::Update;
+use crate::config::{DeleteMissing, Update};
 use crate::errors::{code, failed};
 
 /// What the server is made to say of an `_id` that somebody else has taken, with the type of that.
 const TAKEN: &str = "another document has this _id, of type ";
 /// How many keys are deleted by one request.
-const DELETED_AT_ONCE: usize = 1_000;
+pub(super) const DELETED_AT_ONCE: usize = 1_000;
 
-pub(super) async fn apply(
-    shared: &Arc<Shared>,
-    cx: &Context,
-    load: &LoadSpec,
-    parts: &[String],
-) -> Result<()> {
+/// What a commit has decided, and is perhaps not done yet.
+#[derive(Debug, Clone)]
+pub(super) struct Decided {
+    /// How rows land.
+    pub(super) load: LoadSpec,
+    /// The staging collections.
+    pub(super) parts: Vec<String>,
+    /// What becomes of documents whose key does not come.
+    pub(super) missing: DeleteMissing,
+    /// Whether the run ends with it.
+    pub(super) finishes: bool,
+}
+
+pub(super) async fn apply(shared: &Arc<Shared>, cx: &Context, decided: &Decided) -> Result<()> {
+    let Decided { load, parts, missing, finishes } = decided;
     let target = shared.target(load);
     match load.disposition {
         WriteDisposition::Replace => {
             // All at once: by a new name, or the server builds the collection beside.
-            match parts {
+            match parts.as_slice() {
                 [] => run(shared, cx, &nothing(shared, load), vec![doc! { "$out": target }]).await,
                 [part] => rename(shared, cx, part, &target).await,
                 [first, others @ ..] => {
@@ -46,9 +56,9 @@ pub(super) async fn apply(
         }
         WriteDisposition::Merge => {
             for part in parts {
-                merge(shared, cx, load, &target, part).await?;
+                merge(shared, cx, decided, &target, part).await?;
             }
-            Ok(())
+            if *finishes { missing::delete(shared, cx, load, *missing).await } else { Ok(()) }
         }
     }
 }
@@ -78,21 +88,36 @@ fn unless_the_same() -> Vec<Document> {
     vec![doc! { "$replaceWith": { "$cond": [{ "$eq": ["$$ROOT", "$$new"] }, "$$ROOT", { "$toInt": text }] } }]
 }
 
-async fn merge(shared: &Arc<Shared>, cx: &Context, load: &LoadSpec, target: &str, part: &str) -> Result<()> {
+async fn merge(
+    shared: &Arc<Shared>,
+    cx: &Context,
+    decided: &Decided,
+    target: &str,
+    part: &str,
+) -> Result<()> {
+    let load = &decided.load;
     let taken = match shared.config.update {
         // The id that is there stays.
         Update::Replace => doc! { "$mergeObjects": ["$$new", { "_id": "$_id" }] },
         Update::Set => doc! { "$mergeObjects": ["$$ROOT", "$$new", { "_id": "$_id" }] },
     };
+    let mut matched = vec![doc! { "$replaceWith": taken }];
+    if decided.missing == DeleteMissing::Soft {
+        // It came again.
+        matched.push(doc! { "$unset": DELETED_AT });
+    }
     let mut pipeline = last_of_each_key(load);
     pipeline.extend([
         doc! { "$match": { "x": { "$ne": true } } },
         doc! { "$replaceWith": "$d" },
         doc! { "$merge": {
-            "into": target, "on": load.key.clone(), "whenMatched": [{ "$replaceWith": taken }], "whenNotMatched": "insert",
+            "into": target, "on": load.key.clone(), "whenMatched": matched, "whenNotMatched": "insert",
         } },
     ]);
     run(shared, cx, part, pipeline).await?;
+    if decided.missing != DeleteMissing::No {
+        missing::note(shared, cx, load, part).await?;
+    }
     if shared.config.operation_column.is_some() {
         delete(shared, cx, load, target, part).await
     } else {
@@ -101,7 +126,7 @@ async fn merge(shared: &Arc<Shared>, cx: &Context, load: &LoadSpec, target: &str
 }
 
 /// Of several rows with one key, the one that came last.
-fn last_of_each_key(load: &LoadSpec) -> Vec<Document> {
+pub(super) fn last_of_each_key(load: &LoadSpec) -> Vec<Document> {
     let key: Document =
         load.key.iter().map(|name| (name.clone(), Bson::from(format!("$d.{name}")))).collect();
     vec![
@@ -126,7 +151,12 @@ async fn delete(shared: &Arc<Shared>, cx: &Context, load: &LoadSpec, target: &st
     Ok(())
 }
 
-async fn run(shared: &Arc<Shared>, cx: &Context, from: &str, pipeline: Vec<Document>) -> Result<()> {
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    cx: &Context,
+    from: &str,
+    pipeline: Vec<Document>,
+) -> Result<()> {
     let staging = shared.collection::<Document>(from)?;
     let moving = staging.aggregate(pipeline).allow_disk_use(true);
     let moved = limited(cx, moving.into_future()).await?;

@@ -8,6 +8,7 @@ use mongodb::Collection;
 use towpath_core::{Checkpoint, Context, Error, LoadSpec, Result};
 
 use super::Shared;
+use super::apply::Decided;
 use crate::client::limited;
 use crate::errors::{DUPLICATE_KEY, code, failed};
 
@@ -42,15 +43,23 @@ impl Held {
         serde_json::from_str::<Schema>(text).ok().map(Arc::new)
     }
 
-    /// Staging collections whose rows are committed, and perhaps not moved yet.
-    pub(super) fn pending(&self) -> Option<Vec<String>> {
+    /// What is committed, and perhaps not moved yet. `load` is how rows land where that is not noted.
+    pub(super) fn decided(&self, load: &LoadSpec) -> Option<Decided> {
         let names = self.0.get_array("pending").ok()?;
-        Some(names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+        // A run of another disposition or key may have committed them.
+        let noted = self.0.get_str("load").ok().and_then(|text| serde_json::from_str(text).ok());
+        let missing = self.0.get_str("missing").ok().and_then(|text| serde_json::from_str(text).ok());
+        Some(Decided {
+            load: noted.unwrap_or_else(|| load.clone()),
+            parts: names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect(),
+            missing: missing.unwrap_or_default(),
+            finishes: self.0.get_bool("finishes").unwrap_or(false),
+        })
     }
 
-    /// How the rows of the pending ones land: the load that committed them.
-    pub(super) fn load(&self) -> Option<LoadSpec> {
-        serde_json::from_str(self.0.get_str("load").ok()?).ok()
+    /// Whether the keys of the run under way have been noted from its beginning.
+    pub(super) fn notes_keys(&self) -> bool {
+        self.0.get_bool("notes_keys").unwrap_or(false)
     }
 
     fn version(&self) -> i64 {
@@ -71,25 +80,41 @@ impl Ledger {
         held.map(|held| held.map(Held)).map_err(|error| failed("reading the checkpoint", &error))
     }
 
-    /// Stores a checkpoint, with the staging collections that are committed with it, on the condition that nobody else has
-    /// stored one since; whether it held.
-    pub(super) async fn store(
+    /// Stores the checkpoint with which a run begins, on the condition that nobody else has stored one since; whether it
+    /// held.
+    pub(super) async fn begin(
         &self,
         cx: &Context,
         held: Option<&Held>,
         next: &Checkpoint,
-        pending: &[(LoadSpec, Vec<String>)],
+        notes_keys: bool,
     ) -> Result<bool> {
-        let mut set = doc! { "checkpoint": json(next)?, "changed_at": bson::DateTime::now() };
-        if let [(load, names)] = pending {
-            set.extend(doc! { "pending": names.clone(), "load": json(load)? });
-        }
+        let set = doc! {
+            "checkpoint": json(next)?, "changed_at": bson::DateTime::now(), "notes_keys": notes_keys,
+        };
+        self.change(cx, held, doc! { "$set": set }).await
+    }
+
+    /// The same for a commit, with what it decides.
+    pub(super) async fn decide(
+        &self,
+        cx: &Context,
+        held: Option<&Held>,
+        next: &Checkpoint,
+        decided: &Decided,
+    ) -> Result<bool> {
+        let Decided { load, parts, missing, finishes } = decided;
+        let set = doc! {
+            "checkpoint": json(next)?, "changed_at": bson::DateTime::now(), "pending": parts.clone(),
+            "load": json(load)?, "missing": json(missing)?, "finishes": *finishes,
+        };
         self.change(cx, held, doc! { "$set": set }).await
     }
 
     /// Notes that everything has been moved; whether nobody else has changed anything since.
     pub(super) async fn settle(&self, cx: &Context, held: &Held) -> Result<bool> {
-        self.change(cx, Some(held), doc! { "$unset": { "pending": "", "load": "" } }).await
+        let done = doc! { "pending": "", "load": "", "missing": "", "finishes": "" };
+        self.change(cx, Some(held), doc! { "$unset": done }).await
     }
 
     async fn change(&self, cx: &Context, held: Option<&Held>, mut update: Document) -> Result<bool> {

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use towpath_core::{Applied, Begun, CommitToken, Committed, Context, LoadSpec, Result, Staged};
 
+use super::apply::Decided;
 use super::checkpoints::Ledger;
 use super::{Shared, apply, refuse, staging_of};
+use crate::config::DeleteMissing;
 
 pub(super) async fn commit(
     shared: &Arc<Shared>,
@@ -15,6 +17,7 @@ pub(super) async fn commit(
     staged: Vec<Staged>,
 ) -> Result<Committed> {
     let load = &begun.load;
+    shared.check_whole(token)?;
     let ledger = Ledger::new(shared, load)?;
     let parts = staged.iter().filter_map(|part| staging_of(part).transpose()).collect::<Result<Vec<_>>>()?;
     loop {
@@ -31,7 +34,13 @@ pub(super) async fn commit(
         if !refused.is_empty() {
             return Ok(Committed::Refused(refused));
         }
-        if ledger.store(cx, held.as_ref(), &next, &[(load.clone(), parts.clone())]).await? {
+        let decided = Decided {
+            load: load.clone(),
+            parts: parts.clone(),
+            missing: shared.config.delete_missing,
+            finishes: token.finished.is_some(),
+        };
+        if ledger.decide(cx, held.as_ref(), &next, &decided).await? {
             complete(shared, cx, load, &ledger).await?;
             return Ok(Committed::Applied);
         }
@@ -46,14 +55,15 @@ pub(super) async fn complete(
     ledger: &Ledger,
 ) -> Result<()> {
     let Some(held) = ledger.read(cx).await? else { return Ok(()) };
-    let Some(parts) = held.pending() else { return Ok(()) };
-    // A run of another disposition or key may have committed them.
-    let load = held.load().unwrap_or_else(|| load.clone());
-    apply::apply(shared, cx, &load, &parts).await?;
+    let Some(decided) = held.decided(load) else { return Ok(()) };
+    apply::apply(shared, cx, &decided).await?;
     // Who else has changed the checkpoint has found them moved as well.
     ledger.settle(cx, &held).await?;
-    for part in parts {
-        shared.drop_collection(cx, &part).await?;
+    for part in &decided.parts {
+        shared.drop_collection(cx, part).await?;
+    }
+    if decided.finishes && decided.missing != DeleteMissing::No {
+        shared.drop_collection(cx, &shared.keys(&decided.load)).await?;
     }
     Ok(())
 }

@@ -12,6 +12,8 @@ mod apply;
 mod check;
 mod checkpoints;
 mod commit;
+mod fit;
+mod missing;
 mod refuse;
 mod staging;
 mod writer;
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     server: Server,
 }
 
+/// How large a batch is. Readers decode the next one meanwhile, for which the queue must have room beside it.
+const BATCH_BYTES: usize = 4 << 20;
 /// What `operation_column` says for a row that deletes.
 const DELETES: [&str; 4] = ["d", "D", "delete", "DELETE"];
 
@@ -68,7 +72,7 @@ impl Sink for MongodbSink {
         SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions)
             .types(types)
             .max_writers(1)
-            .batch_bytes(8 << 20)
+            .batch_bytes(BATCH_BYTES)
     }
 
     async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {
@@ -110,7 +114,7 @@ impl Sink for MongodbSink {
             let ledger = Ledger::new(&self.shared, load)?;
             commit::complete(&self.shared, cx, load, &ledger).await?;
             ledger.remove(cx).await?;
-            self.shared.sweep(cx, load).await.map(drop)
+            self.shared.sweep(cx, load, &Checkpoint::default()).await.map(drop)
         };
         forgotten.await.map_err(|error| self.shared.named(error, load, "forget"))
     }
@@ -118,8 +122,10 @@ impl Sink for MongodbSink {
     async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
         let swept = async {
             // What was committed and not moved yet is no leftover.
-            commit::complete(&self.shared, cx, load, &Ledger::new(&self.shared, load)?).await?;
-            self.shared.sweep(cx, load).await
+            let ledger = Ledger::new(&self.shared, load)?;
+            commit::complete(&self.shared, cx, load, &ledger).await?;
+            let held = ledger.read(cx).await?.map(|held| held.checkpoint()).transpose()?;
+            self.shared.sweep(cx, load, &held.unwrap_or_default()).await
         };
         swept.await.map_err(|error| self.shared.named(error, load, "sweep"))
     }
@@ -183,12 +189,13 @@ impl Shared {
             let held = ledger.read(cx).await?;
             let checkpoint = held.as_ref().map(checkpoints::Held::checkpoint).transpose()?;
             let next = Checkpoint::begin(checkpoint.as_ref(), load)?;
+            self.check_missing(load, held.as_ref(), &next)?;
             let schema = held.as_ref().and_then(checkpoints::Held::schema);
-            if ledger.store(cx, held.as_ref(), &next, &[]).await? {
+            if ledger.begin(cx, held.as_ref(), &next, self.notes_keys()).await? {
                 break (next, schema);
             }
         };
-        self.sweep(cx, load).await?;
+        self.sweep(cx, load, &next).await?;
         let mut begun = Begun::new(load.clone(), next, Json::Null);
         if load.disposition != WriteDisposition::Replace && is_there {
             begun.schema = schema;
@@ -199,6 +206,7 @@ impl Shared {
     async fn evolve(self: &Arc<Self>, cx: &Context, begun: &Begun, schema: &SchemaRef) -> Result<Begun> {
         let load = &begun.load;
         self.check_columns(schema)?;
+        self.check_deleted_at(schema)?;
         if load.disposition == WriteDisposition::Merge {
             if let Some(missing) = load.key.iter().find(|name| schema.field_with_name(name).is_err()) {
                 return Err(Error::schema(format!("there is no column `{missing}`, which is in the key"))
@@ -270,13 +278,18 @@ impl Shared {
         Ok(options.cloned().unwrap_or_default())
     }
 
-    /// Removes what runs of this stream have staged and never committed, and tells it.
-    async fn sweep(&self, cx: &Context, load: &LoadSpec) -> Result<Vec<String>> {
+    /// Removes what runs of this stream have staged and never committed, and tells it. The keys that came in a run under way
+    /// stay for the run that goes on with it.
+    async fn sweep(&self, cx: &Context, load: &LoadSpec, checkpoint: &Checkpoint) -> Result<Vec<String>> {
         let prefix = format!("^{}", self.prefix(load));
         let listing = self.database()?;
         let listing = listing.list_collection_names().filter(doc! { "name": { "$regex": prefix } });
         let names = limited(cx, listing.into_future()).await?;
-        let names = names.map_err(|error| failed("looking for what older runs have left", &error))?;
+        let mut names = names.map_err(|error| failed("looking for what older runs have left", &error))?;
+        if checkpoint.is_under_way() && self.notes_keys() {
+            let keys = self.keys(load);
+            names.retain(|name| *name != keys);
+        }
         for name in &names {
             self.drop_collection(cx, name).await?;
         }

@@ -9,13 +9,15 @@ use towpath_core::{Begun, Context, Rejected, Result, WriteDisposition};
 
 use super::Shared;
 use super::refuse::{INVALID, rejection, same_key};
-use crate::client::limited;
+use crate::client::{Load, limited, limited_as};
 use crate::errors::{DUPLICATE_KEY, code, failed};
 
 /// There is such a collection already.
 const EXISTS: i32 = 48;
 /// The validator does not let a document in.
 const NOT_VALID: i32 = 121;
+/// A document is too deep, or its id is of a type or has fields that no id has.
+const NO_DOCUMENT: [i32; 3] = [15, 52, 53];
 
 /// Where documents wait for their commit.
 pub(super) struct Staging {
@@ -112,7 +114,9 @@ impl Staging {
         }
         let staging = self.collection::<RawDocumentBuf>()?;
         let inserting = staging.insert_many(documents).ordered(false);
-        let Err(error) = limited(cx, inserting.into_future()).await? else { return Ok(Vec::new()) };
+        let Err(error) = limited_as(Load::Insert, cx, inserting.into_future()).await? else {
+            return Ok(Vec::new());
+        };
         let failure = || failed("staging rows", &error).detail("collection", &self.place);
         let DriverKind::InsertMany(many) = &*error.kind else { return Err(failure()) };
         if many.write_concern_error.is_some() {
@@ -129,10 +133,18 @@ impl Staging {
                 NOT_VALID if self.instead_of.is_some() => {
                     refused.push(rejection(&self.place, document, INVALID));
                 }
+                code if NO_DOCUMENT.contains(&code) => refused.push(self.no_document(document, error)),
                 _ => return Err(failure()),
             }
         }
         Ok(refused)
+    }
+
+    /// What no collection takes, in the server's words.
+    fn no_document(&self, document: &RawDocumentBuf, error: &IndexedWriteError) -> Rejected {
+        let inner = if self.instead_of.is_none() { document.get_document("d").ok() } else { None };
+        let document = inner.map_or_else(|| document.clone(), ToOwned::to_owned);
+        rejection(&self.place, &document, &error.message)
     }
 
     /// Whether this very document is there.

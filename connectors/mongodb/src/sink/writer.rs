@@ -14,13 +14,13 @@ use towpath_core::{
 };
 
 use super::staging::Staging;
-use super::{DELETES, Shared};
+use super::{DELETES, Shared, fit};
 use crate::config::Nulls;
-use crate::encode::{Encoder, MOST_BYTES, Unfit, close, open};
+use crate::encode::{Encoder, Unfit, close, open};
 use crate::wire::tag;
 
 /// About how many bytes of rows are encoded and inserted by themselves.
-const SLICE_BYTES: usize = 1 << 20;
+const SLICE_BYTES: usize = 512 << 10;
 /// The most slices of a batch.
 const MOST_SLICES: usize = 8;
 /// How many of them are encoded ahead.
@@ -230,6 +230,7 @@ impl RowForm {
             return Err(format!("`{missing}` is in the key and has no value that can be one"));
         }
         let mut bytes = Vec::with_capacity(256);
+        let inside;
         if self.is_wrapped {
             let start = open(&mut bytes);
             bytes.push(tag::INT64);
@@ -237,20 +238,19 @@ impl RowForm {
             bytes.extend(number.to_le_bytes());
             bytes.push(tag::DOCUMENT);
             bytes.extend(b"d\0");
+            let plain = bytes.len();
             self.plain_document(encoder, row, number, &mut bytes)?;
+            fit::check_movable(&bytes[plain..], &self.key)?;
+            inside = bytes.len() - plain;
             if deletes {
                 bytes.extend([tag::BOOL, b'x', 0, 1]);
             }
             close(start, &mut bytes)?;
         } else {
             self.plain_document(encoder, row, number, &mut bytes)?;
+            inside = bytes.len();
         }
-        if bytes.len() > MOST_BYTES {
-            return Err(format!(
-                "its document has {} bytes, and MongoDB takes no more than 16 MiB",
-                bytes.len()
-            ));
-        }
+        fit::check_size(inside, bytes.len())?;
         RawDocumentBuf::from_bytes(bytes).map_err(|error| error.to_string())
     }
 

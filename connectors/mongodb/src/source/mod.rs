@@ -1,7 +1,7 @@
 //! The source: a collection, a view, a time series, or the results of a pipeline.
 //!
 //! ```text
-//! relation (what it is, its first columns) ──> plan (ranges of keys) ──> read (a cursor a range) ──> decode
+//! relation (what it is, its first columns) ──> plan (ranges of keys, or stretches of records) ──> read (a cursor each) ──> decode
 //!                                               │
 //!                                       snapshot (one moment for all cursors)
 //! ```
@@ -10,11 +10,13 @@ mod bounds;
 mod check;
 mod cursor;
 mod discover;
+mod natural;
 mod plan;
 mod pushdown;
 mod query;
 mod read;
 mod relation;
+mod reply;
 mod snapshot;
 
 use std::sync::Arc;

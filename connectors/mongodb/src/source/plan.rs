@@ -12,16 +12,19 @@ use towpath_core::{
 use super::Shared;
 use super::bounds::{Cuts, piece_rows};
 use super::cursor::{CursorField, reaches_back};
+use super::natural::{self, Natural};
 use super::pushdown;
 use super::relation::Relation;
 use crate::config::Order;
 use crate::convert::{from_json, to_json};
 use crate::errors::config;
 
-/// The version of splits.
-pub(super) const VERSION: u16 = 1;
+/// The version of splits that are ranges of keys.
+const KEYS: u16 = 1;
+/// The version of splits that are stretches of records.
+const RECORDS: u16 = 2;
 /// About how many bytes the server sends at once.
-const BATCH_BYTES: u64 = 4 << 20;
+const BATCH_BYTES: u64 = 2 << 20;
 /// The most documents that it sends at once.
 const MOST_ROWS: u64 = 32_768;
 
@@ -33,6 +36,9 @@ pub(super) struct Piece {
     /// The key before which it ends; `None` for whatever is greatest.
     pub(super) to: Option<Json>,
     pub(super) scan: Scan,
+    /// How records are read, if the bounds are marks among them: behind the one and up to the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) natural: Option<Natural>,
 }
 
 /// What is read of all pieces.
@@ -55,6 +61,9 @@ struct Progress {
     from: Option<Json>,
     /// The cuts behind that.
     cuts: Cuts,
+    /// How records are read, if the cuts are marks among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    natural: Option<Natural>,
 }
 
 pub(super) async fn plan(shared: &Arc<Shared>, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
@@ -99,10 +108,7 @@ pub(super) async fn plan(shared: &Arc<Shared>, cx: &Context, request: &ScanReque
     }
     scan.condition = all(conditions).map(|condition| to_json(&Bson::Document(condition)));
     let progress = match &request.planned {
-        Position::Start => Some(Progress {
-            from: from.as_ref().map(to_json),
-            cuts: cuts(shared, cx, &relation, request, &scan).await?,
-        }),
+        Position::Start => Some(begin(shared, cx, &relation, request, &scan, from.as_ref()).await?),
         Position::At(position) => Some(serde_json::from_value(position.clone()).map_err(unreadable)?),
         Position::End => None,
     };
@@ -151,6 +157,23 @@ fn batch_size(shared: &Shared, relation: &Relation, limit: Option<u64>) -> Optio
     u32::try_from(size).ok()
 }
 
+/// Where planning begins.
+async fn begin(
+    shared: &Shared,
+    cx: &Context,
+    relation: &Relation,
+    request: &ScanRequest,
+    scan: &Scan,
+    from: Option<&Bson>,
+) -> Result<Progress> {
+    if let Some((natural, marks)) = natural::plan(shared, cx, relation, request, scan).await? {
+        let cuts = marks.iter().map(|mark| to_json(&mark.to_bson())).collect();
+        return Ok(Progress { from: None, cuts: Cuts::At(cuts), natural: Some(natural) });
+    }
+    let cuts = cuts(shared, cx, relation, request, scan).await?;
+    Ok(Progress { from: from.map(to_json), cuts, natural: None })
+}
+
 async fn cuts(
     shared: &Shared,
     cx: &Context,
@@ -192,27 +215,44 @@ impl Planner {
         let from = progress.from.as_ref().map(from_json).transpose()?;
         let to = progress.cuts.next(&self.shared, &self.cx, from.as_ref()).await;
         let to = to.map_err(|error| self.shared.named(error, "plan"))?.as_ref().map(to_json);
-        let piece = Piece { from: progress.from, to: to.clone(), scan: self.scan.clone() };
+        let natural = progress.natural;
+        let piece =
+            Piece { from: progress.from, to: to.clone(), scan: self.scan.clone(), natural: natural.clone() };
         // Where it begins is what no other piece shares.
         let id = piece.from.as_ref().map_or_else(|| "start".to_owned(), Json::to_string);
-        let next = to.is_some().then_some(Progress { from: to, cuts: progress.cuts });
+        let version = if natural.is_some() { RECORDS } else { KEYS };
+        let estimate = self.estimate(natural.as_ref());
+        let next = to.is_some().then_some(Progress { from: to, cuts: progress.cuts, natural });
         let resume = match &next {
             None => Position::End,
             Some(progress) => Position::At(json(progress)?),
         };
-        let mut split = Split::new(id, json(&piece)?).estimate(self.estimate());
-        split.version = VERSION;
+        let mut split = Split::new(id, json(&piece)?).estimate(estimate);
+        if version == RECORDS {
+            // One reply is on its way while another is decoded.
+            split.memory = Some(4 * BATCH_BYTES);
+        }
+        split.version = version;
         Ok((Planned::Split { split, resume }, next))
     }
 
-    fn estimate(&self) -> Estimate {
+    fn estimate(&self, natural: Option<&Natural>) -> Estimate {
         let Some(all) = self.relation.estimate.rows else { return Estimate::default() };
         if self.scan.is_increment || self.shared.order == Order::Whole {
             return Estimate::default();
         }
-        let rows = piece_rows(&self.shared, &self.relation, self.parallelism).min(all);
+        let rows = natural.map_or_else(
+            || piece_rows(&self.shared, &self.relation, self.parallelism),
+            |natural| natural.rows,
+        );
+        let rows = rows.min(all);
         Estimate { rows: Some(rows), bytes: self.relation.document_bytes().map(|bytes| bytes * rows) }
     }
+}
+
+/// Whether we can read splits of this version.
+pub(super) fn is_known(version: u16) -> bool {
+    version == KEYS || version == RECORDS
 }
 
 fn json<T: Serialize>(value: &T) -> Result<Json> {

@@ -29,9 +29,20 @@ pub(super) struct Part {
     pub(super) along_id: Option<(Option<Bson>, Option<Bson>)>,
     /// In the order of `_id`, by whichever index the server finds best.
     pub(super) by_id: bool,
+    /// Along the records.
+    pub(super) records: Option<Records>,
     pub(super) limit: Option<i64>,
     pub(super) batch_size: Option<u32>,
     pub(super) read_concern: Option<Document>,
+}
+
+/// From where on along the records.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Records {
+    /// Behind this one.
+    pub(super) behind: Option<i64>,
+    /// And so many more.
+    pub(super) skip: i64,
 }
 
 impl Query {
@@ -98,7 +109,10 @@ impl Query {
         command.extend(self.projection(part).map(|projection| ("projection".to_owned(), projection.into())));
         command.extend(part.limit.map(|limit| ("limit".to_owned(), limit.into())));
         command.extend(part.batch_size.map(|size| ("batchSize".to_owned(), i64::from(size).into())));
-        if let Some((from, to)) = &part.along_id {
+        if let Some(records) = &part.records {
+            command.extend(super::natural::along(records.behind));
+            command.extend((records.skip > 0).then(|| ("skip".to_owned(), records.skip.into())));
+        } else if let Some((from, to)) = &part.along_id {
             command.extend(doc! { "sort": { "_id": 1 }, "hint": { "_id": 1 } });
             for (name, bound) in [("min", from), ("max", to)] {
                 command.extend(bound.clone().map(|bound| (name.to_owned(), doc! { "_id": bound }.into())));
@@ -133,7 +147,7 @@ impl Query {
     fn projection(&self, part: &Part) -> Option<Document> {
         if let Some(projection) = &self.projection {
             let mut projection = projection.clone();
-            if (part.along_id.is_some() || part.by_id) && self.leaves_id_out() {
+            if (part.along_id.is_some() || part.by_id || part.records.is_some()) && self.leaves_id_out() {
                 projection.remove("_id");
                 // Without another field it would leave everything out.
                 if projection.is_empty() {

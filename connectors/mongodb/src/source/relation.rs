@@ -5,7 +5,8 @@ use futures::TryStreamExt;
 use towpath_core::{Context, Error, ErrorKind, Estimate, Result};
 
 use super::Shared;
-use crate::client::limited;
+use super::natural::id_of;
+use crate::client::{Server, limited};
 use crate::config::Order;
 use crate::errors::{config, failed};
 use crate::schema::Fields;
@@ -17,6 +18,8 @@ pub(super) struct Relation {
     pub(super) fields: Fields,
     /// About how many documents, and how many bytes they have.
     pub(super) estimate: Estimate,
+    /// The ids of documents that were looked at from anywhere.
+    pub(super) some_ids: Vec<Bson>,
 }
 
 /// How many of the documents that are looked at are the first ones; the others come from anywhere.
@@ -35,7 +38,8 @@ impl Relation {
         }
         let estimate =
             if kind == "collection" { estimate(shared, cx, collection).await? } else { Estimate::default() };
-        Ok(Self { fields: columns(shared, cx, collection, kind == "collection").await?, estimate })
+        let (fields, some_ids) = columns(shared, cx, collection, kind == "collection").await?;
+        Ok(Self { fields, estimate, some_ids })
     }
 
     /// About how many bytes a document has.
@@ -86,22 +90,28 @@ fn whole(document: &Document, field: &str) -> Option<u64> {
 }
 
 /// The columns of the first documents, and of some from anywhere.
-async fn columns(shared: &Shared, cx: &Context, collection: &str, is_collection: bool) -> Result<Fields> {
-    let mut fields = shared.form.start();
+async fn columns(
+    shared: &Shared,
+    cx: &Context,
+    collection: &str,
+    is_collection: bool,
+) -> Result<(Fields, Vec<Bson>)> {
+    let (mut fields, mut some_ids) = (shared.form.start(), Vec::new());
     let size = shared.config.sample_size;
     let at_random =
         is_collection && !shared.query.is_pipeline() && !shared.query.has_filter() && size > FIRST;
     let first = if at_random { FIRST } else { size };
-    let mut commands = vec![shared.query.sample(collection, first, false)];
+    let observe = |fields: &mut Fields, documents: &[RawDocumentBuf]| {
+        shared.form.observe(fields, documents.iter().map(|document| document.as_bytes()));
+    };
+    let documents_at_first = shared.query.sample(collection, first, false);
+    observe(&mut fields, &documents(shared, cx, documents_at_first).await?);
     if at_random {
-        commands.push(shared.query.sample(collection, size - FIRST, true));
+        let found = documents(shared, cx, shared.query.sample(collection, size - FIRST, true)).await?;
+        observe(&mut fields, &found);
+        some_ids = found.iter().filter_map(id_of).collect();
     }
-    for command in commands {
-        for document in documents(shared, cx, command).await? {
-            shared.form.observe(&mut fields, std::iter::once(document.as_bytes()));
-        }
-    }
-    Ok(fields)
+    Ok((fields, some_ids))
 }
 
 /// The documents of a cursor.
@@ -110,9 +120,18 @@ pub(super) async fn documents(
     cx: &Context,
     command: Document,
 ) -> Result<Vec<RawDocumentBuf>> {
-    let database = shared.server.database()?;
+    documents_from(&shared.server, cx, command).await
+}
+
+/// The documents of a cursor of some server.
+pub(super) async fn documents_from(
+    server: &Server,
+    cx: &Context,
+    command: Document,
+) -> Result<Vec<RawDocumentBuf>> {
+    let database = server.database()?;
     let mut asking = database.run_cursor_command(command);
-    if let Some(criteria) = shared.server.criteria() {
+    if let Some(criteria) = server.criteria() {
         asking = asking.selection_criteria(criteria);
     }
     let reading = async {

@@ -52,17 +52,22 @@ impl Snapshot {
     /// What each query is told about what it sees.
     pub(super) async fn read_concern(&self, shared: &Shared, cx: &Context) -> Result<Option<Document>> {
         let otherwise = || self.otherwise.map(|level| doc! { "level": level.as_str() });
+        Ok(match self.moment(shared, cx).await? {
+            Some(moment) => Some(doc! { "level": "snapshot", "atClusterTime": moment }),
+            None => otherwise(),
+        })
+    }
+
+    /// The moment that all queries see, if there is one.
+    pub(super) async fn moment(&self, shared: &Shared, cx: &Context) -> Result<Option<Timestamp>> {
         if self.is_off() {
-            return Ok(otherwise());
+            return Ok(None);
         }
         let mut state = self.state.lock().await;
         if *state == State::Unknown {
             *state = self.take(shared, cx).await?;
         }
-        Ok(match *state {
-            State::At(moment) => Some(doc! { "level": "snapshot", "atClusterTime": moment }),
-            State::Unknown | State::None => otherwise(),
-        })
+        Ok(if let State::At(moment) = *state { Some(moment) } else { None })
     }
 
     async fn take(&self, shared: &Shared, cx: &Context) -> Result<State> {

@@ -1,4 +1,5 @@
-//! The promises of a source, one test each, for ids of one type and of several, for increments, and for ranges of a field.
+//! The promises of a source, one test each, for ids of one type and of several, for increments,
+//! for ranges of a field, and along the records.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use async_trait::async_trait;
 use bson::{Bson, Document, doc};
 use serde_json::json;
 use towpath_connector_mongodb::{CONNECTOR, MongodbSourceConfig};
-use towpath_core::{Context, DynSource, ErrorKind, Json, Result};
+use towpath_core::{Context, DynSource, ErrorKind, Json, Result, ScanRequest};
 use towpath_testkit::conformance::ErrorCase;
 use towpath_testkit::conformance::source::SourceFixture;
 
@@ -20,6 +21,8 @@ struct Seeded {
     options: Json,
     rows: Vec<Json>,
     cursor: Option<&'static str>,
+    /// Whether it is read for a `replace`, and so along its records.
+    one_snapshot: bool,
 }
 
 impl Seeded {
@@ -32,7 +35,7 @@ impl Seeded {
             "split_size": 20, "batch_size": 7, "server_timeout": "2s",
         }));
         all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
-        Self { database, options: all, rows, cursor }
+        Self { database, options: all, rows, cursor, one_snapshot: false }
     }
 
     /// Ids of the server's own type, and a date to read what is new by.
@@ -93,6 +96,15 @@ impl Seeded {
         Self::new(row, json!({ "pipeline": pipeline, "split_by": "kind" }), None).await
     }
 
+    /// Along the records of documents whose ids have no order.
+    async fn along_records() -> Self {
+        let row = |n: i32| {
+            let id = format!("{:03}", (n * 37) % 101);
+            (doc! { "_id": &id, "n": n }, json!({ "_id": id, "n": n }))
+        };
+        Self { one_snapshot: true, ..Self::new(row, json!({}), None).await }
+    }
+
     fn changed(&self, changes: &[(&str, Json)]) -> Json {
         let mut options = self.options.clone();
         for (name, value) in changes {
@@ -147,6 +159,12 @@ impl SourceFixture for Seeded {
         Ok(self.database.activity().await)
     }
 
+    fn request(&self) -> ScanRequest {
+        let mut request = crate::support::request();
+        request.one_snapshot = self.one_snapshot;
+        request
+    }
+
     fn cursor(&self) -> Option<String> {
         self.cursor.map(str::to_owned)
     }
@@ -175,4 +193,8 @@ mod mixed_types {
 
 mod ranges_of_a_field {
     towpath_testkit::source_conformance! { case = super::Seeded::by_field().await }
+}
+
+mod records {
+    towpath_testkit::source_conformance! { case = super::Seeded::along_records().await }
 }

@@ -16,6 +16,15 @@ async fn database() -> Database {
     Database::with("c", (0..ROWS).map(|n| doc! { "_id": n, "text": "x".repeat(200) })).await
 }
 
+/// The splits of a plan: of one moment those of records, else of ids.
+async fn planned(source: &dyn DynSource, cx: &Context, one_snapshot: bool) -> Vec<Split> {
+    let mut request = request();
+    request.one_snapshot = one_snapshot;
+    let splits = plan(source, cx, &request).await.unwrap().1;
+    assert!(splits.iter().all(|split| split.payload.get("natural").is_some() == one_snapshot));
+    splits
+}
+
 /// The server's URL through a proxy.
 fn through(proxy: &Proxy) -> String {
     let url = server();
@@ -66,7 +75,7 @@ async fn connections_that_are_cut_lose_and_double_nothing() {
     let options =
         json!({ "collection": "c", "url": through(&proxy), "batch_size": 100, "split_size": 10_000 });
     let source = database.source(&cx, &options).await.unwrap();
-    let (_, splits) = plan(&*source, &cx, &request()).await.unwrap();
+    let splits = planned(&*source, &cx, false).await;
     let mut count = 0;
     let cut = async || {
         count += 1;
@@ -85,17 +94,19 @@ async fn cursors_that_the_server_has_forgotten_lose_and_double_nothing() {
     let cx = towpath_testkit::context();
     let options = json!({ "collection": "c", "batch_size": 100, "split_size": 10_000 });
     let source = database.source(&cx, &options).await.unwrap();
-    let (_, splits) = plan(&*source, &cx, &request()).await.unwrap();
-    let mut count = 0;
-    let kill = async || {
-        count += 1;
-        if count == 3 {
-            kill_cursors(&database).await;
-        }
-    };
-    let (batches, failures) = read_on(&*source, &cx, &splits[0], kill).await;
-    assert!(failures > 0);
-    assert_complete(&batches);
+    for one_snapshot in [false, true] {
+        let splits = planned(&*source, &cx, one_snapshot).await;
+        let mut count = 0;
+        let kill = async || {
+            count += 1;
+            if count == 3 {
+                kill_cursors(&database).await;
+            }
+        };
+        let (batches, failures) = read_on(&*source, &cx, &splits[0], kill).await;
+        assert!(failures > 0);
+        assert_complete(&batches);
+    }
 }
 
 /// Ends all idle cursors of a database, as the server does with those that nobody has asked for a while.
@@ -118,13 +129,15 @@ async fn kill_cursors(database: &Database) {
 async fn a_primary_that_steps_down_loses_and_doubles_nothing() {
     const STEPPED_DOWN: i32 = 189;
     const INTERRUPTED: i32 = 11602;
-    for code in [STEPPED_DOWN, INTERRUPTED] {
+    for (code, one_snapshot) in
+        [(STEPPED_DOWN, false), (STEPPED_DOWN, true), (INTERRUPTED, false), (INTERRUPTED, true)]
+    {
         let database = database().await;
         let fail_point = FailPoint::new().await;
         let cx = towpath_testkit::context();
         let options = json!({ "collection": "c", "url": fail_point.url.as_str(), "batch_size": 100, "split_size": 10_000 });
         let source = database.source(&cx, &options).await.unwrap();
-        let (_, splits) = plan(&*source, &cx, &request()).await.unwrap();
+        let splits = planned(&*source, &cx, one_snapshot).await;
         fail_point.set("getMore", 2, doc! { "errorCode": code }).await;
         let (batches, failures) = read_on(&*source, &cx, &splits[0], async || ()).await;
         assert!(failures > 0, "{code}");
@@ -141,9 +154,7 @@ async fn history_that_is_gone_ends_a_replace_and_nothing_else() {
         let cx = towpath_testkit::context();
         let options = json!({ "collection": "c", "url": fail_point.url.as_str(), "batch_size": 100, "split_size": 10_000 });
         let source = database.source(&cx, &options).await.unwrap();
-        let mut request = request();
-        request.one_snapshot = one_snapshot;
-        let (_, splits) = plan(&*source, &cx, &request).await.unwrap();
+        let splits = planned(&*source, &cx, one_snapshot).await;
         fail_point.set("getMore", 1, doc! { "errorCode": TOO_OLD }).await;
         if kind.is_some() {
             let read: towpath_core::Result<Vec<Batch>> =
