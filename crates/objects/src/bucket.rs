@@ -2,15 +2,13 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore};
+use object_store::{ObjectMeta, ObjectStore};
 use towpath_core::{Context, Error, ErrorKind, Result};
-use towpath_files::{FileEntry, changed};
+use towpath_files::FileEntry;
 
 use crate::extras::{Extras, ListRequest, Operation, Page};
 use crate::refusal::told;
@@ -78,49 +76,6 @@ impl Bucket {
         })
     }
 
-    /// An object as it is now.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none.
-    pub async fn head(&self, key: &str, version: Option<&str>) -> Result<FileEntry> {
-        let options = GetOptions { head: true, version: version.map(str::to_owned), ..GetOptions::default() };
-        let found = self.0.store.get_opts(&self.location(key)?, options).await;
-        let meta = found.map_err(|error| self.error(error, Operation::Read, key))?.meta;
-        Ok(FileEntry { version: version.map(str::to_owned), ..entry(key, &meta) })
-    }
-
-    /// Exactly these bytes of an object, which must be what was planned.
-    ///
-    /// # Errors
-    /// `Conflict` when it is not.
-    pub async fn range(&self, planned: &FileEntry, range: Range<u64>) -> Result<Bytes> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let key = &planned.path;
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range.clone())),
-            if_match: planned.tag.clone(),
-            version: planned.version.clone(),
-            ..GetOptions::default()
-        };
-        let failed = |error| self.error(error, Operation::Read, key);
-        let got = async {
-            let found = self.0.store.get_opts(&self.location(key)?, options).await.map_err(failed)?;
-            if found.meta.size != planned.size {
-                return Err(changed(planned, &entry(key, &found.meta)));
-            }
-            found.bytes().await.map_err(failed)
-        };
-        match got.await {
-            Err(error) if is_other(&error) => {
-                let now = self.head(key, planned.version.as_deref()).await?;
-                Err(changed(planned, &now).source(error))
-            }
-            got => got,
-        }
-    }
-
     /// One page of a listing. A page that fails is asked for again.
     ///
     /// # Errors
@@ -161,12 +116,6 @@ impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Bucket").field(&self.0.url).finish()
     }
-}
-
-/// Whether an answer says that the object is another one, or that it has not so many bytes any more.
-fn is_other(error: &Error) -> bool {
-    error.kind() == ErrorKind::Conflict && error.detail_value("path").is_none()
-        || error.kind() == ErrorKind::DataInvalid
 }
 
 /// An object as a store tells of it.
