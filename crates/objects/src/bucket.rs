@@ -93,17 +93,27 @@ impl Bucket {
     /// Says where an error happened, and which permission is missing.
     pub fn explained(&self, error: Error, operation: Operation, key: &str) -> Error {
         let place = self.display(key);
-        let permission = self.0.extras.permission(operation);
+        let needed = self.named_in(error.message()).unwrap_or(operation);
+        let permission = self.0.extras.permission(needed);
         let denied = error.kind() == ErrorKind::PermissionDenied && error.help_text().is_none();
         let error = match permission.filter(|_| denied) {
             Some(permission) => {
-                let role = self.0.extras.role(operation);
+                let role = self.0.extras.role(needed);
                 let role = role.map_or_else(String::new, |role| format!(", as the role `{role}` does"));
                 error.help(format!("grant `{permission}` on {place}{role}"))
             }
             None => error,
         };
         error.operation(operation.verb()).detail("object", place)
+    }
+
+    /// What needs the permission that a store names itself: who replaces an object may have to be allowed to remove it.
+    fn named_in(&self, message: &str) -> Option<Operation> {
+        let is_named = |operation: &Operation| {
+            let permission = self.0.extras.permission(*operation);
+            permission.is_some_and(|permission| is_word_of(message, permission))
+        };
+        Operation::ALL.into_iter().find(is_named)
     }
 
     /// What people call a key.
@@ -116,6 +126,12 @@ impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Bucket").field(&self.0.url).finish()
     }
+}
+
+/// Whether a text holds a word, and not only a longer one that begins with it.
+fn is_word_of(text: &str, word: &str) -> bool {
+    let mut behind = text.split(word).skip(1);
+    behind.any(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
 }
 
 /// An object as a store tells of it.
