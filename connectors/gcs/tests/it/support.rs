@@ -1,15 +1,12 @@
 //! A server of its own for each test, filled without the connector.
 
-use std::ops::Range;
-
 use async_trait::async_trait;
 use serde_json::json;
 use towpath_connector_gcs::SinkConfig;
 use towpath_core::{Connector, Context, ErrorKind, Json};
 use towpath_testkit::context;
 use towpath_testkit::gcs::{Conduct, GcsServer, Object};
-use towpath_testkit::http::{Request, Response};
-use towpath_testkit::objects::{Case, ObjectSite, page_of_s3};
+use towpath_testkit::objects::{Case, ObjectSite};
 
 /// The bucket that everybody may read.
 pub(crate) const PUBLIC: &str = "public";
@@ -111,19 +108,6 @@ impl ObjectSite for Site {
 
     fn client(&self) -> reqwest::Client {
         reqwest::Client::builder().no_proxy().build().unwrap()
-    }
-
-    fn slow_down() -> Response {
-        let body = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
-        Response::status(503).body(body)
-    }
-
-    fn asked_page(request: &Request) -> usize {
-        request.param("continuation-token").map_or(0, |token| token.parse().unwrap())
-    }
-
-    fn page(numbers: Range<usize>, next: Option<usize>) -> Response {
-        page_of_s3(numbers, next)
     }
 
     fn broken_sources(&self) -> Vec<Case> {

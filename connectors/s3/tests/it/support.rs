@@ -1,7 +1,5 @@
 //! A prefix of its own for each test, filled by another client than the connector's.
 
-use std::ops::Range;
-
 use async_trait::async_trait;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
@@ -16,8 +14,7 @@ use serde_json::json;
 use towpath_connector_s3::SinkConfig;
 use towpath_core::{Connector, Context, ErrorKind, Json};
 use towpath_testkit::context;
-use towpath_testkit::http::{Request, Response};
-use towpath_testkit::objects::{Case, ObjectSite, page_of_s3};
+use towpath_testkit::objects::{Case, ObjectSite};
 use url::Url;
 
 /// The bucket that everybody may read.
@@ -174,19 +171,6 @@ impl ObjectSite for Prefix {
 
     fn client(&self) -> reqwest::Client {
         reqwest::Client::builder().no_proxy().build().unwrap()
-    }
-
-    fn slow_down() -> Response {
-        let body = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
-        Response::status(503).body(body)
-    }
-
-    fn asked_page(request: &Request) -> usize {
-        request.param("continuation-token").map_or(0, |token| token.parse().unwrap())
-    }
-
-    fn page(numbers: Range<usize>, next: Option<usize>) -> Response {
-        page_of_s3(numbers, next)
     }
 
     fn broken_sources(&self) -> Vec<Case> {

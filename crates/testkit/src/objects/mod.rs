@@ -32,7 +32,7 @@ pub use conformance::{Empty, Seeded};
 pub use front::{behind, forward, through};
 pub use listing::*;
 pub use reading::*;
-pub use site::{Case, ObjectSite, page_of_s3};
+pub use site::{Case, ObjectSite};
 pub use tools::{ObjectSiteTools, Scan, error, last_token, merged, numbered, scan};
 pub use trouble::*;
 pub use writing::*;

@@ -66,14 +66,21 @@ pub trait ObjectSite: Sized + Send + Sync + 'static {
         origin.to_owned()
     }
 
-    /// How the store says that it wants less.
-    fn slow_down() -> Response;
+    /// How the store says that it wants less; as S3 does by default.
+    fn slow_down() -> Response {
+        let body = "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+        Response::status(503).body(body)
+    }
 
-    /// The page of a listing that a request asks for, if the number of a page is its token.
-    fn asked_page(request: &Request) -> usize;
+    /// The page of a listing that a request asks for, if the number of a page is its token; as S3 is asked by default.
+    fn asked_page(request: &Request) -> usize {
+        request.param("continuation-token").map_or(0, |token| token.parse().unwrap())
+    }
 
-    /// A page of a listing with these numbers for keys, behind `in/`, and the token of the next page.
-    fn page(numbers: Range<usize>, next: Option<usize>) -> Response;
+    /// A page of a listing with these numbers for keys, behind `in/`, and the token of the next page; as S3 has it by default.
+    fn page(numbers: Range<usize>, next: Option<usize>) -> Response {
+        page_of_s3(numbers, next)
+    }
 
     /// With what options a source must fail, beside those that no store takes.
     fn broken_sources(&self) -> Vec<Case>;
@@ -105,7 +112,7 @@ impl Case {
 }
 
 /// A page of a listing as S3 has it in its second version, and Google after it.
-pub fn page_of_s3(numbers: Range<usize>, next: Option<usize>) -> Response {
+fn page_of_s3(numbers: Range<usize>, next: Option<usize>) -> Response {
     let objects = numbers.map(|number| {
         format!(
             "<Contents><Key>in/{number:06}</Key><LastModified>2026-11-28T00:00:00.000Z</LastModified><ETag>\"x\"</ETag>\
