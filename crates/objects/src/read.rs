@@ -35,6 +35,7 @@ impl Bucket {
     /// `Conflict` when the object is another one by now. `Unavailable` when several tries in a row bring next to nothing.
     pub async fn range(&self, planned: &FileEntry, range: Range<u64>) -> Result<Bytes> {
         let mut reading = Reading::new(range);
+        reading.is_pinned = planned.version.is_some() || planned.tag.is_some();
         while !reading.is_complete() {
             match self.receive(planned, &mut reading).await {
                 Ok(()) => {}
@@ -54,12 +55,12 @@ impl Bucket {
         let failed = |error| self.error(error, Operation::Read, key);
         let options = GetOptions {
             range: Some(GetRange::Bounded(reading.missing())),
-            if_match: planned.tag.clone(),
+            if_match: planned.tag.clone().or_else(|| reading.condition().cloned()),
             version: planned.version.clone(),
             ..GetOptions::default()
         };
         let found = self.store().get_opts(&self.location(key)?, options).await.map_err(failed)?;
-        if found.meta.size != planned.size {
+        if found.meta.size != planned.size || !reading.is_of(found.meta.e_tag.as_deref()) {
             return Err(changed(planned, &entry(key, &found.meta)));
         }
         let mut pieces = found.into_stream();
@@ -86,6 +87,10 @@ struct Reading {
     bytes: BytesMut,
     /// All of it, if it came in one piece.
     whole: Option<Bytes>,
+    /// What the store calls the content that it is of.
+    tag: Option<String>,
+    /// Whether the plan says which content is wanted.
+    is_pinned: bool,
     /// How much there was when the try under way began.
     before: usize,
     /// How many tries in a row were in vain.
@@ -94,7 +99,28 @@ struct Reading {
 
 impl Reading {
     fn new(range: Range<u64>) -> Self {
-        Self { range, bytes: BytesMut::new(), whole: None, before: 0, in_vain: 0 }
+        Self {
+            range,
+            bytes: BytesMut::new(),
+            whole: None,
+            tag: None,
+            is_pinned: false,
+            before: 0,
+            in_vain: 0,
+        }
+    }
+
+    /// Whether an answer is of the same content as those before it. Not every server heeds conditions.
+    fn is_of(&mut self, tag: Option<&str>) -> bool {
+        if self.bytes.is_empty() {
+            self.tag = tag.map(str::to_owned);
+        }
+        self.tag.as_deref() == tag
+    }
+
+    /// The `ETag` that more of it is asked for by. A weak one is no name of bytes.
+    fn condition(&self) -> Option<&String> {
+        self.tag.as_ref().filter(|tag| !tag.starts_with("W/"))
     }
 
     fn size(&self) -> usize {
@@ -125,7 +151,8 @@ impl Reading {
         let came = self.bytes.len() - self.before;
         self.before = self.bytes.len();
         self.in_vain = if came >= WORTHWHILE { 0 } else { self.in_vain + 1 };
-        if self.bytes.is_empty() || !error.is_retryable() {
+        let can_go_on = self.is_pinned || self.condition().is_some();
+        if self.bytes.is_empty() || !can_go_on || !error.is_retryable() {
             return Err(error);
         }
         let told = format!("{} of the {} bytes of {:?}", self.bytes.len(), self.size(), self.range);
@@ -173,9 +200,15 @@ mod tests {
         assert!(Reading::new(7..7).is_complete());
     }
 
+    fn pinned(range: Range<u64>) -> Reading {
+        let mut reading = Reading::new(range);
+        assert!(reading.is_of(Some("\"x\"")));
+        reading
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_range_goes_on_as_long_as_tries_are_worth_it() {
-        let mut reading = Reading::new(0..1 << 30);
+        let mut reading = pinned(0..1 << 30);
         for _ in 0..100 {
             after(&mut reading, WORTHWHILE).await.unwrap();
         }
@@ -188,7 +221,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_asked_hears_at_once_of_a_range_of_which_nothing_came() {
-        let mut reading = Reading::new(0..10);
+        let mut reading = pinned(0..10);
         assert!(after(&mut reading, 0).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn contents_are_not_mixed() {
+        let mut reading = pinned(0..1 << 30);
+        after(&mut reading, 1 << 20).await.unwrap();
+        assert!(reading.is_of(Some("\"x\"")) && !reading.is_of(Some("\"y\"")));
+        for tag in [None, Some("W/\"x\"")] {
+            let mut reading = Reading::new(0..1 << 30);
+            assert!(reading.is_of(tag));
+            assert!(after(&mut reading, 1 << 20).await.is_err(), "it cannot be asked for by a name: {tag:?}");
+        }
     }
 }
