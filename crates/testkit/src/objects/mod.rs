@@ -1,17 +1,12 @@
 //! What every store of objects has to do, as tests: listing, reading, bad networks, writing, whole files. A connector tells by
 //! [`ObjectSite`] how a stranger puts an object there and looks at what is there; the macros make one named test of each promise.
 //!
-//! ```ignore
-//! mod source {
-//!     towpath_testkit::object_source_promises! { site = crate::support::Prefix }
-//! }
-//! mod sink {
-//!     towpath_testkit::object_sink_promises! { site = crate::support::Prefix }
-//! }
-//! mod conformance {
-//!     towpath_testkit::object_conformance! { site = crate::support::Prefix }
-//! }
-//! ```
+//! - [`object_source_promises!`](crate::object_source_promises) for a source,
+//! - [`object_sink_promises!`](crate::object_sink_promises) for a sink,
+//! - [`object_conformance!`](crate::object_conformance) for the suites of all connectors, in the formats and layouts that differ
+//!   most.
+//!
+//! All of them are called with the type of the site, as `object_sink_promises! { site = crate::support::Prefix }`.
 //!
 //! Each test makes a site of its own with [`ObjectSite::new`]. What only one store has is tested by its connector.
 
