@@ -7,12 +7,6 @@ use towpath_tests::{Ended, Project, blocking};
 
 const BUCKET: &str = "landing";
 
-/// Options of a connection to the server, as the command line has them.
-fn options(server: &GcsServer, side: &str) -> Vec<String> {
-    let values = [format!("endpoint={}", server.url()), format!("access_token={}", server.owner_token())];
-    values.into_iter().flat_map(|value| [side.to_owned(), value]).collect()
-}
-
 /// Runs the command while the server answers.
 async fn towpath(project: &Arc<Project>, arguments: Vec<String>) -> Ended {
     let project = project.clone();
@@ -75,25 +69,4 @@ async fn a_uri_is_copied_and_looked_into() {
     let found = towpath(&project, ["discover", &uri, "--pipeline"].map(str::to_owned).into()).await;
     assert_eq!(found.code, Some(0), "{found:?}");
     assert!(found.stdout.contains("gs://public/part-*.csv"), "{}", found.stdout);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn objects_are_copied_there_and_back_as_they_are() {
-    let server = GcsServer::start().await;
-    let project = Arc::new(Project::new());
-    let large: Vec<u8> =
-        (0..12_000_003_u32).map(|at| u8::try_from((at / 7 + at % 251) % 256).unwrap_or(0)).collect();
-    std::fs::create_dir_all(project.path("in/deep")).expect("a folder");
-    std::fs::write(project.path("in/large.bin"), &large).expect("a file");
-    project.write("in/deep/small.txt", "hello");
-    project.write("in/empty", "");
-    let place = |folder: &str| format!("gs://{BUCKET}/{folder}/");
-    copied(&project, "in/", &place("one"), options(&server, "--sink")).await;
-    let both = [options(&server, "--source"), options(&server, "--sink")].concat();
-    copied(&project, &place("one"), &place("two"), both).await;
-    copied(&project, &place("two"), "out/", options(&server, "--source")).await;
-    assert!(std::fs::read(project.path("out/large.bin")).expect("it is there") == large, "the bytes differ");
-    assert_eq!(project.read("out/deep/small.txt"), "hello");
-    assert_eq!(project.read("out/empty"), "");
-    assert_eq!(project.files("out").len(), 3, "nothing that the target remembers is copied");
 }

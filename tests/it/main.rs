@@ -18,3 +18,4 @@ mod recorded;
 mod recordings;
 mod resume;
 mod servers;
+mod stores;

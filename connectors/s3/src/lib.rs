@@ -13,6 +13,7 @@ mod session;
 mod sink;
 mod store;
 mod uri;
+mod wire;
 
 pub use config::{AssumeRole, SinkConfig, SourceConfig};
 pub use sink::{Encryption, S3Writes};

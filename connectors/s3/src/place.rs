@@ -5,8 +5,8 @@ use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use reqwest::{Method, Request};
-use towpath_core::{Error, Result};
-use towpath_objects::Service;
+use towpath_core::{Context, Error, Result};
+use towpath_objects::{Service, retry};
 use url::Url;
 
 use crate::config::ConnectionOptions;
@@ -29,6 +29,7 @@ impl Place {
     /// # Errors
     /// `Unavailable` when it has to be asked for its region, and nobody answers.
     pub(crate) async fn find(
+        cx: &Context,
         options: &ConnectionOptions,
         environment: &SdkConfig,
         known: Option<&str>,
@@ -41,10 +42,10 @@ impl Place {
         let known = || known.unwrap_or(DEFAULT_REGION).to_owned();
         let region = match (&options.region, &custom, bucket) {
             (Some(region), _, _) => region.clone(),
-            (None, None, Some(bucket)) => match region_of(bucket, service).await? {
-                Some(region) => region,
-                None => known(),
-            },
+            (None, None, Some(bucket)) => {
+                let found = retry(cx, || region_of(bucket, service)).await?;
+                found.unwrap_or_else(known)
+            }
             _ => known(),
         };
         Ok(Self { region, custom, path_style })
@@ -115,7 +116,15 @@ async fn region_of(bucket: &str, service: &Service) -> Result<Option<String>> {
         Error::config("this is no name of a bucket").detail("bucket", bucket).source(error)
     })?;
     let answer = service.send(Request::new(Method::HEAD, url)).await?;
-    Ok(answer.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok()).map(str::to_owned))
+    let region = answer.headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
+    match (region, answer.refusal.map(|refusal| refusal.error())) {
+        (Some(region), _) => Ok(Some(region.to_owned())),
+        (None, Some(error)) if error.is_retryable() => {
+            let error = error.operation("find the region").detail("bucket", bucket);
+            Err(error.help("run again, or set `region`"))
+        }
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::extras::S3Extras;
 use crate::place::{Place, configured_region};
 use crate::sdk::{self, Sender};
 use crate::sink::Writing;
+use crate::wire::Wire;
 
 /// A connection to S3. Nothing is asked or read before the first request.
 pub(crate) struct Session {
@@ -64,7 +65,7 @@ impl Session {
             .with_virtual_hosted_style_request(!place.path_style)
             .with_request_payer(self.options.requester_pays)
             .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
-            .with_http_connector(service.clone());
+            .with_http_connector(Wire(service.clone()));
         builder = match keys {
             Some(keys) => builder.with_credentials(Arc::new(keys.clone())),
             None => builder.with_skip_signature(true),
@@ -112,7 +113,7 @@ impl Session {
         }
         let Environment { config, region } = self.environment().await;
         let service = Service::new(self.client.clone(), cx, "");
-        let place = Place::find(&self.options, config, region.as_deref(), bucket, &service).await?;
+        let place = Place::find(cx, &self.options, config, region.as_deref(), bucket, &service).await?;
         Ok(places.entry(name.to_owned()).or_insert(place).clone())
     }
 

@@ -2,15 +2,13 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore};
+use object_store::{ObjectMeta, ObjectStore};
 use towpath_core::{Context, Error, ErrorKind, Result};
-use towpath_files::{FileEntry, changed};
+use towpath_files::FileEntry;
 
 use crate::extras::{Extras, ListRequest, Operation, Page};
 use crate::refusal::told;
@@ -78,49 +76,6 @@ impl Bucket {
         })
     }
 
-    /// An object as it is now.
-    ///
-    /// # Errors
-    /// `NotFound` when there is none.
-    pub async fn head(&self, key: &str, version: Option<&str>) -> Result<FileEntry> {
-        let options = GetOptions { head: true, version: version.map(str::to_owned), ..GetOptions::default() };
-        let found = self.0.store.get_opts(&self.location(key)?, options).await;
-        let meta = found.map_err(|error| self.error(error, Operation::Read, key))?.meta;
-        Ok(FileEntry { version: version.map(str::to_owned), ..entry(key, &meta) })
-    }
-
-    /// Exactly these bytes of an object, which must be what was planned.
-    ///
-    /// # Errors
-    /// `Conflict` when it is not.
-    pub async fn range(&self, planned: &FileEntry, range: Range<u64>) -> Result<Bytes> {
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let key = &planned.path;
-        let options = GetOptions {
-            range: Some(GetRange::Bounded(range.clone())),
-            if_match: planned.tag.clone(),
-            version: planned.version.clone(),
-            ..GetOptions::default()
-        };
-        let failed = |error| self.error(error, Operation::Read, key);
-        let got = async {
-            let found = self.0.store.get_opts(&self.location(key)?, options).await.map_err(failed)?;
-            if found.meta.size != planned.size {
-                return Err(changed(planned, &entry(key, &found.meta)));
-            }
-            found.bytes().await.map_err(failed)
-        };
-        match got.await {
-            Err(error) if is_other(&error) => {
-                let now = self.head(key, planned.version.as_deref()).await?;
-                Err(changed(planned, &now).source(error))
-            }
-            got => got,
-        }
-    }
-
     /// One page of a listing. A page that fails is asked for again.
     ///
     /// # Errors
@@ -138,17 +93,27 @@ impl Bucket {
     /// Says where an error happened, and which permission is missing.
     pub fn explained(&self, error: Error, operation: Operation, key: &str) -> Error {
         let place = self.display(key);
-        let permission = self.0.extras.permission(operation);
+        let needed = self.named_in(error.message()).unwrap_or(operation);
+        let permission = self.0.extras.permission(needed);
         let denied = error.kind() == ErrorKind::PermissionDenied && error.help_text().is_none();
         let error = match permission.filter(|_| denied) {
             Some(permission) => {
-                let role = self.0.extras.role(operation);
+                let role = self.0.extras.role(needed);
                 let role = role.map_or_else(String::new, |role| format!(", as the role `{role}` does"));
                 error.help(format!("grant `{permission}` on {place}{role}"))
             }
             None => error,
         };
         error.operation(operation.verb()).detail("object", place)
+    }
+
+    /// What needs the permission that a store names itself: who replaces an object may have to be allowed to remove it.
+    fn named_in(&self, message: &str) -> Option<Operation> {
+        let is_named = |operation: &Operation| {
+            let permission = self.0.extras.permission(*operation);
+            permission.is_some_and(|permission| is_word_of(message, permission))
+        };
+        Operation::ALL.into_iter().find(is_named)
     }
 
     /// What people call a key.
@@ -163,10 +128,10 @@ impl fmt::Debug for Bucket {
     }
 }
 
-/// Whether an answer says that the object is another one, or that it has not so many bytes any more.
-fn is_other(error: &Error) -> bool {
-    error.kind() == ErrorKind::Conflict && error.detail_value("path").is_none()
-        || error.kind() == ErrorKind::DataInvalid
+/// Whether a text holds a word, and not only a longer one that begins with it.
+fn is_word_of(text: &str, word: &str) -> bool {
+    let mut behind = text.split(word).skip(1);
+    behind.any(|rest| !rest.starts_with(|next: char| next.is_alphanumeric()))
 }
 
 /// An object as a store tells of it.

@@ -27,6 +27,10 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::List, Self::Read, Self::Write, Self::Delete, Self::ListUploads, Self::AbortUpload];
+
     /// The verb, as errors have it.
     pub fn verb(self) -> &'static str {
         match self {

@@ -9,6 +9,7 @@ mod http;
 mod input;
 mod list;
 mod network;
+mod read;
 mod refusal;
 mod retry;
 pub mod sink;

@@ -155,6 +155,11 @@ impl Refusal {
         }
     }
 
+    /// An answer to `HEAD` to a wrong region, which has neither code nor body.
+    fn is_of_other_region(&self) -> bool {
+        self.status == StatusCode::BAD_REQUEST && self.code.is_none() && self.region.is_some()
+    }
+
     fn is_archived(&self) -> bool {
         matches!(self.code.as_deref(), Some("InvalidObjectState" | "BlobArchived"))
     }
@@ -168,7 +173,8 @@ impl Refusal {
                     | "AuthorizationHeaderMalformed"
                     | "IllegalLocationConstraintException"
             )
-        ) || self.status.is_redirection();
+        ) || self.status.is_redirection()
+            || self.is_of_other_region();
         if elsewhere {
             return Some(match &self.region {
                 Some(region) => format!("set `region: {region}`"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use towpath_core::{Context, Error, ErrorKind, Result, Retry};
 
 /// How often a step is tried in all. Who called tries again after that, from further back.
-const ATTEMPTS: u32 = 4;
+pub(crate) const ATTEMPTS: u32 = 4;
 
 /// The longest wait before the second attempt; it doubles with each further one.
 const BASE: Duration = Duration::from_millis(250);
@@ -37,7 +37,7 @@ pub async fn retry<T, F: Future<Output = Result<T>>>(cx: &Context, mut step: imp
 }
 
 /// A random wait, so that many do not come back at the same moment.
-fn wait(error: &Error, failed: u32) -> Duration {
+pub(crate) fn wait(error: &Error, failed: u32) -> Duration {
     match error.retry_policy() {
         Retry::After(asked) => asked,
         // At least half of it: whoever comes back at once is refused again.

@@ -7,6 +7,7 @@
 //! - [`conformance`]: the promises of the contract, one named test each.
 //! - [`http`] and [`proxy`]: servers that delay, throttle, fail, lie and cut.
 //! - `gcs`, with the feature `google`: Google Cloud Storage, as its documentation describes it.
+//! - `objects`, with the feature `objects`: what all stores of objects have to do, one named test each.
 //! - [`types`]: a column of each Arrow type.
 //! - [`steps`]: the contract step by step, as the engine calls it.
 //! - [`rows`]: batches from literals, rows as JSON, readable differences.
@@ -18,6 +19,8 @@ pub mod faults;
 pub mod gcs;
 pub mod http;
 pub mod memory;
+#[cfg(feature = "objects")]
+pub mod objects;
 pub mod proxy;
 pub mod rows;
 pub mod steps;

@@ -82,7 +82,8 @@ fn start(site: &Site) -> Result<Server> {
     Ok(Server { pid, url: format!("http://{USER}:{password}@127.0.0.1:{port}/?https={secure}") })
 }
 
-/// Beside the one that may do everything: `reader` may only read, and whoever uses the bucket `public` need not say who he is.
+/// Beside the one that may do everything: `reader` may only read, to `no-list` and `no-read` one right is missing, and whoever
+/// uses the bucket `public` need not say who he is.
 fn accounts(password: &str) -> String {
     let account = |name: &str, actions: &str| {
         format!(
@@ -90,9 +91,11 @@ fn accounts(password: &str) -> String {
         )
     };
     format!(
-        r#"{{"identities":[{},{},{}]}}"#,
+        r#"{{"identities":[{},{},{},{},{}]}}"#,
         account(USER, r#""Admin","Read","List","Tagging","Write""#),
         account("reader", r#""Read","List""#),
+        account("no-list", r#""Read","Write""#),
+        account("no-read", r#""List","Write""#),
         r#"{"name":"anonymous","actions":["Read:public","List:public","Write:public"]}"#
     )
 }
@@ -104,7 +107,7 @@ mod tests {
     #[test]
     fn the_accounts_are_json_with_the_password_of_the_day() {
         let text = accounts("hush");
-        assert_eq!(text.matches(r#""secretKey":"hush""#).count(), 2);
+        assert_eq!(text.matches(r#""secretKey":"hush""#).count(), 4);
         assert_eq!(text.matches('{').count(), text.matches('}').count());
     }
 }

@@ -14,7 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("tls", &["core"]),
     ("transform", &["core"]),
     ("engine", &["core", "layers", "transform"]),
-    ("testkit", &["core", "layers"]),
+    ("testkit", &["core", "formats", "layers"]),
     ("bench", &[]),
     ("demo", &[]),
     ("runner", &["core", "layers", "formats", "transform", "engine", "demo"]),
@@ -39,7 +39,7 @@ pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("mysql_common", &["mysql"]),
     ("object_store", &["azure", "bench", "gcs", "objects", "s3"]),
     ("postgres-protocol", &["postgres"]),
-    ("reqwest", &["azure", "bench", "gcs", "http", "objects", "s3"]),
+    ("reqwest", &["azure", "bench", "gcs", "http", "objects", "s3", "testkit"]),
     ("tokio-postgres", &["postgres"]),
     ("tokio-postgres-rustls", &["postgres"]),
 ];

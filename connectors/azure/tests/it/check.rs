@@ -3,9 +3,10 @@
 use serde_json::json;
 use towpath_connector_azure::CONNECTOR;
 use towpath_core::{ErrorKind, Json, LoadSpec, Result, WriteDisposition};
+use towpath_testkit::objects::{ObjectSiteTools, error};
 
 use crate::account::sas;
-use crate::support::{PUBLIC, Prefix, error};
+use crate::support::{PUBLIC, Prefix};
 
 async fn check(prefix: &Prefix, path: &str, more: &Json) -> Result<()> {
     let source = CONNECTOR.source_entry().unwrap().open(prefix.options(path, more), &prefix.cx).await?;
@@ -36,9 +37,16 @@ async fn a_missing_permission_is_named_with_its_role() {
     for part in ["containers/blobs/read`", "Storage Blob Data Reader"] {
         assert!(denied.to_string().contains(part), "{denied}");
     }
+    let unread = error(check(&prefix, "*.csv", &permitted(&prefix, "l")).await);
+    assert!(unread.to_string().contains("containers/blobs/read`"), "{unread}");
     let sink = CONNECTOR.sink_entry().unwrap();
     let load = LoadSpec::new("shop", "orders", "", WriteDisposition::Append);
-    for (permissions, action) in [("rl", "containers/blobs/write`"), ("rwl", "containers/blobs/delete`")] {
+    for (permissions, action) in [
+        ("rl", "containers/blobs/write`"),
+        ("rwl", "containers/blobs/delete`"),
+        ("rwd", "containers/blobs/read`"),
+        ("wdl", "containers/blobs/read`"),
+    ] {
         let options = prefix.options("out/{part}.csv", &permitted(&prefix, permissions));
         let denied = error(sink.open(options, &prefix.cx).await.unwrap().check(&prefix.cx, &load).await);
         assert!(denied.to_string().contains(action), "{permissions}: {denied}");

@@ -7,11 +7,12 @@ use reqwest::Method;
 use serde_json::json;
 use towpath_core::{Json, WriteDisposition};
 use towpath_testkit::http::{Request, Response, TestServer};
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, behind, forward};
 use towpath_testkit::rows;
 use url::Url;
 
 use crate::account::{self, done, origin, sas, send, token};
-use crate::support::{Prefix, at, behind, forward};
+use crate::support::{Prefix, at};
 
 const SIZE: u64 = 200_000;
 
@@ -23,7 +24,7 @@ async fn copying() -> TestServer {
         async move {
             match request.header("x-ms-copy-source").map(|source| Url::parse(source).unwrap()) {
                 Some(source) => copied(&client, &request, &source).await,
-                None => forward(&client, &request).await,
+                None => forward(&client, &origin(), &request).await,
             }
         }
     })
@@ -47,8 +48,7 @@ async fn copied(client: &reqwest::Client, request: &Request, source: &Url) -> Re
 }
 
 /// Writes a blob that is put together at the commit, and tells how many bytes were sent for it.
-async fn sent(server: &TestServer, more: &Json) -> u64 {
-    let prefix = Prefix::new();
+async fn sent(prefix: &Prefix, server: &TestServer, more: &Json) -> u64 {
     let rows = rows::batch("id: int64, text: string", &json!([[1, "x".repeat(200_000)]]));
     let mut options = json!({"endpoint": at(server)});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -72,7 +72,7 @@ async fn the_service_copies_what_is_put_together_as_the_credentials_permit() {
             "authority": directory.url(""),
         }),
     ] {
-        let sent = sent(&server, &more).await;
+        let sent = sent(&Prefix::new().await, &server, &more).await;
         assert!(sent < 2 * SIZE, "{sent} bytes with {more}");
     }
     let copies =
@@ -82,10 +82,11 @@ async fn the_service_copies_what_is_put_together_as_the_credentials_permit() {
 
 #[tokio::test]
 async fn what_the_service_may_not_read_is_sent_again() {
-    let server = behind(|request| {
+    let prefix = Prefix::new().await;
+    let server = behind(&prefix, |request| {
         let is_copy = request.header("x-ms-copy-source").is_some();
         is_copy.then(|| Response::status(404).body("<Error><Code>CannotVerifyCopySource</Code></Error>"))
     })
     .await;
-    assert!(sent(&server, &json!({})).await >= 2 * SIZE);
+    assert!(sent(&prefix, &server, &json!({})).await >= 2 * SIZE);
 }

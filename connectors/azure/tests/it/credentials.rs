@@ -6,9 +6,10 @@ use std::process::Command;
 use serde_json::json;
 use towpath_core::{ErrorKind, Json};
 use towpath_testkit::http::{Response, TestServer};
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, error};
 
 use crate::account::{account, endpoint, key, sas, token};
-use crate::support::{Prefix, error};
+use crate::support::Prefix;
 
 /// Set in the other process.
 const INSIDE: &str = "TOWPATH_TEST_INSIDE";
@@ -105,7 +106,7 @@ async fn a_secret_that_is_refused_is_told_and_not_shown() {
         .with_status(401)
     })
     .await;
-    let prefix = Prefix::new();
+    let prefix = Prefix::new().await;
     let options = json!({
         "access_key": null, "tenant_id": "ours", "client_id": "reader", "client_secret": "hush",
         "authority": refusing.url(""),

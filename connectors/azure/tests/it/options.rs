@@ -1,8 +1,10 @@
 //! Options that show on the wire.
 
 use serde_json::json;
+use towpath_connector_azure::CONNECTOR;
 use towpath_core::{Json, ScanRequest};
 use towpath_testkit::http::{Response, TestServer};
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, error, scan};
 
 use crate::support::Prefix;
 
@@ -17,7 +19,7 @@ async fn empty() -> TestServer {
 
 /// The host and the path of the first request for a listing, and who signed it.
 async fn asked(server: &TestServer, more: &Json) -> [String; 3] {
-    let prefix = Prefix::new();
+    let prefix = Prefix::new().await;
     let mut options = json!({"allow_empty": true});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     assert!(prefix.read("*.csv", &options).await.unwrap().is_empty());
@@ -50,31 +52,13 @@ async fn a_url_in_the_path_names_account_and_endpoint() {
         ("abfss://landing@lake.dfs.core.windows.net/a.csv", "lake.blob.core.windows.net"),
         ("https://sea.blob.core.usgovcloudapi.net/landing/a.csv", "sea.blob.core.usgovcloudapi.net"),
     ] {
-        let prefix = Prefix::new();
+        let prefix = Prefix::new().await;
         let mut options = key.clone();
         options["path"] = json!(path);
-        let outcome = crate::support::scan(&prefix.cx, options, &ScanRequest::default()).await;
-        let error = crate::support::error(outcome).to_string();
+        let outcome = scan(CONNECTOR, &prefix.cx, options, &ScanRequest::default()).await;
+        let error = error(outcome).to_string();
         assert!(error.contains("the proxy makes no connection") || error.contains("403"), "{error}");
         let targets = format!("{:?}", proxy.requests());
         assert!(targets.contains(host), "{targets}");
-    }
-}
-
-#[tokio::test]
-async fn what_is_new_is_told_by_names_or_times() {
-    for incremental in [json!("name"), json!("modified")] {
-        let prefix = Prefix::with(&[("1.csv", "n\n1\n"), ("2.csv", "n\n2\n")]).await;
-        let options = json!({"incremental": incremental});
-        let first = prefix.scan("*.csv", &options, &ScanRequest::default()).await.unwrap();
-        assert_eq!(first.rows().len(), 2, "{incremental}");
-        prefix.put("3.csv", "n\n3\n").await;
-        let mut request = ScanRequest::default();
-        request.since = first.since();
-        let second = prefix.scan("*.csv", &options, &request).await.unwrap();
-        assert_eq!(second.rows(), [json!({"n": 3})], "{incremental}");
-        request.since = second.since();
-        let third = prefix.scan("*.csv", &options, &request).await.unwrap();
-        assert!(third.rows().is_empty(), "{incremental}");
     }
 }

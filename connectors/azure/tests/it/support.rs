@@ -1,24 +1,27 @@
 //! A prefix of its own for each test, filled by another client than the connector's.
 
-use std::sync::Arc;
+use std::ops::Range;
 
-use arrow::array::RecordBatch;
-use futures::{StreamExt, TryStreamExt};
+use async_trait::async_trait;
+use data_encoding::BASE64;
 use reqwest::Method;
 use serde_json::json;
-use towpath_connector_azure::CONNECTOR;
-use towpath_core::{Batch, Context, Error, Json, Planned, Position, Result, ScanRequest, Split};
-use towpath_formats::{Encoder, MemoryOutput, WriteOptions};
+use towpath_connector_azure::SinkConfig;
+use towpath_core::{Connector, Context, ErrorKind, Json};
+use towpath_testkit::context;
 use towpath_testkit::http::{Request, Response, TestServer};
-use towpath_testkit::{context, rows};
+use towpath_testkit::objects::{Case, ObjectSite};
 
-use crate::account::{self, authority, done, endpoint, origin, send};
+use crate::account::{self, authority, done, endpoint, send};
 
 /// The container that everybody may read.
 pub(crate) const PUBLIC: &str = "public";
 
 /// The container of all other tests.
 pub(crate) const CONTAINER: &str = "landing";
+
+/// A name of a block that an upload of ours may have.
+pub(crate) const OUR_BLOCK: &str = "0123456789abcdef-0000000";
 
 /// Keys below a prefix that is this test's own.
 pub(crate) struct Prefix {
@@ -29,26 +32,10 @@ pub(crate) struct Prefix {
 }
 
 impl Prefix {
-    pub(crate) fn new() -> Self {
-        Self::of(CONTAINER)
-    }
-
+    /// In another container than most tests.
     pub(crate) fn of(container: &'static str) -> Self {
         let unique = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
         Self { client: account::client(), container, name: format!("test-{unique:016x}"), cx: context() }
-    }
-
-    /// With these blobs.
-    pub(crate) async fn with(blobs: &[(&str, &str)]) -> Self {
-        let prefix = Self::new();
-        for (key, text) in blobs {
-            prefix.put(key, text.as_bytes().to_vec()).await;
-        }
-        prefix
-    }
-
-    pub(crate) fn key(&self, key: &str) -> String {
-        format!("{}/{key}", self.name)
     }
 
     /// Asks the server for something about a blob.
@@ -70,183 +57,173 @@ impl Prefix {
         done(answer).await.text().await.unwrap()
     }
 
-    /// Writes a blob.
-    pub(crate) async fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) {
-        let put = self.ask(Method::PUT, key, &[], &[("x-ms-blob-type", "BlockBlob")], bytes.into()).await;
-        done(put).await;
-    }
-
     /// What a header of a blob says.
     pub(crate) async fn header(&self, key: &str, name: &str) -> Option<String> {
         let head = done(self.ask(Method::HEAD, key, &[], &[], Vec::new()).await).await;
         head.headers().get(name).map(|value| value.to_str().unwrap().to_owned())
     }
 
-    /// The `ETag` of a blob.
-    pub(crate) async fn tag(&self, key: &str) -> String {
-        self.header(key, "etag").await.unwrap()
+    /// Stages a block of a blob.
+    pub(crate) async fn stage_block(&self, key: &str, name: &str) {
+        let name = BASE64.encode(name.as_bytes());
+        let query = [("comp", "block"), ("blockid", name.as_str())];
+        done(self.ask(Method::PUT, key, &query, &[], b"{}".to_vec()).await).await;
     }
 
-    /// Writes rows as a file of a format.
-    pub(crate) async fn write(&self, key: &str, options: &Json, batch: RecordBatch) {
-        let options: WriteOptions = WriteOptions {
-            format: options.get("format").map(|format| serde_json::from_value(format.clone()).unwrap()),
-            compression: None,
+    /// The names of all blobs below the prefix, without it, that this says yes to.
+    async fn names(&self, include: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+        let prefix = self.key("");
+        let query = [("restype", "container"), ("comp", "list"), ("prefix", &prefix), ("include", include)];
+        let listing = self.ask_container(&query).await;
+        assert!(
+            listing.contains("<NextMarker/>") || listing.contains("<NextMarker></NextMarker>"),
+            "more than a page"
+        );
+        let blobs = listing.split("<Blob>").skip(1).filter(|blob| is_wanted(blob));
+        let name = |blob: &str| {
+            let name = blob.split_once("<Name>").and_then(|(_, rest)| rest.split_once("</Name>")).unwrap().0;
+            name.strip_prefix(&prefix).unwrap().to_owned()
         };
-        let mut encoder =
-            Encoder::new(&options, key, &batch.schema(), &self.cx, MemoryOutput::default()).unwrap();
-        encoder.write(batch).await.unwrap();
-        let (_, output) = encoder.finish().await.unwrap();
-        self.put(key, output.into_bytes().to_vec()).await;
+        blobs.map(name).collect()
+    }
+}
+
+#[async_trait]
+impl ObjectSite for Prefix {
+    const CONNECTOR: Connector = towpath_connector_azure::CONNECTOR;
+
+    const SCHEME: &'static str = "az";
+
+    const BUCKET: &'static str = "container";
+
+    async fn new() -> Self {
+        Self::of(CONTAINER)
     }
 
-    /// The options for a path below this prefix, with more of them.
-    pub(crate) fn options(&self, path: &str, more: &Json) -> Json {
-        let mut options = json!({
+    fn cx(&self) -> &Context {
+        &self.cx
+    }
+
+    fn bucket(&self) -> &str {
+        self.container
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}/{key}", self.name)
+    }
+
+    fn connection(&self) -> Json {
+        json!({
             "endpoint": endpoint(),
             "ca_certificate": authority(),
             "account": account::account(),
             "container": self.container,
-            "path": self.key(path),
             "access_key": account::key(),
+        })
+    }
+
+    async fn put_object(&self, key: &str, bytes: Vec<u8>) {
+        done(self.ask(Method::PUT, key, &[], &[("x-ms-blob-type", "BlockBlob")], bytes).await).await;
+    }
+
+    async fn object_bytes(&self, key: &str) -> Vec<u8> {
+        done(self.ask(Method::GET, key, &[], &[], Vec::new()).await).await.bytes().await.unwrap().to_vec()
+    }
+
+    async fn object_tag(&self, key: &str) -> String {
+        self.header(key, "etag").await.unwrap()
+    }
+
+    async fn all_keys(&self) -> Vec<String> {
+        self.names("metadata", |_| true).await
+    }
+
+    async fn begin_upload(&self, key: &str) {
+        self.stage_block(key, OUR_BLOCK).await;
+    }
+
+    /// Blobs of which nothing was committed, and those that were made to discard blocks.
+    async fn open_uploads(&self) -> Vec<String> {
+        let committed = self.all_keys().await;
+        let all = self.names("uncommittedblobs", |_| true).await;
+        let mut found: Vec<_> = all.into_iter().filter(|key| !committed.contains(key)).collect();
+        let discarded = self.names("metadata", |blob| blob.contains("<towpathupload>discarded<")).await;
+        found.extend(discarded.iter().map(|key| format!("discarded {key}")));
+        found
+    }
+
+    async fn parts(&self, key: &str) -> usize {
+        let blocks = self.ask(Method::GET, key, &[("comp", "blocklist")], &[], Vec::new()).await;
+        done(blocks).await.text().await.unwrap().matches("<Block>").count()
+    }
+
+    fn origin(&self) -> String {
+        account::origin()
+    }
+
+    fn client(&self) -> reqwest::Client {
+        self.client.clone()
+    }
+
+    fn endpoint_at(&self, origin: &str) -> String {
+        format!("{origin}/{}", account::account())
+    }
+
+    fn slow_down() -> Response {
+        let body = "<Error><Code>ServerBusy</Code><Message>The server is busy.</Message></Error>";
+        Response::status(503).body(body)
+    }
+
+    fn asked_page(request: &Request) -> usize {
+        request.param("marker").map_or(0, |token| token.parse().unwrap())
+    }
+
+    fn page(numbers: Range<usize>, next: Option<usize>) -> Response {
+        let blobs = numbers.map(|number| {
+            format!(
+                "<Blob><Name>in/{number:06}</Name><Properties><Last-Modified>Sat, 28 Nov 2026 00:00:00 GMT</Last-Modified>\
+                 <Etag>0x1</Etag><Content-Length>1</Content-Length></Properties></Blob>"
+            )
         });
-        for (name, value) in more.as_object().into_iter().flatten() {
-            if value.is_null() {
-                options.as_object_mut().unwrap().remove(name);
-            } else {
-                options[name] = value.clone();
-            }
-        }
-        options
+        let blobs = blobs.collect::<Vec<_>>().concat();
+        let next = next.map(|next| next.to_string()).unwrap_or_default();
+        let body = format!(
+            "<EnumerationResults><Blobs>{blobs}</Blobs><NextMarker>{next}</NextMarker></EnumerationResults>"
+        );
+        Response::status(200).header("content-type", "application/xml").body(body)
     }
 
-    /// Plans and reads everything.
-    pub(crate) async fn read(&self, path: &str, more: &Json) -> Result<Vec<Json>> {
-        Ok(self.scan(path, more, &ScanRequest::default()).await?.rows())
+    fn broken_sources(&self) -> Vec<Case> {
+        use ErrorKind::{Config, Unauthenticated};
+        vec![
+            Case::new("no account", Config, json!({"account": null}), "`account`"),
+            Case::new("no key", Config, json!({"access_key": "hush!"}), "`access_key`"),
+            Case::new("a wrong key", Unauthenticated, json!({"access_key": "aHVzaA=="}), "`access_key`"),
+        ]
     }
 
-    /// The names of the splits that are planned.
-    pub(crate) async fn scan_names(&self, path: &str, more: &Json) -> Vec<String> {
-        let source =
-            CONNECTOR.source_entry().unwrap().open(self.options(path, more), &self.cx).await.unwrap();
-        let plan = source.plan(&self.cx, &ScanRequest::default()).await.unwrap();
-        let steps: Vec<Planned> = plan.splits.try_collect().await.unwrap();
-        splits(&steps).map(|split| split.id.0.clone()).collect()
+    fn broken_sinks(&self) -> Vec<Case> {
+        use ErrorKind::{Config, PermissionDenied, Unauthenticated};
+        let reader = json!({"access_key": null, "sas_token": account::sas(self.container, "rl")});
+        vec![
+            Case::new("large blocks", Config, json!({"part_size": "4001MiB"}), "4000 MiB"),
+            Case::new("a tag that Azure does not take", Config, json!({"tags": {"a": "ö"}}), "a tag has"),
+            Case::new("only reading", PermissionDenied, reader, "containers/blobs/write"),
+            Case::new("a wrong key", Unauthenticated, json!({"access_key": "aHVzaC1odXNo"}), ""),
+        ]
     }
 
-    pub(crate) async fn scan(&self, path: &str, more: &Json, request: &ScanRequest) -> Result<Scan> {
-        scan(&self.cx, self.options(path, more), request).await
-    }
-}
-/// Plans and reads everything with these options.
-pub(crate) async fn scan(cx: &Context, options: Json, request: &ScanRequest) -> Result<Scan> {
-    let source = CONNECTOR.source_entry().unwrap().open(options, cx).await?;
-    let plan = source.plan(cx, request).await?;
-    let steps: Vec<Planned> = plan.splits.try_collect().await?;
-    let mut batches = Vec::new();
-    for split in splits(&steps) {
-        let mut stream = source.read(cx, split, Position::Start)?;
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
-        }
-    }
-    Ok(Scan { steps, batches })
-}
-
-/// What was planned and read.
-#[derive(Debug)]
-pub(crate) struct Scan {
-    pub(crate) steps: Vec<Planned>,
-    pub(crate) batches: Vec<Batch>,
-}
-
-impl Scan {
-    pub(crate) fn rows(&self) -> Vec<Json> {
-        rows::to_json(self.batches.iter().map(|batch| &batch.rows))
+    fn secrets(&self) -> Vec<String> {
+        vec![account::key(), "aHVzaA==".to_owned(), "aHVzaC1odXNo".to_owned()]
     }
 
-    pub(crate) fn splits(&self) -> Vec<&Split> {
-        splits(&self.steps).collect()
+    fn debug_texts(options: Json) -> Vec<String> {
+        let config: SinkConfig = serde_json::from_value(options).unwrap();
+        vec![format!("{config:?}")]
     }
-
-    /// What the next run gets.
-    pub(crate) fn since(&self) -> Position {
-        match self.steps.last() {
-            Some(Planned::Complete { since }) => since.clone(),
-            _ => panic!("the plan leaves nothing: {:?}", self.steps),
-        }
-    }
-}
-
-fn splits(steps: &[Planned]) -> impl Iterator<Item = &Split> {
-    steps.iter().filter_map(|step| match step {
-        Planned::Split { split, .. } => Some(split),
-        Planned::Complete { .. } => None,
-    })
-}
-
-/// Lines with a number and seven times that.
-pub(crate) fn numbered(count: usize) -> String {
-    (0..count).map(|n| format!("{n},{}\n", n * 7)).collect::<Vec<_>>().concat()
-}
-
-/// The error of what must fail.
-pub(crate) fn error<T: std::fmt::Debug>(result: Result<T>) -> Error {
-    result.expect_err("it must fail")
 }
 
 /// The endpoint of the account on such a server.
 pub(crate) fn at(server: &TestServer) -> String {
     server.url(&format!("/{}", account::account()))
-}
-
-/// The real server behind one that answers some requests itself.
-pub(crate) async fn behind(
-    answer: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static,
-) -> TestServer {
-    let answer = Arc::new(answer);
-    let client = account::client();
-    TestServer::start(move |request| {
-        let (answer, client) = (answer.clone(), client.clone());
-        async move {
-            match answer(&request) {
-                Some(response) => response,
-                None => forward(&client, &request).await,
-            }
-        }
-    })
-    .await
-}
-
-/// The real server, whose answers are changed on their way.
-pub(crate) async fn through(
-    change: impl Fn(&Request, Response) -> Response + Send + Sync + 'static,
-) -> TestServer {
-    let change = Arc::new(change);
-    let client = account::client();
-    TestServer::start(move |request| {
-        let (change, client) = (change.clone(), client.clone());
-        async move {
-            let answer = forward(&client, &request).await;
-            change(&request, answer)
-        }
-    })
-    .await
-}
-
-/// Hands a request on to the real server.
-pub(crate) async fn forward(client: &reqwest::Client, request: &Request) -> Response {
-    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-    let url = format!("{}{}{query}", origin(), request.path);
-    let mut sent = client.request(request.method.parse().unwrap(), url).body(request.body.clone());
-    for (name, value) in &request.headers {
-        sent = sent.header(name, value);
-    }
-    let got = sent.send().await.unwrap();
-    let mut response = Response::status(got.status().as_u16());
-    // How a body was framed is between the two servers.
-    for (name, value) in got.headers().iter().filter(|(name, _)| *name != "transfer-encoding") {
-        response = response.header(name.as_str(), value.to_str().unwrap());
-    }
-    response.body(got.bytes().await.unwrap())
 }

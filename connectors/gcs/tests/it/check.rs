@@ -3,8 +3,9 @@
 use serde_json::json;
 use towpath_connector_gcs::CONNECTOR;
 use towpath_core::{ErrorKind, Json, LoadSpec, Result, WriteDisposition};
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, error};
 
-use crate::support::{PUBLIC, Site, error};
+use crate::support::{PUBLIC, Site};
 
 async fn check(site: &Site, path: &str, more: &Json) -> Result<()> {
     let source = CONNECTOR.source_entry().unwrap().open(site.options(path, more), &site.cx).await?;
@@ -49,9 +50,33 @@ async fn a_sink_tries_what_it_needs() {
 }
 
 #[tokio::test]
+async fn each_permission_that_is_missing_is_named() {
+    let site = Site::with(&[("a.csv", "n\n1\n")]).await;
+    let lacking = |permission: &str| json!({"access_token": site.server.token_without(permission)});
+    for permission in ["storage.objects.list", "storage.objects.get"] {
+        let denied = error(check(&site, "*.csv", &lacking(permission)).await);
+        assert!(denied.to_string().contains(&format!("grant `{permission}`")), "{permission}: {denied}");
+    }
+    let load = LoadSpec::new("shop", "orders", "", WriteDisposition::Append);
+    for permission in [
+        "storage.objects.list",
+        "storage.objects.get",
+        "storage.objects.create",
+        "storage.objects.delete",
+        "storage.multipartUploads.list",
+        "storage.multipartUploads.abort",
+    ] {
+        let sink = site.sink("out/{part}.csv", &lacking(permission)).await;
+        let denied = error(sink.check(&site.cx, &load).await);
+        assert_eq!(denied.kind(), ErrorKind::PermissionDenied);
+        assert!(denied.to_string().contains(&format!("grant `{permission}`")), "{permission}: {denied}");
+    }
+}
+
+#[tokio::test]
 async fn a_public_bucket_is_read_without_credentials() {
     let site = Site::new().await.of(PUBLIC);
-    site.put("a.csv", "n\n1\n");
+    site.put("a.csv", "n\n1\n").await;
     assert_eq!(site.read("*.csv", &nobody()).await.unwrap(), [json!({"n": 1})]);
     let requests = site.server.requests();
     assert!(requests.iter().all(|recorded| recorded.request.header("authorization").is_none()));

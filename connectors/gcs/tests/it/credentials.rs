@@ -7,8 +7,9 @@ use serde_json::json;
 use towpath_core::ErrorKind;
 use towpath_testkit::gcs::{Conduct, FEDERATED};
 use towpath_testkit::http::Response;
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, error};
 
-use crate::support::{Site, error};
+use crate::support::Site;
 
 /// The variable that tells a test that it is the inner one.
 const INSIDE: &str = "TOWPATH_GCS_INSIDE";
@@ -40,7 +41,7 @@ async fn read_outer(endpoint: &str) -> towpath_core::Result<Vec<serde_json::Valu
 async fn seeded(conduct: Conduct) -> Site {
     let site = Site::behaving(conduct).await;
     for number in 1..=2 {
-        site.put(&format!("{number}.csv"), format!("n\n{number}\n"));
+        site.put(&format!("{number}.csv"), format!("n\n{number}\n")).await;
     }
     site
 }

@@ -1,31 +1,15 @@
 //! What could be streams.
 
-use serde_json::{Value, json};
-use towpath_connector_gcs::CONNECTOR;
+use serde_json::json;
 use towpath_core::{Dataset, Json, Result};
 use towpath_testkit::gcs::PROJECT;
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, error};
 
-use crate::support::{Site, error};
+use crate::support::Site;
 
 async fn discover(site: &Site, more: &Json) -> Result<Vec<Dataset>> {
-    let source = CONNECTOR.source_entry().unwrap().open(site.options("", more), &site.cx).await.unwrap();
+    let source = site.source("", more).await;
     source.discover(&site.cx).await
-}
-
-#[tokio::test]
-async fn objects_that_differ_in_digits_are_one_data_set_with_its_columns() {
-    let site = Site::with(&[
-        ("sales/2026-01.csv", "id,day\n1,2026-01-01\n"),
-        ("sales/2026-02.csv", "id,day\n2,2026-02-01\n"),
-        ("orders.ndjson", "{\"n\":1}\n"),
-    ])
-    .await;
-    let found = discover(&site, &json!({})).await.unwrap();
-    let paths: Vec<&Value> = found.iter().map(|dataset| &dataset.source["path"]).collect();
-    let whole = |path: &str| json!(format!("gs://{}/{path}", site.bucket));
-    assert_eq!(paths, [&whole("orders.ndjson"), &whole("sales/*-*.csv")]);
-    let columns = found[1].schema.as_ref().unwrap();
-    assert_eq!(columns.fields().iter().map(|field| field.name()).collect::<Vec<_>>(), ["id", "day"]);
 }
 
 #[tokio::test]

@@ -3,13 +3,14 @@
 use serde_json::json;
 use towpath_core::{ErrorKind, ScanRequest};
 use towpath_testkit::http::{Response, TestServer};
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, error};
 
-use crate::support::{Site, error};
+use crate::support::Site;
 
 #[tokio::test]
 async fn who_pays_says_so_in_each_request() {
     let site = Site::new().await.of("paid");
-    site.put("a.csv", "n\n1\n");
+    site.put("a.csv", "n\n1\n").await;
     let refused = error(site.read("*.csv", &json!({})).await);
     assert_eq!(refused.kind(), ErrorKind::Config);
     assert!(refused.to_string().contains("`user_project`"), "{refused}");
@@ -43,30 +44,12 @@ async fn a_file_of_authorities_must_hold_some() {
 }
 
 #[tokio::test]
-async fn what_is_new_is_told_by_names_or_times() {
-    for incremental in [json!("name"), json!("modified")] {
-        let site = Site::with(&[("1.csv", "n\n1\n"), ("2.csv", "n\n2\n")]).await;
-        let options = json!({"incremental": incremental});
-        let first = site.scan("*.csv", &options, &ScanRequest::default()).await.unwrap();
-        assert_eq!(first.rows().len(), 2, "{incremental}");
-        site.put("3.csv", "n\n3\n");
-        let mut request = ScanRequest::default();
-        request.since = first.since();
-        let second = site.scan("*.csv", &options, &request).await.unwrap();
-        assert_eq!(second.rows(), [json!({"n": 3})], "{incremental}");
-        request.since = second.since();
-        let third = site.scan("*.csv", &options, &request).await.unwrap();
-        assert!(third.rows().is_empty(), "{incremental}");
-    }
-}
-
-#[tokio::test]
 async fn a_listing_goes_on_behind_the_last_name() {
     let site = Site::with(&[("1.csv", "n\n1\n"), ("2.csv", "n\n2\n")]).await;
     let options = json!({"incremental": "name"});
     let mut request = ScanRequest::default();
     request.since = site.scan("*.csv", &options, &request).await.unwrap().since();
-    site.put("3.csv", "n\n3\n");
+    site.put("3.csv", "n\n3\n").await;
     site.server.clear();
     site.scan("*.csv", &options, &request).await.unwrap();
     let requests = site.server.requests();

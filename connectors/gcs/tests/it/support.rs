@@ -1,13 +1,12 @@
 //! A server of its own for each test, filled without the connector.
 
-use arrow::array::RecordBatch;
-use futures::{StreamExt, TryStreamExt};
+use async_trait::async_trait;
 use serde_json::json;
-use towpath_connector_gcs::CONNECTOR;
-use towpath_core::{Batch, Context, Error, Json, Planned, Position, Result, ScanRequest, Split};
-use towpath_formats::{Encoder, MemoryOutput, WriteOptions};
-use towpath_testkit::gcs::{Conduct, GcsServer};
-use towpath_testkit::{context, rows};
+use towpath_connector_gcs::SinkConfig;
+use towpath_core::{Connector, Context, ErrorKind, Json};
+use towpath_testkit::context;
+use towpath_testkit::gcs::{Conduct, GcsServer, Object};
+use towpath_testkit::objects::{Case, ObjectSite};
 
 /// The bucket that everybody may read.
 pub(crate) const PUBLIC: &str = "public";
@@ -23,10 +22,6 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    pub(crate) async fn new() -> Self {
-        Self::behaving(Conduct::default()).await
-    }
-
     /// On a server that behaves in a certain way.
     pub(crate) async fn behaving(conduct: Conduct) -> Self {
         // Another test's thread may have done it.
@@ -34,133 +29,114 @@ impl Site {
         Self { server: GcsServer::start_with(conduct).await, bucket: BUCKET, cx: context() }
     }
 
-    /// With these objects.
-    pub(crate) async fn with(objects: &[(&str, &str)]) -> Self {
-        let site = Self::new().await;
-        for (key, text) in objects {
-            site.put(key, text.as_bytes().to_vec());
-        }
-        site
-    }
-
     /// Another bucket of the server.
     pub(crate) fn of(self, bucket: &'static str) -> Self {
         Self { bucket, ..self }
     }
 
-    /// Writes an object; tells its generation.
-    pub(crate) fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) -> u64 {
-        self.server.put(self.bucket, key, bytes.into())
+    /// An object.
+    pub(crate) fn object(&self, key: &str) -> Object {
+        let found = self.server.object(self.bucket, key);
+        found.unwrap_or_else(|| panic!("{key} is not there: {:?}", self.server.keys(self.bucket)))
+    }
+}
+
+#[async_trait]
+impl ObjectSite for Site {
+    const CONNECTOR: Connector = towpath_connector_gcs::CONNECTOR;
+
+    const SCHEME: &'static str = "gs";
+
+    async fn new() -> Self {
+        Self::behaving(Conduct::default()).await
     }
 
-    /// The `ETag` of an object.
-    pub(crate) fn tag(&self, key: &str) -> String {
-        self.server.object(self.bucket, key).expect("it is there").etag
+    fn cx(&self) -> &Context {
+        &self.cx
     }
 
-    /// Writes rows as a file of a format.
-    pub(crate) async fn write(&self, key: &str, options: &Json, batch: RecordBatch) {
-        let options: WriteOptions = WriteOptions {
-            format: options.get("format").map(|format| serde_json::from_value(format.clone()).unwrap()),
-            compression: None,
-        };
-        let mut encoder =
-            Encoder::new(&options, key, &batch.schema(), &self.cx, MemoryOutput::default()).unwrap();
-        encoder.write(batch).await.unwrap();
-        let (_, output) = encoder.finish().await.unwrap();
-        self.put(key, output.into_bytes().to_vec());
+    fn bucket(&self) -> &str {
+        self.bucket
     }
 
-    /// The options for a path, with more of them; `null` removes one.
-    pub(crate) fn options(&self, path: &str, more: &Json) -> Json {
-        let mut options = json!({
+    /// The server is the test's own.
+    fn key(&self, key: &str) -> String {
+        key.to_owned()
+    }
+
+    fn connection(&self) -> Json {
+        json!({
             "endpoint": self.server.url(),
             "bucket": self.bucket,
-            "path": path,
             "access_token": self.server.owner_token(),
-        });
-        for (name, value) in more.as_object().into_iter().flatten() {
-            if value.is_null() {
-                options.as_object_mut().unwrap().remove(name);
-            } else {
-                options[name] = value.clone();
-            }
-        }
-        options
+        })
     }
 
-    /// Plans and reads everything.
-    pub(crate) async fn read(&self, path: &str, more: &Json) -> Result<Vec<Json>> {
-        Ok(self.scan(path, more, &ScanRequest::default()).await?.rows())
+    async fn put_object(&self, key: &str, bytes: Vec<u8>) {
+        self.server.put(self.bucket, key, bytes);
     }
 
-    /// The names of the splits that are planned.
-    pub(crate) async fn scan_names(&self, path: &str, more: &Json) -> Vec<String> {
-        let source =
-            CONNECTOR.source_entry().unwrap().open(self.options(path, more), &self.cx).await.unwrap();
-        let plan = source.plan(&self.cx, &ScanRequest::default()).await.unwrap();
-        let steps: Vec<Planned> = plan.splits.try_collect().await.unwrap();
-        splits(&steps).map(|split| split.id.0.clone()).collect()
+    async fn object_bytes(&self, key: &str) -> Vec<u8> {
+        self.object(key).bytes.to_vec()
     }
 
-    pub(crate) async fn scan(&self, path: &str, more: &Json, request: &ScanRequest) -> Result<Scan> {
-        scan(&self.cx, self.options(path, more), request).await
-    }
-}
-
-/// Plans and reads everything with these options.
-pub(crate) async fn scan(cx: &Context, options: Json, request: &ScanRequest) -> Result<Scan> {
-    let source = CONNECTOR.source_entry().unwrap().open(options, cx).await?;
-    let plan = source.plan(cx, request).await?;
-    let steps: Vec<Planned> = plan.splits.try_collect().await?;
-    let mut batches = Vec::new();
-    for split in splits(&steps) {
-        let mut stream = source.read(cx, split, Position::Start)?;
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
-        }
-    }
-    Ok(Scan { steps, batches })
-}
-
-/// What was planned and read.
-#[derive(Debug)]
-pub(crate) struct Scan {
-    pub(crate) steps: Vec<Planned>,
-    pub(crate) batches: Vec<Batch>,
-}
-
-impl Scan {
-    pub(crate) fn rows(&self) -> Vec<Json> {
-        rows::to_json(self.batches.iter().map(|batch| &batch.rows))
+    async fn object_tag(&self, key: &str) -> String {
+        self.object(key).etag
     }
 
-    pub(crate) fn splits(&self) -> Vec<&Split> {
-        splits(&self.steps).collect()
+    async fn all_keys(&self) -> Vec<String> {
+        self.server.keys(self.bucket)
     }
 
-    /// What the next run gets.
-    pub(crate) fn since(&self) -> Position {
-        match self.steps.last() {
-            Some(Planned::Complete { since }) => since.clone(),
-            _ => panic!("the plan leaves nothing: {:?}", self.steps),
-        }
+    async fn begin_upload(&self, key: &str) {
+        self.server.begin_upload(self.bucket, key);
     }
-}
 
-fn splits(steps: &[Planned]) -> impl Iterator<Item = &Split> {
-    steps.iter().filter_map(|step| match step {
-        Planned::Split { split, .. } => Some(split),
-        Planned::Complete { .. } => None,
-    })
-}
+    async fn open_uploads(&self) -> Vec<String> {
+        self.server.uploads(self.bucket)
+    }
 
-/// Lines with a number and seven times that.
-pub(crate) fn numbered(count: usize) -> String {
-    (0..count).map(|n| format!("{n},{}\n", n * 7)).collect::<Vec<_>>().concat()
-}
+    /// Parts make an `ETag` that tells their number.
+    async fn parts(&self, key: &str) -> usize {
+        let tag = self.object(key).etag;
+        tag.trim_matches('"').split_once('-').map_or(1, |(_, count)| count.parse().unwrap())
+    }
 
-/// The error of what must fail.
-pub(crate) fn error<T: std::fmt::Debug>(result: Result<T>) -> Error {
-    result.expect_err("it must fail")
+    fn origin(&self) -> String {
+        self.server.url()
+    }
+
+    fn client(&self) -> reqwest::Client {
+        reqwest::Client::builder().no_proxy().build().unwrap()
+    }
+
+    fn broken_sources(&self) -> Vec<Case> {
+        use ErrorKind::{PermissionDenied, Unauthenticated};
+        let wrong = json!({"access_token": "hush-hush"});
+        let nobody = json!({"access_token": null, "anonymous": true});
+        vec![
+            Case::new("no such token", Unauthenticated, wrong, ""),
+            Case::new("nobody", PermissionDenied, nobody, "storage.objects.list"),
+        ]
+    }
+
+    fn broken_sinks(&self) -> Vec<Case> {
+        use ErrorKind::{Config, PermissionDenied, Unauthenticated};
+        let reader = json!({"access_token": self.server.reader_token()});
+        vec![
+            Case::new("no such acl", Config, json!({"acl": "mine"}), "private"),
+            Case::new("no header", Config, json!({"kms_key": "a\nb"}), "kms_key"),
+            Case::new("only reading", PermissionDenied, reader, "storage.objects.create"),
+            Case::new("a wrong token", Unauthenticated, json!({"access_token": "hush-hush"}), ""),
+        ]
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec![self.server.owner_token(), "hush-hush".to_owned()]
+    }
+
+    fn debug_texts(options: Json) -> Vec<String> {
+        let config: SinkConfig = serde_json::from_value(options).unwrap();
+        vec![format!("{config:?}")]
+    }
 }

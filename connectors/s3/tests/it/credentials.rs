@@ -5,18 +5,19 @@ use std::process::Command;
 
 use serde_json::json;
 use towpath_testkit::http::{Response, TestServer};
+use towpath_testkit::objects::ObjectSiteTools;
 
 use crate::support::{Prefix, secret};
 
 /// Set in the other process.
 const INSIDE: &str = "TOWPATH_TEST_INSIDE";
 
-fn is_inside() -> bool {
+pub(crate) fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
 /// Runs one test of this binary with these variables.
-async fn run(test: &'static str, variables: Vec<(&'static str, String)>) {
+pub(crate) async fn run(test: &'static str, variables: Vec<(&'static str, String)>) {
     let output = tokio::task::spawn_blocking(move || {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([test, "--exact", "--nocapture"]).env(INSIDE, "1");
@@ -96,4 +97,67 @@ async fn a_role_is_assumed_with_what_its_owner_asks_for() {
     // The server refuses the token of a role that it does not know: it was asked with it.
     let outcome = prefix.read("*.csv", &role).await;
     assert!(outcome.is_ok() || outcome.unwrap_err().kind() == towpath_core::ErrorKind::Unauthenticated);
+}
+
+/// The folder of somebody who has logged in for the session `ours` by a browser: with a token that lasts, or has just ended.
+#[cfg(feature = "sso")]
+fn home_after_login(expires_at: &str) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let cache = home.path().join(".aws/sso/cache");
+    std::fs::create_dir_all(&cache).unwrap();
+    let profile = "[profile browser]\nsso_session = ours\nsso_account_id = 123456789012\nsso_role_name = Reader\n\n\
+                   [sso-session ours]\nsso_region = eu-west-1\nsso_start_url = https://ours.awsapps.com/start\n";
+    std::fs::write(home.path().join(".aws/config"), profile).unwrap();
+    let token = json!({
+        "accessToken": "of-the-login", "expiresAt": expires_at, "region": "eu-west-1",
+        "startUrl": "https://ours.awsapps.com/start", "clientId": "towpath", "clientSecret": "client-hush",
+        "refreshToken": "refresh-hush", "registrationExpiresAt": "2100-01-01T00:00:00Z",
+    });
+    // Its name is the SHA-1 of the session's.
+    let file = cache.join("48537f613ab85111413f2369616ae97481429bd1.json");
+    std::fs::write(file, token.to_string()).unwrap();
+    home
+}
+
+#[cfg(feature = "sso")]
+#[tokio::test]
+async fn a_login_by_browser_gives_keys_and_is_renewed() {
+    if !is_inside() {
+        for (expires_at, token) in
+            [("2100-01-01T00:00:00Z", "of-the-login"), ("2020-01-01T00:00:00Z", "renewed")]
+        {
+            let portal = TestServer::start(move |request| async move {
+                match request.path.as_str() {
+                    "/token" => Response::json(&json!({
+                        "accessToken": "renewed", "expiresIn": 3600, "tokenType": "Bearer",
+                        "refreshToken": "refresh-hush",
+                    })),
+                    "/federation/credentials" if request.header("x-amz-sso_bearer_token") == Some(token) => {
+                        Response::json(&json!({"roleCredentials": {
+                            "accessKeyId": "towpath", "secretAccessKey": secret(), "expiration": 4_102_444_800_000_i64,
+                        }}))
+                    }
+                    _ => Response::status(401),
+                }
+            })
+            .await;
+            let home = home_after_login(expires_at);
+            let variables = vec![
+                ("HOME", home.path().display().to_string()),
+                ("AWS_ENDPOINT_URL_SSO", portal.url("")),
+                ("AWS_ENDPOINT_URL_SSO_OIDC", portal.url("")),
+            ];
+            run("credentials::a_login_by_browser_gives_keys_and_is_renewed", variables).await;
+            let requests = portal.requests();
+            let asked =
+                requests.iter().find(|asked| asked.request.path == "/federation/credentials").unwrap();
+            let parameter = |name: &str| asked.request.param(name);
+            assert_eq!(parameter("role_name").as_deref(), Some("Reader"));
+            assert_eq!(parameter("account_id").as_deref(), Some("123456789012"));
+        }
+        return;
+    }
+    let prefix = Prefix::with(&[("a.csv", "n\n1\n")]).await;
+    let browser = json!({"access_key_id": null, "secret_access_key": null, "profile": "browser"});
+    assert_eq!(prefix.read("*.csv", &browser).await.unwrap(), [json!({"n": 1})]);
 }

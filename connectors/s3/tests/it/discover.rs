@@ -1,36 +1,15 @@
 //! What could be streams.
 
-use serde_json::{Value, json};
-use towpath_connector_s3::CONNECTOR;
-use towpath_core::{Dataset, Json};
+use serde_json::json;
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools};
 
 use crate::support::Prefix;
 
-async fn discover(prefix: &Prefix, options: Json) -> Vec<Dataset> {
-    let source = CONNECTOR.source_entry().unwrap().open(options, &prefix.cx).await.unwrap();
-    source.discover(&prefix.cx).await.unwrap()
-}
-
-#[tokio::test]
-async fn objects_that_differ_in_digits_are_one_data_set_with_its_columns() {
-    let prefix = Prefix::with(&[
-        ("sales/2026-01.csv", "id,day\n1,2026-01-01\n"),
-        ("sales/2026-02.csv", "id,day\n2,2026-02-01\n"),
-        ("orders.ndjson", "{\"n\":1}\n"),
-    ])
-    .await;
-    let found = discover(&prefix, prefix.options("", &json!({}))).await;
-    let paths: Vec<&Value> = found.iter().map(|dataset| &dataset.source["path"]).collect();
-    let whole = |path: &str| json!(format!("s3://{}/{}", prefix.bucket, prefix.key(path)));
-    assert_eq!(paths, [&whole("orders.ndjson"), &whole("sales/*-*.csv")]);
-    let columns = found[1].schema.as_ref().unwrap();
-    assert_eq!(columns.fields().iter().map(|field| field.name()).collect::<Vec<_>>(), ["id", "day"]);
-}
-
 #[tokio::test]
 async fn without_a_bucket_there_are_buckets() {
-    let prefix = Prefix::new();
-    let found = discover(&prefix, prefix.options("", &json!({"bucket": null, "path": ""}))).await;
+    let prefix = Prefix::new().await;
+    let source = prefix.source("", &json!({"bucket": null, "path": ""})).await;
+    let found = source.discover(&prefix.cx).await.unwrap();
     let landing = found.iter().find(|dataset| dataset.name == prefix.bucket).unwrap();
     assert_eq!(landing.source, json!({"path": format!("s3://{}/", prefix.bucket)}));
 }

@@ -1,15 +1,11 @@
 //! Objects, read from a real server.
 
-mod bytes;
 mod check;
 mod conformance;
 mod credentials;
 mod discover;
-mod listing;
 mod options;
+mod region;
 mod sink;
-mod sink_conformance;
 mod source;
 mod support;
-mod trouble;
-mod written;

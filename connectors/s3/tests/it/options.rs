@@ -1,10 +1,11 @@
 //! Options that show on the wire.
 
 use serde_json::json;
-use towpath_core::{Json, ScanRequest};
+use towpath_core::Json;
 use towpath_testkit::http::{Response, TestServer};
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, behind};
 
-use crate::support::{Prefix, behind};
+use crate::support::Prefix;
 
 /// A server whose buckets are empty.
 async fn empty() -> TestServer {
@@ -17,7 +18,7 @@ async fn empty() -> TestServer {
 
 /// The headers of the first request for a listing.
 async fn asked(server: &TestServer, more: &Json) -> impl Fn(&str) -> String + use<> {
-    let prefix = Prefix::new();
+    let prefix = Prefix::new().await;
     let mut options = json!({"endpoint": server.url(""), "allow_empty": true});
     options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     assert!(prefix.read("*.csv", &options).await.unwrap().is_empty());
@@ -41,7 +42,7 @@ async fn a_temporary_key_comes_with_its_token() {
 async fn who_pays_says_so_in_each_request() {
     let prefix = Prefix::with(&[("a.csv", "n\n1\n")]).await;
     for pays in [true, false] {
-        let front = behind(|_| None).await;
+        let front = behind(&prefix, |_| None).await;
         let options = json!({"endpoint": front.url(""), "requester_pays": pays});
         assert_eq!(prefix.read("*.csv", &options).await.unwrap(), [json!({"n": 1})]);
         let said = front
@@ -63,23 +64,5 @@ async fn requests_go_through_a_proxy_and_the_bucket_may_stand_in_the_host() {
         });
         let header = asked(&proxy, &options).await;
         assert_eq!(header("host"), host);
-    }
-}
-
-#[tokio::test]
-async fn what_is_new_is_told_by_names_or_times() {
-    for incremental in [json!("name"), json!("modified")] {
-        let prefix = Prefix::with(&[("1.csv", "n\n1\n"), ("2.csv", "n\n2\n")]).await;
-        let options = json!({"incremental": incremental});
-        let first = prefix.scan("*.csv", &options, &ScanRequest::default()).await.unwrap();
-        assert_eq!(first.rows().len(), 2, "{incremental}");
-        prefix.put("3.csv", "n\n3\n").await;
-        let mut request = ScanRequest::default();
-        request.since = first.since();
-        let second = prefix.scan("*.csv", &options, &request).await.unwrap();
-        assert_eq!(second.rows(), [json!({"n": 3})], "{incremental}");
-        request.since = second.since();
-        let third = prefix.scan("*.csv", &options, &request).await.unwrap();
-        assert!(third.rows().is_empty(), "{incremental}");
     }
 }

@@ -1,9 +1,8 @@
 //! A prefix of its own for each test, filled by another client than the connector's.
 
-use std::sync::Arc;
-
-use arrow::array::RecordBatch;
+use async_trait::async_trait;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -11,13 +10,11 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use futures::{StreamExt, TryStreamExt};
 use serde_json::json;
-use towpath_connector_s3::CONNECTOR;
-use towpath_core::{Batch, Context, Error, Json, Planned, Position, Result, ScanRequest, Split};
-use towpath_formats::{Encoder, MemoryOutput, WriteOptions};
-use towpath_testkit::http::{Request, Response, TestServer};
-use towpath_testkit::{context, rows};
+use towpath_connector_s3::SinkConfig;
+use towpath_core::{Connector, Context, ErrorKind, Json};
+use towpath_testkit::context;
+use towpath_testkit::objects::{Case, ObjectSite};
 use url::Url;
 
 /// The bucket that everybody may read.
@@ -68,156 +65,146 @@ pub(crate) struct Prefix {
 }
 
 impl Prefix {
-    pub(crate) fn new() -> Self {
-        Self::of(BUCKET)
-    }
-
+    /// In another bucket than most tests.
     pub(crate) fn of(bucket: &'static str) -> Self {
         let unique = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
         Self { client: client(), bucket, name: format!("test-{unique:016x}"), cx: context() }
     }
 
-    /// With these objects.
-    pub(crate) async fn with(objects: &[(&str, &str)]) -> Self {
-        let prefix = Self::new();
-        for (key, text) in objects {
-            prefix.put(key, text.as_bytes().to_vec()).await;
-        }
-        prefix
+    /// Writes an object; tells its version, where the bucket keeps them.
+    pub(crate) async fn put_version(&self, key: &str, bytes: &str) -> Option<String> {
+        self.write_object(key, bytes.as_bytes().to_vec()).await.version_id
     }
 
-    pub(crate) fn key(&self, key: &str) -> String {
+    async fn write_object(&self, key: &str, bytes: Vec<u8>) -> PutObjectOutput {
+        let body = ByteStream::from(bytes);
+        let put = self.client.put_object().bucket(self.bucket).key(self.key(key)).body(body);
+        put.send().await.unwrap()
+    }
+
+    /// The client, for whatever else a test does.
+    pub(crate) fn sdk(&self) -> &aws_sdk_s3::Client {
+        &self.client
+    }
+
+    fn below<'a>(&self, key: &'a str) -> &'a str {
+        key.strip_prefix(&self.key("")).unwrap()
+    }
+}
+
+#[async_trait]
+impl ObjectSite for Prefix {
+    const CONNECTOR: Connector = towpath_connector_s3::CONNECTOR;
+
+    const SCHEME: &'static str = "s3";
+
+    async fn new() -> Self {
+        Self::of(BUCKET)
+    }
+
+    fn cx(&self) -> &Context {
+        &self.cx
+    }
+
+    fn bucket(&self) -> &str {
+        self.bucket
+    }
+
+    fn key(&self, key: &str) -> String {
         format!("{}/{key}", self.name)
     }
 
-    /// Writes an object; tells its version, where the bucket keeps them.
-    pub(crate) async fn put(&self, key: &str, bytes: impl Into<Vec<u8>>) -> Option<String> {
-        let body = ByteStream::from(bytes.into());
-        let put = self.client.put_object().bucket(self.bucket).key(self.key(key)).body(body);
-        put.send().await.unwrap().version_id
+    fn connection(&self) -> Json {
+        json!({
+            "endpoint": endpoint(),
+            "bucket": self.bucket,
+            "access_key_id": "towpath",
+            "secret_access_key": secret(),
+        })
     }
 
-    /// The `ETag` of an object.
-    pub(crate) async fn tag(&self, key: &str) -> String {
+    async fn put_object(&self, key: &str, bytes: Vec<u8>) {
+        self.write_object(key, bytes).await;
+    }
+
+    async fn object_bytes(&self, key: &str) -> Vec<u8> {
+        let object = self.client.get_object().bucket(self.bucket).key(self.key(key)).send().await.unwrap();
+        object.body.collect().await.unwrap().to_vec()
+    }
+
+    async fn object_tag(&self, key: &str) -> String {
         let head = self.client.head_object().bucket(self.bucket).key(self.key(key)).send().await.unwrap();
         head.e_tag.unwrap()
     }
 
-    /// The client, for whatever else a test does.
-    pub(crate) fn client(&self) -> &aws_sdk_s3::Client {
-        &self.client
-    }
-
-    /// Writes rows as a file of a format.
-    pub(crate) async fn write(&self, key: &str, options: &Json, batch: RecordBatch) {
-        let options: WriteOptions = WriteOptions {
-            format: options.get("format").map(|format| serde_json::from_value(format.clone()).unwrap()),
-            compression: None,
-        };
-        let mut encoder =
-            Encoder::new(&options, key, &batch.schema(), &self.cx, MemoryOutput::default()).unwrap();
-        encoder.write(batch).await.unwrap();
-        let (_, output) = encoder.finish().await.unwrap();
-        self.put(key, output.into_bytes().to_vec()).await;
-    }
-
-    /// The options for a path below this prefix, with more of them.
-    pub(crate) fn options(&self, path: &str, more: &Json) -> Json {
-        let mut options = json!({
-            "endpoint": endpoint(),
-            "bucket": self.bucket,
-            "path": self.key(path),
-            "access_key_id": "towpath",
-            "secret_access_key": secret(),
-        });
-        for (name, value) in more.as_object().into_iter().flatten() {
-            if value.is_null() {
-                options.as_object_mut().unwrap().remove(name);
-            } else {
-                options[name] = value.clone();
-            }
+    async fn all_keys(&self) -> Vec<String> {
+        let pages = self.client.list_objects_v2().bucket(self.bucket).prefix(self.key(""));
+        let mut pages = pages.into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let found = page.unwrap().contents.unwrap_or_default();
+            keys.extend(found.into_iter().map(|object| self.below(&object.key.unwrap()).to_owned()));
         }
-        options
+        keys
     }
 
-    /// Plans and reads everything.
-    pub(crate) async fn read(&self, path: &str, more: &Json) -> Result<Vec<Json>> {
-        Ok(self.scan(path, more, &ScanRequest::default()).await?.rows())
+    async fn begin_upload(&self, key: &str) {
+        let upload = self.client.create_multipart_upload().bucket(self.bucket).key(self.key(key));
+        upload.send().await.unwrap();
     }
 
-    /// The names of the splits that are planned.
-    pub(crate) async fn scan_names(&self, path: &str, more: &Json) -> Vec<String> {
-        let source =
-            CONNECTOR.source_entry().unwrap().open(self.options(path, more), &self.cx).await.unwrap();
-        let plan = source.plan(&self.cx, &ScanRequest::default()).await.unwrap();
-        let steps: Vec<Planned> = plan.splits.try_collect().await.unwrap();
-        splits(&steps).map(|split| split.id.0.clone()).collect()
+    async fn open_uploads(&self) -> Vec<String> {
+        let uploads = self.client.list_multipart_uploads().bucket(self.bucket).prefix(self.key(""));
+        let uploads = uploads.send().await.unwrap().uploads.unwrap_or_default();
+        uploads.into_iter().map(|upload| self.below(&upload.key.unwrap()).to_owned()).collect()
     }
 
-    pub(crate) async fn scan(&self, path: &str, more: &Json, request: &ScanRequest) -> Result<Scan> {
-        scan(&self.cx, self.options(path, more), request).await
-    }
-}
-
-/// Plans and reads everything with these options.
-pub(crate) async fn scan(cx: &Context, options: Json, request: &ScanRequest) -> Result<Scan> {
-    let source = CONNECTOR.source_entry().unwrap().open(options, cx).await?;
-    let plan = source.plan(cx, request).await?;
-    let steps: Vec<Planned> = plan.splits.try_collect().await?;
-    let mut batches = Vec::new();
-    for split in splits(&steps) {
-        let mut stream = source.read(cx, split, Position::Start)?;
-        while let Some(batch) = stream.next().await {
-            batches.push(batch?);
-        }
-    }
-    Ok(Scan { steps, batches })
-}
-
-/// What was planned and read.
-#[derive(Debug)]
-pub(crate) struct Scan {
-    pub(crate) steps: Vec<Planned>,
-    pub(crate) batches: Vec<Batch>,
-}
-
-impl Scan {
-    pub(crate) fn rows(&self) -> Vec<Json> {
-        rows::to_json(self.batches.iter().map(|batch| &batch.rows))
+    /// Parts make an `ETag` that tells their number.
+    async fn parts(&self, key: &str) -> usize {
+        let tag = self.object_tag(key).await;
+        tag.trim_matches('"').split_once('-').map_or(1, |(_, count)| count.parse().unwrap())
     }
 
-    pub(crate) fn splits(&self) -> Vec<&Split> {
-        splits(&self.steps).collect()
+    fn origin(&self) -> String {
+        endpoint()
     }
 
-    /// What the next run gets.
-    pub(crate) fn since(&self) -> Position {
-        match self.steps.last() {
-            Some(Planned::Complete { since }) => since.clone(),
-            _ => panic!("the plan leaves nothing: {:?}", self.steps),
-        }
+    fn client(&self) -> reqwest::Client {
+        reqwest::Client::builder().no_proxy().build().unwrap()
     }
-}
 
-fn splits(steps: &[Planned]) -> impl Iterator<Item = &Split> {
-    steps.iter().filter_map(|step| match step {
-        Planned::Split { split, .. } => Some(split),
-        Planned::Complete { .. } => None,
-    })
-}
+    fn broken_sources(&self) -> Vec<Case> {
+        use ErrorKind::Unauthenticated;
+        let (nobody, wrong) = (json!({"access_key_id": "nobody"}), json!({"secret_access_key": "hush"}));
+        vec![
+            Case::new("no such key", Unauthenticated, nobody, "access_key_id"),
+            Case::new("a wrong secret", Unauthenticated, wrong, "secret_access_key"),
+        ]
+    }
 
-/// Lines with a number and seven times that.
-pub(crate) fn numbered(count: usize) -> String {
-    (0..count).map(|n| format!("{n},{}\n", n * 7)).collect::<Vec<_>>().concat()
-}
+    fn broken_sinks(&self) -> Vec<Case> {
+        use ErrorKind::{Config, PermissionDenied, Unauthenticated};
+        let wrong = json!({"secret_access_key": "hush-hush"});
+        vec![
+            Case::new("no such acl", Config, json!({"acl": "mine"}), "private"),
+            Case::new("a key without kms", Config, json!({"kms_key": "k"}), "encryption"),
+            Case::new("only reading", PermissionDenied, json!({"access_key_id": "reader"}), "s3:PutObject"),
+            Case::new("a wrong secret", Unauthenticated, wrong, "secret_access_key"),
+        ]
+    }
 
-/// The error of what must fail.
-pub(crate) fn error<T: std::fmt::Debug>(result: Result<T>) -> Error {
-    result.expect_err("it must fail")
+    fn secrets(&self) -> Vec<String> {
+        vec![secret(), "hush-hush".to_owned()]
+    }
+
+    fn debug_texts(options: Json) -> Vec<String> {
+        let config: SinkConfig = serde_json::from_value(options).unwrap();
+        vec![format!("{config:?}")]
+    }
 }
 
 /// The client of the tests.
-pub(crate) fn client() -> aws_sdk_s3::Client {
+fn client() -> aws_sdk_s3::Client {
     let endpoint = endpoint();
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -250,53 +237,4 @@ impl HttpConnector for Plain {
             Ok(HttpResponse::try_from(response).unwrap())
         })
     }
-}
-
-/// The real server behind one that answers some requests itself.
-pub(crate) async fn behind(
-    answer: impl Fn(&Request) -> Option<Response> + Send + Sync + 'static,
-) -> TestServer {
-    let answer = Arc::new(answer);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    TestServer::start(move |request| {
-        let (answer, client) = (answer.clone(), client.clone());
-        async move {
-            match answer(&request) {
-                Some(response) => response,
-                None => forward(&client, &request).await,
-            }
-        }
-    })
-    .await
-}
-
-/// The real server, whose answers are changed on their way.
-pub(crate) async fn through(
-    change: impl Fn(&Request, Response) -> Response + Send + Sync + 'static,
-) -> TestServer {
-    let change = Arc::new(change);
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    TestServer::start(move |request| {
-        let (change, client) = (change.clone(), client.clone());
-        async move {
-            let answer = forward(&client, &request).await;
-            change(&request, answer)
-        }
-    })
-    .await
-}
-
-async fn forward(client: &reqwest::Client, request: &Request) -> Response {
-    let query = if request.query.is_empty() { String::new() } else { format!("?{}", request.query) };
-    let url = format!("{}{}{query}", endpoint(), request.path);
-    let mut sent = client.request(request.method.parse().unwrap(), url).body(request.body.clone());
-    for (name, value) in &request.headers {
-        sent = sent.header(name, value);
-    }
-    let got = sent.send().await.unwrap();
-    let mut response = Response::status(got.status().as_u16());
-    for (name, value) in got.headers() {
-        response = response.header(name.as_str(), value.to_str().unwrap());
-    }
-    response.body(got.bytes().await.unwrap())
 }

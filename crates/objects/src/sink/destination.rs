@@ -6,21 +6,17 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
-use object_store::PutMode;
 use tokio::sync::Semaphore;
 use towpath_core::{Begun, Checkpoint, CommitToken, Committed, Context, LoadSpec, Result, SinkCapabilities};
 use towpath_files::sink::{Commit, Destination, SinkOptions, Target, WritesFiles};
 
 use super::claim::claim;
-use super::commit::no_conditions;
 use super::home::{Home, Site};
 use super::options::{Layout, UploadSettings};
 use super::output::Outlet;
 use super::plain;
 use super::staging::{ObjectFile, ObjectStaging};
 use crate::Opener;
-use crate::extras::Appearance;
-use crate::write::Put;
 
 /// What a connector brings to be a sink of objects.
 pub trait Provider: Clone + fmt::Debug + Send + Sync + 'static {
@@ -157,32 +153,5 @@ impl<P: Provider> Destination for ObjectDestination<P> {
             return Ok(());
         }
         self.site(cx, target, load).await?.forget(target, load).await
-    }
-}
-
-impl Site {
-    /// Does all that a load will do: writes on conditions, begins an upload and gives it up, lists, removes.
-    pub(super) async fn check(&self, appearance: &Appearance, is_plain: bool) -> Result<()> {
-        let key = self.home.probe();
-        let bucket = &self.bucket;
-        let id = bucket.begin_upload(&key, "check", appearance).await?;
-        bucket.put_part(&key, &id, 0, bytes::Bytes::from_static(b"check")).await?;
-        bucket.abort(&key, &id).await?;
-        self.uploads().await?;
-        if is_plain {
-            return Ok(());
-        }
-        bucket.keys(&self.home.staged()).await?;
-        bucket.put(&key, bytes::Bytes::from_static(b"check"), PutMode::Overwrite).await?;
-        let is_ignored = self.is_created_twice(&key).await;
-        bucket.delete(vec![key]).await?;
-        if is_ignored? { Err(no_conditions()) } else { Ok(()) }
-    }
-
-    /// Whether an object that exists can be created once more, with the bytes that it has.
-    pub(super) async fn is_created_twice(&self, key: &str) -> Result<bool> {
-        let found = self.bucket.read_whole(key).await?;
-        let bytes = found.map(|found| found.bytes).unwrap_or_default();
-        Ok(self.bucket.put(key, bytes, PutMode::Create).await? != Put::Refused)
     }
 }

@@ -12,6 +12,7 @@
 //! one wins, and the other gets `Conflict`.
 
 mod bytes;
+mod check;
 mod claim;
 mod clean;
 mod commit;

@@ -48,6 +48,16 @@ pub(super) enum Right {
 }
 
 impl Right {
+    const ALL: [Self; 7] = [
+        Self::ListBuckets,
+        Self::List,
+        Self::Get,
+        Self::Create,
+        Self::Delete,
+        Self::ListUploads,
+        Self::Abort,
+    ];
+
     /// The right that a request for this key needs, or for the bucket where the key is empty.
     pub(super) fn of(request: &Request, key: &str) -> Self {
         let has = |name: &str| request.param(name).is_some();
@@ -81,6 +91,8 @@ impl Right {
 pub(super) enum Caller {
     Owner,
     Reader,
+    /// May do all but this.
+    Without(Right),
     Anybody,
 }
 
@@ -90,6 +102,7 @@ impl Caller {
         match self {
             Self::Owner => true,
             Self::Reader => reads,
+            Self::Without(lacking) => right != lacking,
             Self::Anybody => reads && bucket.is_some_and(|bucket| bucket.public),
         }
     }
@@ -98,6 +111,7 @@ impl Caller {
         match self {
             Self::Owner => ACCOUNT,
             Self::Reader => "reader@towpath-test.iam.gserviceaccount.com",
+            Self::Without(_) => "partly@towpath-test.iam.gserviceaccount.com",
             Self::Anybody => "Anonymous caller",
         }
     }
@@ -109,12 +123,29 @@ pub(super) struct Accounts {
     pub(super) reader: String,
     lifetime: Duration,
     given: Mutex<HashMap<String, Instant>>,
+    /// What the holders of tokens may not do.
+    partial: Mutex<HashMap<String, Right>>,
 }
 
 impl Accounts {
     pub(super) fn new(lifetime: Option<Duration>) -> Self {
         let lifetime = lifetime.unwrap_or(Duration::from_hours(1));
-        Self { owner: fresh("owner"), reader: fresh("reader"), lifetime, given: Mutex::default() }
+        Self {
+            owner: fresh("owner"),
+            reader: fresh("reader"),
+            lifetime,
+            given: Mutex::default(),
+            partial: Mutex::default(),
+        }
+    }
+
+    /// A token of somebody who lacks one permission.
+    pub(super) fn without(&self, permission: &str) -> String {
+        let lacking = Right::ALL.into_iter().find(|right| right.permission() == permission);
+        let lacking = lacking.expect("the test names a permission that the server knows");
+        let token = fresh("partial");
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner).insert(token.clone(), lacking);
+        token
     }
 
     /// Who asks, by the token of the request.
@@ -125,10 +156,12 @@ impl Accounts {
         let is_known = token == self.owner
             || until.is_some_and(|until| Instant::now() < until)
             || is_signed(token, SystemTime::now()).is_some();
-        match token {
+        let lacking = self.partial.lock().unwrap_or_else(PoisonError::into_inner).get(token).copied();
+        match lacking {
             _ if is_known => Ok(Caller::Owner),
             _ if token == self.reader => Ok(Caller::Reader),
-            _ => Err(Refusal::unauthenticated()),
+            Some(lacking) => Ok(Caller::Without(lacking)),
+            None => Err(Refusal::unauthenticated()),
         }
     }
 

@@ -133,6 +133,11 @@ impl GcsServer {
         self.state.accounts.reader.clone()
     }
 
+    /// A token that may do everything but what needs this permission, such as `storage.objects.delete`.
+    pub fn token_without(&self, permission: &str) -> String {
+        self.state.accounts.without(permission)
+    }
+
     /// The key of a service account that may do everything, as Google gives it away.
     pub fn service_account(&self) -> String {
         auth::service_account().to_string()
@@ -257,6 +262,11 @@ impl State {
         let right = Right::of(request, key);
         if !who.may(right, Some(bucket)) {
             return Err(Refusal::denied(who.name(), right));
+        }
+        // Who replaces an object removes the one that was there.
+        let replaces = right == Right::Create && request.method == "PUT" && bucket.live(key).is_some();
+        if replaces && request.param("uploadId").is_none() && !who.may(Right::Delete, Some(bucket)) {
+            return Err(Refusal::denied(who.name(), Right::Delete));
         }
         let mut call = Call { request, bucket, key, is_slow: self.is_slow };
         match right {

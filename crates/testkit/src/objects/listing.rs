@@ -1,21 +1,25 @@
 //! Which objects are found, and with how many requests.
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use towpath_connector_gcs::CONNECTOR;
 use towpath_core::ScanRequest;
 
-use crate::support::Site;
+use super::{ObjectSite, ObjectSiteTools};
+use crate::http::TestServer;
 
-/// The objects that a path matches, by the numbers in them, and how many requests that took.
-async fn found(site: &Site, path: Value) -> Vec<i64> {
+/// The objects that a path matches, by the numbers in them, in their order.
+async fn found(site: &impl ObjectSite, path: Value) -> Vec<i64> {
+    let path = match path {
+        Value::String(path) => json!(site.key(&path)),
+        paths => paths.as_array().unwrap().iter().map(|path| site.key(path.as_str().unwrap())).collect(),
+    };
     let options =
         json!({"path": path, "columns": {"n": "int64"}, "hive_partitions": false, "allow_empty": true});
     let rows = site.read("", &options).await.unwrap();
     rows.iter().map(|row| row["n"].as_i64().unwrap()).collect()
 }
 
-async fn seeded() -> Site {
+async fn seeded<S: ObjectSite>() -> S {
     let objects: Vec<(String, String)> = [
         "a.csv",
         "b/c.csv",
@@ -35,12 +39,12 @@ async fn seeded() -> Site {
     .collect();
     let objects: Vec<(&str, &str)> =
         objects.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
-    Site::with(&objects).await
+    S::with(&objects).await
 }
 
-#[tokio::test]
-async fn globs_match_as_they_do_in_folders() {
-    let site = seeded().await;
+/// A glob means the same as in a folder.
+pub async fn globs_match_as_they_do_in_folders<S: ObjectSite>() {
+    let site = seeded::<S>().await;
     for (path, expected) in [
         ("a.csv", vec![0]),
         ("*.csv", vec![0, 4]),
@@ -58,47 +62,49 @@ async fn globs_match_as_they_do_in_folders() {
     }
 }
 
-#[tokio::test]
-async fn objects_come_in_the_order_of_their_keys() {
-    let site = seeded().await;
+/// Objects are planned in the order of the bytes of their keys.
+pub async fn objects_come_in_the_order_of_their_keys<S: ObjectSite>() {
+    let site = seeded::<S>().await;
     // A hyphen and a dot come before a slash.
     assert_eq!(found(&site, json!("{b,b-}*/*.csv")).await, [3, 1]);
     assert_eq!(found(&site, json!("**/*.csv")).await, [0, 3, 4, 1, 2, 5, 6, 7]);
 }
 
-#[tokio::test]
-async fn an_object_that_several_paths_match_is_read_once() {
-    let site = seeded().await;
+/// Of several paths that match an object, one counts.
+pub async fn an_object_that_several_paths_match_is_read_once<S: ObjectSite>() {
+    let site = seeded::<S>().await;
     assert_eq!(found(&site, json!(["b/c.csv", "b/**/*.csv", "b/d/*"])).await, [1, 2]);
 }
 
-#[tokio::test]
-async fn only_the_prefixes_that_a_glob_needs_are_listed() {
-    let site = Site::new().await;
+/// A listing costs as many requests as the glob needs, and no more.
+pub async fn only_the_prefixes_that_a_glob_needs_are_listed<S: ObjectSite>() {
+    let site = S::new().await;
     for (year, month) in [(1, 1), (1, 2), (2, 1), (3, 1)] {
-        site.put(&format!("year={year}/month={month}/a.csv"), "n\n1\n");
+        site.put(&format!("year={year}/month={month}/a.csv"), "n\n1\n").await;
     }
-    let before = site.cx.metrics().snapshot().requests;
+    let before = site.cx().metrics().snapshot().requests;
     let options = json!({"allow_empty": true, "columns": {"n": "int64"}});
     site.scan("year=[12]/month=1/*.none", &options, &ScanRequest::default()).await.unwrap();
     // The years, two months of them, and their objects; for the columns, and for the splits.
-    assert_eq!(site.cx.metrics().snapshot().requests - before, 2 * 5);
+    assert_eq!(site.cx().metrics().snapshot().requests - before, 2 * 5);
 }
 
-#[tokio::test]
-async fn objects_that_mark_folders_are_no_files() {
-    let site = Site::with(&[("in/a.csv", "n\n1\n")]).await;
-    site.put("in/b/", "");
+/// Tools mark folders by empty objects, which hold no rows.
+pub async fn objects_that_mark_folders_are_no_files<S: ObjectSite>() {
+    let site = S::with(&[("in/a.csv", "n\n1\n")]).await;
+    site.put("in/b/", "").await;
     assert_eq!(found(&site, json!("in/**/*")).await, [1]);
 }
 
-#[tokio::test]
-async fn thousands_of_objects_are_listed_page_by_page() {
+/// A listing has more than a page.
+pub async fn thousands_of_objects_are_listed_page_by_page<S: ObjectSite>() {
     const COUNT: usize = 2_500;
-    let site = Site::new().await;
-    for n in 0..COUNT {
-        site.put(&format!("day={}/{n:05}.csv", n % 7), format!("n\n{n}\n"));
-    }
+    let site = S::new().await;
+    let puts = (0..COUNT).map(|n| {
+        let site = &site;
+        async move { site.put(&format!("day={}/{n:05}.csv", n % 7), format!("n\n{n}\n")).await }
+    });
+    stream::iter(puts).buffer_unordered(64).collect::<Vec<_>>().await;
     let columns = json!({"columns": {"n": "int64"}});
     for path in ["*/*.csv", "**/*.csv"] {
         let scan = site.scan_names(path, &columns).await;
@@ -114,26 +120,28 @@ fn resident() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
 }
 
-#[tokio::test]
-async fn fifty_thousand_objects_are_planned_while_they_are_listed_and_never_held() {
-    const COUNT: usize = 50_000;
-    let site = Site::new().await;
-    for n in 0..COUNT {
-        site.put(&format!("in/{n:06}"), "x");
-    }
-    let options = site.options("in/*", &json!({"format": "bytes"}));
-    let source = CONNECTOR.source_entry().unwrap().open(options, &site.cx).await.unwrap();
-    let mut steps = source.plan(&site.cx, &ScanRequest::default()).await.unwrap().splits;
+/// A listing is a stream: what it costs of memory does not grow with it.
+pub async fn a_hundred_thousand_objects_are_planned_while_they_are_listed_and_never_held<S: ObjectSite>() {
+    const PAGE: usize = 1_000;
+    let server = TestServer::start(|request| async move {
+        let number = S::asked_page(&request);
+        S::page(number * PAGE..(number + 1) * PAGE, Some(number + 1).filter(|next| *next < 100))
+    })
+    .await;
+    let site = S::new().await;
+    let endpoint = site.endpoint_at(&server.url(""));
+    let source = site.source("", &json!({"endpoint": endpoint, "path": "in/*", "format": "bytes"})).await;
+    let mut steps = source.plan(site.cx(), &ScanRequest::default()).await.unwrap().splits;
     steps.try_next().await.unwrap().unwrap();
-    assert!(site.server.requests().len() <= 3, "{:?}", site.server.requests());
+    assert!(server.requests().len() <= 3, "{:?}", server.targets());
     let (mut count, mut early) = (1, 0);
     while steps.try_next().await.unwrap().is_some() {
         count += 1;
-        if count == 10_000 {
+        if count == 20_000 {
             early = resident();
         }
     }
-    assert_eq!(count, COUNT);
+    assert_eq!(count, 100_000);
     let grown = resident().saturating_sub(early);
     assert!(grown < 16 << 10, "it grew by {grown} KiB");
 }
