@@ -1,5 +1,6 @@
 //! Whole pipelines, run by the built command against real files and servers that misbehave.
 
+mod answers;
 mod azure;
 mod bad_input;
 mod databases;

@@ -173,7 +173,8 @@ pub struct SourceConfig {
     pub robots: RobotsPolicy,
     /// What is done with answers of some kind, such as `{ status: 404, action: empty }` or
     /// `{ json: $.error, action: retry, wait: 30s }`. The first rule that fits decides. Without one, a refusal is an error,
-    /// and 408, 429 and most of 5xx are tried again. Rules of the stream replace those of the connection.
+    /// and 408, 429 and most of 5xx are tried again. The rules of the stream come first, and those of its connection behind them:
+    /// what a stream says of an answer counts, and for what it says nothing of, the connection's rules do.
     #[serde(default)]
     pub responses: Vec<ResponseRule>,
     /// Whether only documents that have changed since the last run are read. Their `ETag` and `Last-Modified` are kept in the
