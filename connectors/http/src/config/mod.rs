@@ -184,7 +184,8 @@ pub struct SourceConfig {
     #[serde(default)]
     pub conditional: bool,
     /// Columns that tell of the answer with which a row came: names with `status`, `url` (without its secrets), `page`
-    /// (from 1 on), `fetched_at` or `header:NAME`.
+    /// (from 1 on), `fetched_at` or `header:NAME`. Events of an event stream tell the answer to the connection that they came
+    /// over, which is one page, and as `fetched_at` when they came, half a second together.
     #[serde(default)]
     pub metadata: BTreeMap<String, MetadataField>,
     /// How many pages of one URL are read at once where their number is known; 32 by default. The connection's own limits
