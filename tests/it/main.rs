@@ -19,3 +19,4 @@ mod recorded;
 mod recordings;
 mod resume;
 mod servers;
+mod token_file;
