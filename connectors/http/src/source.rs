@@ -180,10 +180,6 @@ impl Source for HttpSource {
 impl HttpSource {
     async fn new(config: SourceConfig, cx: &Context) -> Result<Self> {
         let targets = Targets::new(&config)?;
-        if let (Some(name), false) = (targets.looking_back(), targets.parent_fields().is_empty()) {
-            let text = format!("`lookback` of `params.{name}` does not go with the rows of a parent");
-            return Err(Error::config(text).help("remove it, or the fields of the parent"));
-        }
         let base = config.base_url.as_deref().map(base).transpose()?;
         config.pagination.validate(&config)?;
         Follow::validate(&config)?;
@@ -239,10 +235,6 @@ impl HttpSource {
             return Err(Error::config(format!("`{sender}` has no cursor to send")).help(
                 "set the stream's `cursor`; a stream that replaces its rows reads all of them and has none",
             ));
-        }
-        if self.conditional.is_some() && request.parent.is_some() {
-            let text = "`conditional` keeps one list of URLs in mind, and `for_each` gives one for each row";
-            return Err(Error::config(text).help("remove one of the two"));
         }
         let NextUrl { next, moment, validators, .. } = NextUrl::of(&request.planned)?;
         let of_the_moment = self.targets.are_of_the_moment();

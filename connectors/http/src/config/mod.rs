@@ -179,8 +179,9 @@ pub struct SourceConfig {
     pub responses: Vec<ResponseRule>,
     /// Whether only documents that have changed since the last run are read. Their `ETag` and `Last-Modified` are kept in the
     /// checkpoint, of up to 4,096 URLs, and one that is unchanged costs one request without a body. A document that has
-    /// changed is read as a whole: `merge` brings its rows together. Not with `pagination`, and without effect for `replace`,
-    /// which needs all rows.
+    /// changed is read as a whole: `merge` brings its rows together. In a stream with `for_each`, they are kept for each of up
+    /// to 4,096 rows of the parent, by the fields that the stream takes of the row: one with other values is read anew. Not with
+    /// `pagination`, and without effect for `replace`, which needs all rows.
     #[serde(default)]
     pub conditional: bool,
     /// Columns that tell of the answer with which a row came: names with `status`, `url` (without its secrets), `page`
