@@ -170,6 +170,11 @@ impl Targets {
         back.max_by_key(|(lookback, _)| *lookback).map(|(_, value)| value)
     }
 
+    /// Whether the server prepares what is read.
+    pub(crate) fn has_job(&self) -> bool {
+        self.outline.has_job()
+    }
+
     /// Whether they are those for a row of a parent.
     pub(crate) fn has_row(&self) -> bool {
         self.has_row

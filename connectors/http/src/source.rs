@@ -22,7 +22,7 @@ use crate::download::{self, Download, Part, Within};
 use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
 use crate::names::Names;
-use crate::read::{Count, Metadata, Reading, Shared, Spot};
+use crate::read::{Again, Count, Metadata, Reading, Shared, Spot};
 use crate::request::Wanted;
 use crate::responses::Responses;
 use crate::robots::Robots;
@@ -63,6 +63,9 @@ pub(crate) struct Payload {
     /// The row of the parent that fills in what the URL does not show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<Parent>,
+    /// What becomes of rows that come again, where the server prepares them.
+    #[serde(default, skip_serializing_if = "Again::is_doubled")]
+    again: Again,
     /// The bytes of a file, where it is downloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) part: Option<Part>,
@@ -117,10 +120,6 @@ impl Source for HttpSource {
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
             let request = self.some_targets(cx)?.request(0)?;
-            if request.job.is_some() {
-                // Looking creates no job.
-                return Ok(());
-            }
             let reading = self.reading(cx, request)?;
             if let Some(download) = &self.shared.download {
                 return download::probe(&reading, download).await.map(drop);
@@ -165,7 +164,8 @@ impl Source for HttpSource {
             if self.shared.download.is_some() {
                 return download::batches(reading, payload.part, from);
             }
-            let reading = Reading { columns: payload.columns.map(Into::into), ..reading };
+            let reading =
+                Reading { columns: payload.columns.map(Into::into), again: payload.again, ..reading };
             let from = Spot::of(from)?;
             let answered = self.conditional.as_ref().filter(|_| from.is_none()).and_then(|c| c.take(split));
             Ok(match answered {
@@ -225,7 +225,8 @@ impl HttpSource {
         let base = self.base.as_ref().unwrap_or(&request.url).clone();
         let (shared, request) = (self.shared.clone(), Arc::new(request));
         let pagination = shared.pagination.clone();
-        Ok(Reading { shared, cx: cx.clone(), pagination, request, home, base, columns: None })
+        let (columns, again) = (None, Again::default());
+        Ok(Reading { shared, cx: cx.clone(), pagination, request, home, base, columns, again })
     }
 
     fn splits(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
@@ -258,6 +259,8 @@ impl HttpSource {
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
         let began = moment.clone();
+        let has_job = self.targets.has_job();
+        let again = if has_job { Again::of(request) } else { Again::default() };
         let candidates = (0..targets.len()).filter_map(move |index| {
             let found = whole_request(&targets, index).and_then(|url| Ok((url, targets.label(index)?)));
             let (url, with) = match found {
@@ -278,6 +281,7 @@ impl HttpSource {
                 part: None,
             };
             Some(
+                again,
                 serde_json::to_value(payload)
                     .map_err(unstorable)
                     .map(|payload| Candidate { index, split: Split::new(id, payload) }),

@@ -41,6 +41,7 @@ use events::Events;
 use input::BodyInput;
 pub(crate) use input::Document;
 use judge::web_page;
+pub(crate) use job::Again;
 pub(crate) use metadata::Metadata;
 use page::{Fetched, LARGE};
 use pages::Pages;
@@ -94,6 +95,8 @@ pub(crate) struct Reading {
     /// The columns that are wanted; `None` for all.
     pub(crate) columns: Option<Arc<[String]>>,
 }
+    /// What becomes of rows that come again.
+    pub(crate) again: Again,
 
 /// How far it is.
 enum State {

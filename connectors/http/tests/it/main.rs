@@ -15,6 +15,7 @@ mod events;
 mod failures;
 mod html;
 mod job_failures;
+mod job_losses;
 mod jobs;
 mod lies;
 mod limits;
