@@ -13,6 +13,7 @@ mod formats;
 mod google;
 mod http_sink;
 mod incremental;
+mod jobs;
 mod object_sink;
 mod objects;
 mod recorded;

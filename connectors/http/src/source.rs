@@ -121,6 +121,9 @@ impl Source for HttpSource {
         let checked = async {
             let request = self.some_targets(cx)?.request(0)?;
             let reading = self.reading(cx, request)?;
+            if reading.request.job.is_some() {
+                return reading.look_without_job().await;
+            }
             if let Some(download) = &self.shared.download {
                 return download::probe(&reading, download).await.map(drop);
             }
@@ -256,11 +259,11 @@ impl HttpSource {
             .and_then(|cursor| cursor.after.as_ref());
         let after = after.map(|after| after.as_str().map_or_else(|| after.to_string(), str::to_owned));
         let (shared, columns) = (self.shared.clone(), request.columns.clone());
+        let has_job = self.targets.has_job();
+        let again = if has_job { Again::of(request) } else { Again::default() };
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
         let began = moment.clone();
-        let has_job = self.targets.has_job();
-        let again = if has_job { Again::of(request) } else { Again::default() };
         let candidates = (0..targets.len()).filter_map(move |index| {
             let found = whole_request(&targets, index).and_then(|url| Ok((url, targets.label(index)?)));
             let (url, with) = match found {
@@ -278,13 +281,15 @@ impl HttpSource {
                 moment: moment.clone().filter(|_| by_index),
                 columns: columns.clone(),
                 parent: parent.clone().filter(|_| by_index),
+                again,
                 part: None,
             };
             Some(
-                again,
                 serde_json::to_value(payload)
                     .map_err(unstorable)
-                    .map(|payload| Candidate { index, split: Split::new(id, payload) }),
+                    .map(|payload| Split::new(id, payload))
+                    .map(|split| if has_job { split.with_effects() } else { split })
+                    .map(|split| Candidate { index, split }),
             )
         });
         let splits = if self.conditional.is_some() && !request.one_snapshot && request.limit.is_none() {

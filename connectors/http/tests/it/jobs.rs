@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::TryStreamExt;
 use serde_json::json;
-use towpath_core::{Batch, Error, Json, Position, Result, ScanRequest};
+use towpath_core::{Batch, Error, ErrorKind, Json, Position, Result, ScanRequest};
 use towpath_formats::{Compression, CsvWrite, Encoder, MemoryOutput, WriteFormat, WriteOptions};
 use towpath_testkit::http::{Request, Response, TestServer};
 use towpath_testkit::rows;
@@ -412,8 +412,58 @@ async fn looking_creates_no_job() {
     let server = reports.start().await;
     let opened = open(options(&server, &[])).await;
     opened.source.check(&opened.cx).await.unwrap();
+    assert_eq!(targets(&server), ["HEAD /reports"]);
+    let notes = opened.cx.metrics().warnings();
+    assert!(notes[0].starts_with("no job was created to test this"), "{notes:?}");
+    assert!(notes[0].contains("POST") && notes[0].contains("404 Not Found to HEAD"), "{notes:?}");
     let found = opened.source.discover(&opened.cx).await.unwrap();
     assert!(found[0].schema.is_none());
-    opened.splits(&ScanRequest::default()).await.unwrap();
-    assert_eq!(reports.created(), 0);
+    let splits = opened.splits(&ScanRequest::default()).await.unwrap();
+    assert!(splits[0].has_effects);
+    assert_eq!((reports.created(), server.requests().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn looking_where_a_get_creates_the_job_asks_for_options() {
+    let server = TestServer::start(|request: Request| async move {
+        match request.method.as_str() {
+            "OPTIONS" => Response::status(204),
+            _ => Response::json(&json!({"id": "j1"})),
+        }
+    })
+    .await;
+    let mut by_get = options(&server, &[]);
+    by_get["body"] = Json::Null;
+    let opened = open(by_get).await;
+    opened.source.check(&opened.cx).await.unwrap();
+    assert_eq!(targets(&server), ["OPTIONS /reports"]);
+}
+
+#[tokio::test]
+async fn a_check_finds_wrong_credentials_and_servers_that_are_not_there() {
+    let server = TestServer::start(|request: Request| async move {
+        match (request.path.as_str(), request.header("authorization")) {
+            ("/token", _) => Response::json(&json!({"error": "invalid_client"})).with_status(401),
+            (_, Some("Bearer right")) => Response::status(405),
+            _ => Response::status(401),
+        }
+    })
+    .await;
+    let check = async |auth: Json, url: &str| {
+        let mut options = options(&server, &[]);
+        (options["auth"], options["base_url"]) = (auth, json!(url));
+        let opened = open(options).await;
+        opened.source.check(&opened.cx).await.map_err(|error| error.kind())
+    };
+    let url = server.url("");
+    assert_eq!(check(json!({"type": "bearer", "token": "right"}), &url).await, Ok(()));
+    assert_eq!(
+        check(json!({"type": "bearer", "token": "wrong"}), &url).await,
+        Err(ErrorKind::Unauthenticated)
+    );
+    let grant = json!({
+        "type": "oauth2_client_credentials", "token_url": server.url("/token"), "client_id": "ann", "client_secret": "x",
+    });
+    assert_eq!(check(grant, &url).await, Err(ErrorKind::Unauthenticated));
+    assert_eq!(check(json!(null), "http://127.0.0.1:1").await, Err(ErrorKind::Unavailable));
 }
