@@ -57,6 +57,7 @@ impl Client {
         }
         let options = &options;
         let mut redactor = Redactor::default();
+        redactor.hide_outside(cx.outside());
         let credentials = Credentials::new(options, &mut redactor)?;
         let tokens = Tokens::shared(options, cx, &mut redactor)?;
         // Whoever replays a recording need not have the files of who made it.

@@ -21,6 +21,7 @@ mod lies;
 mod limits;
 mod metadata;
 mod network;
+mod outside;
 mod pages;
 mod parents;
 mod recordings;

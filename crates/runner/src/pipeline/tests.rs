@@ -239,6 +239,22 @@ error: `emty` is not known here
     }
 
     #[test]
+    fn what_comes_from_outside_is_told_apart_from_what_the_file_says() {
+        let text = "\
+name: a
+streams:
+  a:
+    source: { connector: http, url: \"http://a/${TOKEN}?x=${NONE:-plain}\", headers: { x-a: \"${URL:-http://b}\" } }
+    sink: { connector: file, path: \"${TOKEN}.ndjson\" }
+";
+        let pipeline = good(text);
+        let found: Vec<_> =
+            pipeline.outside.iter().map(|(name, value)| (name, value.expose().as_str())).collect();
+        assert_eq!(found, [("TOKEN", "token"), ("URL", "http://localhost")]);
+        assert!(!format!("{pipeline:?}").contains("\"TOKEN\": \"token\""));
+    }
+
+    #[test]
     fn options_keep_the_order_of_the_file() {
         let text = RETAIL.replace("max_in_flight: 2", "columns: { z: int64, a: string, m: date }");
         let pipeline = good(&text);
