@@ -64,7 +64,7 @@ impl Client {
         let (certificates, identity) = if cx.traffic().is_replayed() {
             (Vec::new(), None)
         } else {
-            (tls::trusted(options).await?, tls::identity(options).await?)
+            (towpath_web::trusted(options.ca_certificate.as_deref()).await?, tls::identity(options).await?)
         };
         network::hide(options, &mut redactor);
         let (connection, key, reach) = (cx.clone(), network::key(options), options.clone());
