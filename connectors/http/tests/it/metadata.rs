@@ -105,7 +105,7 @@ async fn events_tell_the_connection_that_they_came_over() {
         if last >= 4 {
             return Response::status(204);
         }
-        let events: String = (last + 1..=last + 2).map(|id| format!("id: {id}\ndata: x\n\n")).collect();
+        let events = [last + 1, last + 2].map(|id| format!("id: {id}\ndata: x\n\n")).concat();
         Response::bytes("text/event-stream", format!("retry: 5\n\n{events}"))
             .header("x-attempt", request.attempt.to_string())
     })
