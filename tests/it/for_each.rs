@@ -233,3 +233,78 @@ async fn a_parent_and_its_children_share_a_connection_that_takes_one_request() {
     assert_eq!(ended.code, Some(0), "{report:#}");
     assert_orders(&project);
 }
+
+/// Customers with an order each, at a time that can be moved, and with a tag.
+fn dated(request: &Request, times: &[AtomicUsize]) -> Response {
+    let Some(customer) = customer(&request.path) else {
+        let rows: Vec<Value> = (0..times.len()).map(|id| json!({ "id": id })).collect();
+        return Response::json(&json!({ "data": rows }));
+    };
+    let at = times[usize::try_from(customer).expect("there are few")].load(SeqCst);
+    let tag = format!("\"{at}\"");
+    if request.header("if-none-match") == Some(&*tag) {
+        return Response::status(304).header("etag", tag);
+    }
+    let since = request.number("since").unwrap_or(0);
+    let rows: Vec<Value> =
+        (at as u64 > since).then(|| json!({ "id": customer, "at": at })).into_iter().collect();
+    Response::json(&json!({ "data": rows })).header("etag", tag)
+}
+
+/// Runs a pipeline of these orders again after a customer's order has been moved, and gives the `id`s that each run loads.
+async fn loads(options: &str, stream: &str, moved: &[(usize, usize)]) -> (Vec<Vec<u64>>, TestServer) {
+    let times: Arc<Vec<AtomicUsize>> = Arc::new((0..40).map(|id| AtomicUsize::new(100 + id)).collect());
+    let shared = times.clone();
+    let server = TestServer::start(move |request| {
+        let times = shared.clone();
+        async move { dated(&request, &times).delay(std::time::Duration::from_millis(20)) }
+    })
+    .await;
+    let project = Arc::new(Project::new());
+    let text = format!(
+        "name: shop\nconnections:\n  api: {{ connector: http, base_url: \"{}\", records: $.data, max_in_flight: 8 }}\n\
+         streams:\n  customers: {{ load: false, source: {{ connection: api, path: /customers }} }}\n  \
+           orders:\n    for_each: customers\n    {stream}\n    \
+             source: {{ connection: api, path: \"/customers/{{parent.id}}/orders\", {options} }}\n    \
+             sink: {{ connector: file, path: \"out/{{run}}-{{part}}-{{sequence}}.ndjson\" }}\n",
+        server.url("")
+    );
+    project.write("pipeline.yaml", text);
+    let mut loaded = Vec::new();
+    for step in std::iter::once(None).chain(moved.iter().map(Some)) {
+        if let Some((customer, at)) = step {
+            times[*customer].store(*at, SeqCst);
+        }
+        server.clear();
+        let before = project.ids("out");
+        let (ended, report) = run(&project).await;
+        assert_eq!(ended.code, Some(0), "{report:#}");
+        let mut now = project.ids("out");
+        for id in before {
+            let at = now.iter().position(|known| *known == id).expect("nothing is taken away");
+            now.remove(at);
+        }
+        loaded.push(now);
+    }
+    (loaded, server)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_reads_only_the_documents_that_have_changed() {
+    let all: Vec<u64> = (0..40).collect();
+    let (loaded, server) = loads("conditional: true", "", &[(7, 107), (7, 50), (39, 200)]).await;
+    assert_eq!(loaded, [all, vec![], vec![7], vec![39]]);
+    assert_eq!(server.targets().len(), 41, "each is asked for once");
+    assert!(server.peak() > 4, "for some rows at once: {}", server.peak());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_looks_back_before_its_cursors_last_value() {
+    let all: Vec<u64> = (0..40).collect();
+    let since = "query: { since: \"{since}\" }, params: { since: { cursor: true, lookback: 10 } }";
+    // The last value is 139, of customer 39; a late row of customer 0 is behind 129, and one of customer 1 is not.
+    let (loaded, _) = loads(since, "cursor: at", &[(0, 135), (1, 120)]).await;
+    let back: Vec<u64> = (30..40).collect();
+    let with_late = [vec![0], back].concat();
+    assert_eq!(loaded, [all, with_late.clone(), with_late]);
+}

@@ -1,5 +1,6 @@
 //! Whole pipelines, run by the built command against real files and servers that misbehave.
 
+mod answers;
 mod azure;
 mod bad_input;
 mod databases;
@@ -12,6 +13,7 @@ mod formats;
 mod google;
 mod http_sink;
 mod incremental;
+mod jobs;
 mod object_sink;
 mod objects;
 mod recorded;
@@ -19,3 +21,4 @@ mod recordings;
 mod resume;
 mod servers;
 mod stores;
+mod token_file;

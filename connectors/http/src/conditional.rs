@@ -257,7 +257,11 @@ impl Plan {
             return Ok(Some(Planned::Split { split: candidate.split, resume: next.position()? }));
         }
         self.complete = true;
-        let since = serde_json::to_value(Since { validators: self.rest()? });
+        let validators = self.rest()?;
+        if validators.is_empty() {
+            return Ok(Some(Planned::Complete { since: Position::Start }));
+        }
+        let since = serde_json::to_value(Since { validators });
         let since = since.map_err(|error| Error::unexpected("a position cannot be stored").source(error))?;
         Ok(Some(Planned::Complete { since: Position::At(since) }))
     }

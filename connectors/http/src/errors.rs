@@ -116,24 +116,14 @@ pub(crate) fn no_answer(error: reqwest::Error) -> Error {
     if let Some(refused) = network::refused(&error) {
         return refused;
     }
-    let cause = chain(&error);
+    let unreached = towpath_web::unreached(&error, "the host name");
     // The URL is told without its secrets by the caller.
     let error = error.without_url();
     if error.is_builder() {
         return Error::config("the request cannot be made").source(error);
     }
-    let described = if cause.contains("certificate") {
-        Error::unavailable("the server's certificate is not trusted")
-            .retry(Retry::Never)
-            .help("set `ca_certificate` to the file of the authority that signed it")
-    } else if cause.contains("proxy authorization required") {
-        Error::new(ErrorKind::Unauthenticated, "the proxy wants credentials")
-            .help("put them into the URL of the proxy: http://user:password@host:port")
-    } else if cause.contains("tunnel error") || cause.contains("SOCKS error") {
-        Error::unavailable("the proxy makes no connection to the server")
-            .help("check `proxy`, or HTTPS_PROXY in the environment, and what the proxy lets through")
-    } else if error.is_dns() {
-        Error::unavailable("the host name cannot be resolved").help("check the host name and the network")
+    let described = if let Some(unreached) = unreached {
+        unreached
     } else if error.is_timeout() {
         Error::unavailable("the connection was not made in time")
             .help("check the host, or raise `timeout.connect`")
@@ -166,17 +156,6 @@ pub(crate) fn undecodable_body(error: io::Error, received: u64) -> Error {
             .source(error);
     }
     Error::data("the body is not what its `Content-Encoding` says").source(error)
-}
-
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

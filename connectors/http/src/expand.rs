@@ -164,15 +164,15 @@ impl Targets {
         params.find(|(_, values)| values.is_cursor()).map(|(name, _)| name.as_str())
     }
 
-    /// The parameter that begins before the cursor's last value, if one does.
-    pub(crate) fn looking_back(&self) -> Option<&str> {
-        self.params.iter().find(|(_, values)| values.looks_back()).map(|(name, _)| name.as_str())
-    }
-
     /// The value behind which rows are wanted, where a parameter looks back before the cursor's last value.
     pub(crate) fn reaches_back_to(&self, after: &Json) -> Option<Json> {
         let back = self.params.iter().filter_map(|(_, values)| values.reaches_back_to(after));
         back.max_by_key(|(lookback, _)| *lookback).map(|(_, value)| value)
+    }
+
+    /// Whether the server prepares what is read.
+    pub(crate) fn has_job(&self) -> bool {
+        self.outline.has_job()
     }
 
     /// Whether they are those for a row of a parent.

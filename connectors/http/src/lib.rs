@@ -74,6 +74,7 @@ pub const CONNECTOR: Connector = Connector::new("http", "HTTP APIs and downloads
     .source::<HttpSource>()
     .sink::<HttpSink>()
     .uri(&["http", "https"], source::options_of_uri)
+    .joins(&["responses"])
     .example(EXAMPLE);
 
 const EXAMPLE: &str = r#"name: shop

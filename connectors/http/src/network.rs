@@ -8,15 +8,13 @@ use std::time::Duration;
 
 use reqwest::dns::{Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, Identity, NoProxy, Proxy};
+use reqwest::{Certificate, ClientBuilder, Identity, NoProxy};
 use towpath_core::{Error, ErrorKind, Result, Secret};
+use towpath_web::NO_PROXY;
 use url::{Host, Url};
 
 use crate::config::{ConnectionOptions, Http2, PrivateNetworks};
 use crate::redact::Redactor;
-
-/// What stands in `proxy` for none at all.
-const NO_PROXY: &str = "none";
 
 /// How long an unused connection is probed for life.
 const KEEPALIVE: Duration = Duration::from_mins(1);
@@ -104,22 +102,9 @@ fn set_up(options: &ConnectionOptions, mut builder: ClientBuilder) -> Result<Cli
         }
         Some(proxy) => {
             let exceptions = NoProxy::from_string(&options.no_proxy.join(","));
-            Ok(builder.no_proxy().proxy(self::proxy(proxy)?.no_proxy(exceptions)))
+            Ok(builder.no_proxy().proxy(towpath_web::proxy(proxy)?.no_proxy(exceptions)))
         }
     }
-}
-
-fn proxy(text: &str) -> Result<Proxy> {
-    // The cause is left out: it has seen the password.
-    let wrong = || {
-        Error::config("`proxy` is not the URL of a proxy")
-            .help("write http://host:port, https://host:port or socks5://host:port, with user:password@ before the host if it wants them, or none")
-    };
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    if !url.has_host() || !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {
-        return Err(wrong());
-    }
-    Proxy::all(text).map_err(|_| wrong())
 }
 
 /// Refuses a URL whose host is an address of a private network. Names are looked at when they are looked up.

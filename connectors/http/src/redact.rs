@@ -7,7 +7,7 @@ use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH,
     IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, USER_AGENT,
 };
-use towpath_core::Json;
+use towpath_core::{Json, Outside};
 use url::Url;
 
 use crate::config::RequestBody;
@@ -64,6 +64,8 @@ pub(crate) fn is_harmless(name: &HeaderName) -> bool {
 pub(crate) struct Redactor {
     names: BTreeSet<String>,
     values: Vec<String>,
+    /// What came from outside the pipeline file.
+    outside: Outside,
 }
 
 impl Redactor {
@@ -77,6 +79,12 @@ impl Redactor {
         if value.len() >= SHORTEST_SECRET {
             self.values.push(value.to_owned());
         }
+    }
+
+    /// Hides what was filled into the pipeline file from outside: in texts, and in the values of query parameters. Where a URL
+    /// leads stays to be seen, because a message has to tell it.
+    pub(crate) fn hide_outside(&mut self, outside: &Outside) {
+        self.outside = outside.clone();
     }
 
     /// Hides the credentials in an `Authorization: Basic`, which are as good as the password.
@@ -145,8 +153,9 @@ impl Redactor {
 
     /// A URL without user, password, secret parameters and fragment.
     pub(crate) fn url(&self, url: &Url) -> String {
-        let has_secret_parameter =
-            url.query().is_some_and(|_| url.query_pairs().any(|(name, _)| self.is_secret(&name)));
+        let has_secret_parameter = url
+            .query()
+            .is_some_and(|_| url.query_pairs().any(|(name, value)| self.is_secret_parameter(&name, &value)));
         if url.username().is_empty()
             && url.password().is_none()
             && url.fragment().is_none()
@@ -169,13 +178,16 @@ impl Redactor {
 
     /// A text, such as the beginning of a body, without the secrets that were configured.
     pub(crate) fn text(&self, text: &str) -> String {
-        self.values.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
+        let mut secrets: Vec<&str> = self.values().chain(self.outside().map(|(_, value)| value)).collect();
+        // One may be a part of another.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, HIDDEN))
     }
 
     fn parameter(&self, part: &str) -> String {
         let secret = url::form_urlencoded::parse(part.as_bytes())
             .next()
-            .is_some_and(|(name, _)| self.is_secret(&name));
+            .is_some_and(|(name, value)| self.is_secret_parameter(&name, &value));
         match part.split_once('=') {
             Some((name, _)) if secret => format!("{name}={HIDDEN}"),
             _ => part.to_owned(),
@@ -187,6 +199,16 @@ impl Redactor {
         self.values.iter().map(String::as_str)
     }
 
+    /// What came from outside and is looked for in texts, with its names.
+    pub(crate) fn outside(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.outside.iter().map(|(name, value)| (name, value.expose().as_str()));
+        all.filter(|(_, value)| value.len() >= SHORTEST_SECRET && !is_word(value))
+    }
+
+    fn is_secret_parameter(&self, name: &str, value: &str) -> bool {
+        self.is_secret(name) || self.outside().any(|(_, secret)| value.contains(secret))
+    }
+
     /// Whether a query parameter of this name is hidden.
     pub(crate) fn is_secret(&self, name: &str) -> bool {
         let name = name.to_ascii_lowercase();
@@ -194,6 +216,11 @@ impl Redactor {
             || SECRET_WORDS.iter().any(|word| name.contains(word))
             || self.names.contains(&name)
     }
+}
+
+/// Whether it is a word of JSON, which hides nothing.
+pub(crate) fn is_word(text: &str) -> bool {
+    matches!(text, "true" | "false" | "null")
 }
 
 #[cfg(test)]
@@ -237,5 +264,19 @@ mod tests {
         redactor.hide_value("hush-hush");
         redactor.hide_value("a");
         assert_eq!(redactor.text("bad token hush-hush at"), "bad token *** at");
+    }
+
+    #[test]
+    fn what_came_from_outside_is_hidden_whatever_it_is_called() {
+        let mut redactor = Redactor::default();
+        let given =
+            [("TENANT", "acme 4711"), ("SHORT", "eu"), ("FLAG", "true"), ("HOST", "https://a.example")];
+        redactor.hide_outside(&Outside::new(given.map(|(name, value)| (name.to_owned(), value.to_owned()))));
+        redactor.hide_value("acme");
+        assert_eq!(redactor.text("acme 4711, acme, eu, true"), "***, ***, eu, true");
+        assert_eq!(
+            shown(&redactor, "https://a.example/x?of=acme+4711&region=eu&all=true"),
+            "https://a.example/x?of=***&region=eu&all=true"
+        );
     }
 }

@@ -114,6 +114,11 @@ impl Outline {
         found
     }
 
+    /// Whether it creates a job.
+    pub(crate) fn has_job(&self) -> bool {
+        self.job.is_some()
+    }
+
     /// The parameters that its job uses.
     pub(crate) fn job_params(&self) -> Vec<usize> {
         self.job.iter().flat_map(|job| job.params()).collect()

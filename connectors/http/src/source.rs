@@ -22,7 +22,7 @@ use crate::download::{self, Download, Part, Within};
 use crate::expand::{Moment, Targets};
 use crate::formats::Formats;
 use crate::names::Names;
-use crate::read::{Count, Metadata, Reading, Shared, Spot};
+use crate::read::{Again, Count, Metadata, Reading, Shared, Spot};
 use crate::request::Wanted;
 use crate::responses::Responses;
 use crate::robots::Robots;
@@ -63,6 +63,9 @@ pub(crate) struct Payload {
     /// The row of the parent that fills in what the URL does not show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     parent: Option<Parent>,
+    /// What becomes of rows that come again, where the server prepares them.
+    #[serde(default, skip_serializing_if = "Again::is_doubled")]
+    again: Again,
     /// The bytes of a file, where it is downloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) part: Option<Part>,
@@ -117,11 +120,10 @@ impl Source for HttpSource {
     async fn check(&self, cx: &Context) -> Result<()> {
         let checked = async {
             let request = self.some_targets(cx)?.request(0)?;
-            if request.job.is_some() {
-                // Looking creates no job.
-                return Ok(());
-            }
             let reading = self.reading(cx, request)?;
+            if reading.request.job.is_some() {
+                return reading.look_without_job().await;
+            }
             if let Some(download) = &self.shared.download {
                 return download::probe(&reading, download).await.map(drop);
             }
@@ -165,7 +167,8 @@ impl Source for HttpSource {
             if self.shared.download.is_some() {
                 return download::batches(reading, payload.part, from);
             }
-            let reading = Reading { columns: payload.columns.map(Into::into), ..reading };
+            let reading =
+                Reading { columns: payload.columns.map(Into::into), again: payload.again, ..reading };
             let from = Spot::of(from)?;
             let answered = self.conditional.as_ref().filter(|_| from.is_none()).and_then(|c| c.take(split));
             Ok(match answered {
@@ -180,10 +183,6 @@ impl Source for HttpSource {
 impl HttpSource {
     async fn new(config: SourceConfig, cx: &Context) -> Result<Self> {
         let targets = Targets::new(&config)?;
-        if let (Some(name), false) = (targets.looking_back(), targets.parent_fields().is_empty()) {
-            let text = format!("`lookback` of `params.{name}` does not go with the rows of a parent");
-            return Err(Error::config(text).help("remove it, or the fields of the parent"));
-        }
         let base = config.base_url.as_deref().map(base).transpose()?;
         config.pagination.validate(&config)?;
         Follow::validate(&config)?;
@@ -229,7 +228,8 @@ impl HttpSource {
         let base = self.base.as_ref().unwrap_or(&request.url).clone();
         let (shared, request) = (self.shared.clone(), Arc::new(request));
         let pagination = shared.pagination.clone();
-        Ok(Reading { shared, cx: cx.clone(), pagination, request, home, base, columns: None })
+        let (columns, again) = (None, Again::default());
+        Ok(Reading { shared, cx: cx.clone(), pagination, request, home, base, columns, again })
     }
 
     fn splits(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
@@ -239,10 +239,6 @@ impl HttpSource {
             return Err(Error::config(format!("`{sender}` has no cursor to send")).help(
                 "set the stream's `cursor`; a stream that replaces its rows reads all of them and has none",
             ));
-        }
-        if self.conditional.is_some() && request.parent.is_some() {
-            let text = "`conditional` keeps one list of URLs in mind, and `for_each` gives one for each row";
-            return Err(Error::config(text).help("remove one of the two"));
         }
         let NextUrl { next, moment, validators, .. } = NextUrl::of(&request.planned)?;
         let of_the_moment = self.targets.are_of_the_moment();
@@ -263,6 +259,8 @@ impl HttpSource {
             .and_then(|cursor| cursor.after.as_ref());
         let after = after.map(|after| after.as_str().map_or_else(|| after.to_string(), str::to_owned));
         let (shared, columns) = (self.shared.clone(), request.columns.clone());
+        let has_job = self.targets.has_job();
+        let again = if has_job { Again::of(request) } else { Again::default() };
         let mut names = Names::default();
         // Names depend on the URLs before them, so planning counts from the first, and is quick about it.
         let began = moment.clone();
@@ -283,12 +281,15 @@ impl HttpSource {
                 moment: moment.clone().filter(|_| by_index),
                 columns: columns.clone(),
                 parent: parent.clone().filter(|_| by_index),
+                again,
                 part: None,
             };
             Some(
                 serde_json::to_value(payload)
                     .map_err(unstorable)
-                    .map(|payload| Candidate { index, split: Split::new(id, payload) }),
+                    .map(|payload| Split::new(id, payload))
+                    .map(|split| if has_job { split.with_effects() } else { split })
+                    .map(|split| Candidate { index, split }),
             )
         });
         let splits = if self.conditional.is_some() && !request.one_snapshot && request.limit.is_none() {

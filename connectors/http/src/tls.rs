@@ -2,20 +2,10 @@
 
 use std::path::Path;
 
-use reqwest::{Certificate, Identity};
+use reqwest::Identity;
 use towpath_core::{Error, Result, ResultExt};
 
 use crate::config::ConnectionOptions;
-
-/// The certificates that are trusted besides those of the system.
-pub(crate) async fn trusted(options: &ConnectionOptions) -> Result<Vec<Certificate>> {
-    let Some(path) = &options.ca_certificate else { return Ok(Vec::new()) };
-    let no_certificate =
-        || Error::config("`ca_certificate` holds no PEM certificate").detail("path", path.display());
-    let pem = read("read `ca_certificate`", path).await?;
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| no_certificate().source(error))?;
-    if found.is_empty() { Err(no_certificate()) } else { Ok(found) }
-}
 
 /// The certificate by which we say who we are, with its key.
 pub(crate) async fn identity(options: &ConnectionOptions) -> Result<Option<Identity>> {

@@ -28,6 +28,7 @@ pub struct Connector {
     schemes: &'static [&'static str],
     from_uri: Option<fn(&str) -> Result<Json>>,
     example: &'static str,
+    joined: &'static [&'static str],
     source: Option<SourceEntry>,
     sink: Option<SinkEntry>,
 }
@@ -65,7 +66,16 @@ pub struct OptionError {
 impl Connector {
     /// A connector of this name, which is also its feature, its folder and its page.
     pub const fn new(name: &'static str, summary: &'static str) -> Self {
-        Self { name, summary, schemes: &[], from_uri: None, example: "", source: None, sink: None }
+        Self {
+            name,
+            summary,
+            schemes: &[],
+            from_uri: None,
+            example: "",
+            joined: &[],
+            source: None,
+            sink: None,
+        }
     }
 
     /// Adds the source.
@@ -111,6 +121,13 @@ impl Connector {
         self
     }
 
+    /// Names options that are lists of which the first fitting item counts. Set at a connection and at one of its streams, the
+    /// stream's items come first and the connection's behind them; of every other option the stream's value stands instead.
+    pub const fn joins(mut self, options: &'static [&'static str]) -> Self {
+        self.joined = options;
+        self
+    }
+
     /// Its name.
     pub const fn name(&self) -> &'static str {
         self.name
@@ -129,6 +146,11 @@ impl Connector {
     /// An example pipeline.
     pub const fn example_pipeline(&self) -> &'static str {
         self.example
+    }
+
+    /// The options of which a stream's items stand before those of its connection.
+    pub const fn joined_options(&self) -> &'static [&'static str] {
+        self.joined
     }
 
     /// Its source side.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
 
-use crate::{Cancellation, Error, Limiter, Metrics, Permit, Result, Traffic, Unlimited};
+use crate::{Cancellation, Error, Limiter, Metrics, Outside, Permit, Result, Traffic, Unlimited};
 
 /// A bag of capabilities, cheap to clone. It is not a handle to the engine.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ pub struct Context {
     metrics: Arc<Metrics>,
     waits: PermitWaits,
     traffic: Traffic,
+    outside: Outside,
 }
 
 impl Context {
@@ -41,6 +42,7 @@ impl Context {
                 metrics: Arc::default(),
                 waits: PermitWaits::default(),
                 traffic: Traffic::Live,
+                outside: Outside::default(),
             },
         }
     }
@@ -73,6 +75,11 @@ impl Context {
     /// Where the answers of servers come from, and whether they are kept.
     pub fn traffic(&self) -> &Traffic {
         &self.traffic
+    }
+
+    /// What was filled into the pipeline file from outside, which no message and no recording may show.
+    pub fn outside(&self) -> &Outside {
+        &self.outside
     }
 
     /// The time of day for what depends on when a run began, such as a window that ends now. Where answers come out of a
@@ -259,6 +266,12 @@ impl ContextBuilder {
     /// Sets where answers come from.
     pub fn traffic(mut self, traffic: Traffic) -> Self {
         self.context.traffic = traffic;
+        self
+    }
+
+    /// Sets what was filled into the pipeline file from outside.
+    pub fn outside(mut self, outside: Outside) -> Self {
+        self.context.outside = outside;
         self
     }
 

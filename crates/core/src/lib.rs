@@ -53,7 +53,7 @@ pub use json::{json_row, json_value};
 pub use limiter::{Limiter, Outcome, Permit, Unlimited};
 pub use metrics::{Metrics, MetricsSnapshot};
 pub use rejected::Rejected;
-pub use secret::Secret;
+pub use secret::{Outside, Secret};
 pub use sink::{
     Begun, Committed, Delivery, LoadSpec, Sink, SinkCapabilities, Staged, Takes, WriteDisposition, Writer,
 };

@@ -1,6 +1,8 @@
 //! Values that must never be printed.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
@@ -60,5 +62,31 @@ impl<T: JsonSchema> JsonSchema for Secret<T> {
         let mut schema = T::json_schema(generator);
         schema.insert("writeOnly".into(), true.into());
         schema
+    }
+}
+
+/// What was filled into the pipeline file from outside, by name: from variables of the environment, and from files.
+///
+/// Any of it may be a secret, wherever the pipeline uses it, and whatever the option is called. A connector shows it in no
+/// text that it does not need it for, and keeps it in no recording.
+///
+/// ```
+/// use towpath_core::Outside;
+///
+/// let outside = Outside::new([("SHOP_TENANT".to_owned(), "acme-4711".to_owned())]);
+/// assert_eq!(format!("{outside:?}"), r#"Outside({"SHOP_TENANT": ***})"#);
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outside(Arc<BTreeMap<String, Secret>>);
+
+impl Outside {
+    /// These values, by their names.
+    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self(Arc::new(values.into_iter().map(|(name, value)| (name, Secret::new(value))).collect()))
+    }
+
+    /// The names with the values.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Secret)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 }

@@ -33,14 +33,17 @@ pub trait Source: Sized + Send + Sync + 'static {
     /// The fields of a parent's row that planning needs, as [`Parent::get`] names them, for a stream that is read once for
     /// each row of another (`for_each`). `None` for a source that knows no parent, as most do. A constant of the options.
     ///
-    /// Such a source is planned with [`ScanRequest::parent`] for each row. Its splits hold what they need of that row,
-    /// and its planning depends on nothing else than the request: it sends no [`Planned::Complete`].
+    /// Such a source is planned with [`ScanRequest::parent`] for each row, for some rows at once. Its splits hold what they
+    /// need of that row, and its planning depends on nothing else than the request. What its [`Planned::Complete`] carries
+    /// comes back as [`ScanRequest::since`] with the same row of the next run, or not, where there is no room for all rows.
+    /// [`ScanPlan::after`] is the same for each row, as the cursor is one for all of them.
     fn parent_fields(&self) -> Option<Vec<String>> {
         None
     }
 
     /// Called by `towpath check`: do the credentials work, is everything there that a run will read? Reads as little as
-    /// possible. The error says what is missing and what to do.
+    /// possible. The error says what is missing and what to do. What cannot be told without changing something is left alone, and
+    /// said by [`Metrics::warn`](crate::Metrics::warn).
     fn check(&self, cx: &Context) -> impl Future<Output = Result<()>> + Send;
 
     /// Called by `towpath discover`: the data sets that could be streams, at most a few thousand.
@@ -115,6 +118,8 @@ pub struct ScanRequest {
     /// Whether all rows must be of one moment, because they will stand instead of all others. A source that can give a
     /// snapshot, and loses it, then fails rather than go on with another one.
     pub one_snapshot: bool,
+    /// Whether a row may come twice, because the target keeps one of each key (`merge`).
+    pub repeatable: bool,
     /// Rows of which only these are wanted. The engine filters in any case, so a source may give more of them, and must
     /// not give fewer.
     pub filter: Option<Predicate>,
@@ -290,17 +295,27 @@ pub struct Split {
     /// format that is decoded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// Whether reading it changes something at the source, such as a report that is prepared for it. Who only wants to look
+    /// does not read it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub has_effects: bool,
 }
 
 impl Split {
     /// A split of version 1.
     pub fn new(id: impl Into<SplitId>, payload: Json) -> Self {
-        Self { id: id.into(), version: 1, payload, estimate: None, memory: None }
+        Self { id: id.into(), version: 1, payload, estimate: None, memory: None, has_effects: false }
     }
 
     /// Sets how much it holds.
     pub fn estimate(mut self, estimate: Estimate) -> Self {
         self.estimate = Some(estimate);
+        self
+    }
+
+    /// Says that reading it changes something at the source.
+    pub fn with_effects(mut self) -> Self {
+        self.has_effects = true;
         self
     }
 

@@ -314,6 +314,7 @@ impl Engine {
             .connection(side.connection.clone())
             .cancellation(shutdown.kill.child())
             .cpu(self.cpu.clone())
+            .outside(self.pipeline.outside.clone())
             .metrics(metrics.clone())
     }
 }

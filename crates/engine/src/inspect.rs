@@ -28,6 +28,9 @@ pub struct Checked {
     pub source: Option<Failure>,
     /// Why its sink would fail.
     pub sink: Option<Failure>,
+    /// What a person should know besides, such as what could not be checked.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 impl Checked {
@@ -76,19 +79,21 @@ impl Engine {
     /// Checks both sides of each stream, all at once.
     pub async fn check(&self, shutdown: &Shutdown) -> Vec<Checked> {
         let checks = self.pipeline.streams.iter().map(|spec| async move {
+            let metrics = Arc::default();
             let source = async {
-                let (source, cx) = self.open_source(spec, "check", &Arc::default(), shutdown).await?;
+                let (source, cx) = self.open_source(spec, "check", &metrics, shutdown).await?;
                 transform(spec, "check")?;
                 source.check(&cx).await
             };
             let sink = async {
-                let (sink, cx) = self.open_sink(&spec.sink, &spec.name, &Arc::default(), shutdown).await?;
+                let (sink, cx) = self.open_sink(&spec.sink, &spec.name, &metrics, shutdown).await?;
                 let load = load_spec(&self.pipeline.name, spec, "check", &*sink)?;
                 sink.check(&cx, &load).await
             };
             let (source, sink) = futures::future::join(source, sink).await;
             let failure = |result: Result<()>| result.err().map(|error| Failure::new(&error, None));
-            Checked { stream: spec.name.clone(), source: failure(source), sink: failure(sink) }
+            let (source, sink) = (failure(source), failure(sink));
+            Checked { stream: spec.name.clone(), source, sink, notes: metrics.warnings() }
         });
         futures::future::join_all(checks).await
     }

@@ -16,6 +16,7 @@ pub(crate) fn scan_request(
     request.columns = transform.columns_needed();
     request.filter = transform.filter();
     request.one_snapshot = disposition == WriteDisposition::Replace;
+    request.repeatable = disposition == WriteDisposition::Merge;
     request.since = checkpoint.since.clone();
     request.planned = held.map(|held| held.planned.clone()).unwrap_or_default();
     request.parallelism = parallelism;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use towpath_core::{ByteSize, Connector, HumanDuration, Json, WriteDisposition};
+use towpath_core::{ByteSize, Connector, HumanDuration, Json, Outside, WriteDisposition};
 use towpath_layers::{LayerSettings, LimitSettings};
 use towpath_transform::Step;
 
@@ -25,6 +25,8 @@ pub struct Pipeline {
     pub threads: NonZeroUsize,
     /// Where the checkpoints of sinks are kept that cannot remember.
     pub state_dir: PathBuf,
+    /// What was filled into the pipeline file from outside, and may be secret.
+    pub outside: Outside,
     /// The connections that streams name.
     pub connections: Vec<ConnectionSpec>,
     /// The streams.

@@ -4,15 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::Certificate;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Proxy};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use towpath_core::{Context, Error, HumanDuration, Result, ResultExt, Secret};
-use url::Url;
-
-/// What stands in `proxy` for none at all.
-const NO_PROXY: &str = "none";
+use towpath_core::{Context, Error, HumanDuration, Result, Secret};
+use towpath_web::NO_PROXY;
 
 /// How long an unused connection is probed for life.
 const KEEPALIVE: Duration = Duration::from_mins(1);
@@ -54,7 +51,7 @@ impl Client {
     /// # Errors
     /// `Config` for a file without certificates, or a proxy that is none.
     pub async fn new(options: &NetworkOptions, cx: &Context) -> Result<Self> {
-        let certificates = trusted(options).await?;
+        let certificates = towpath_web::trusted(options.ca_certificate.as_deref()).await?;
         let shared = cx.connection().shared(&key(options), || build(options, certificates))?;
         Ok(Self(shared))
     }
@@ -84,7 +81,7 @@ fn build(options: &NetworkOptions, certificates: Vec<Certificate>) -> Result<req
     builder = match options.proxy.as_ref().map(Secret::expose) {
         None => builder,
         Some(proxy) if proxy == NO_PROXY => builder.no_proxy(),
-        Some(proxy) => builder.no_proxy().proxy(self::proxy(proxy)?),
+        Some(proxy) => builder.no_proxy().proxy(towpath_web::proxy(proxy)?),
     };
     builder.build().map_err(|error| Error::unexpected("the HTTP client cannot be built").source(error))
 }
@@ -94,29 +91,6 @@ fn key(options: &NetworkOptions) -> String {
     let NetworkOptions { ca_certificate, proxy, timeout } = options;
     let proxy = proxy.as_ref().map(Secret::expose);
     format!("{ca_certificate:?} {proxy:?} {timeout:?}")
-}
-
-fn proxy(text: &str) -> Result<Proxy> {
-    // The cause is left out: it has seen the password.
-    let wrong = || {
-        Error::config("`proxy` is not the URL of a proxy")
-            .help("write http://host:port, https://host:port or socks5://host:port, with user:password@ before the host if it wants them, or none")
-    };
-    let url = Url::parse(text).map_err(|_| wrong())?;
-    if !url.has_host() || !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {
-        return Err(wrong());
-    }
-    Proxy::all(text).map_err(|_| wrong())
-}
-
-/// The certificates that are trusted besides those of the system.
-async fn trusted(options: &NetworkOptions) -> Result<Vec<Certificate>> {
-    let Some(path) = &options.ca_certificate else { return Ok(Vec::new()) };
-    let pem =
-        tokio::fs::read(path).await.operation("read `ca_certificate`").detail("path", path.display())?;
-    let none = || Error::config("`ca_certificate` holds no PEM certificate").detail("path", path.display());
-    let found = Certificate::from_pem_bundle(&pem).map_err(|error| none().source(error))?;
-    if found.is_empty() { Err(none()) } else { Ok(found) }
 }
 
 #[cfg(test)]

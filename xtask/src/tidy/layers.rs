@@ -9,9 +9,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("layers", &["core"]),
     ("formats", &["core"]),
     ("files", &["core", "formats"]),
-    ("objects", &["core", "files", "formats"]),
+    ("objects", &["core", "files", "formats", "web"]),
     ("sql", &["core"]),
     ("tls", &["core"]),
+    ("web", &["core"]),
     ("transform", &["core"]),
     ("engine", &["core", "layers", "transform"]),
     ("testkit", &["core", "formats", "layers"]),
@@ -21,7 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// What a connector may stand on; a crate that connectors share is added here.
-const BELOW_CONNECTORS: &[&str] = &["core", "files", "formats", "objects", "sql", "tls"];
+const BELOW_CONNECTORS: &[&str] = &["core", "files", "formats", "objects", "sql", "tls", "web"];
 
 /// What tests of a crate may use beside that: never the runner, which is tested as a program.
 const FOR_TESTS: &[&str] = &["core", "layers", "formats", "transform", "testkit"];
@@ -39,7 +40,7 @@ pub(super) const DRIVERS: &[(&str, &[&str])] = &[
     ("mysql_common", &["mysql"]),
     ("object_store", &["azure", "bench", "gcs", "objects", "s3"]),
     ("postgres-protocol", &["postgres"]),
-    ("reqwest", &["azure", "bench", "gcs", "http", "objects", "s3", "testkit"]),
+    ("reqwest", &["azure", "bench", "gcs", "http", "objects", "s3", "testkit", "web"]),
     ("tokio-postgres", &["postgres"]),
     ("tokio-postgres-rustls", &["postgres"]),
 ];

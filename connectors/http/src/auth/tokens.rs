@@ -1,7 +1,7 @@
 //! Tokens that are fetched: once for all requests of a connection, and again before they expire.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use towpath_core::{Context, Error, ErrorKind, Result, Retry, Secret};
 
@@ -9,7 +9,7 @@ use super::carrier::Carrier;
 use super::grant::{Grant, Granted};
 use super::jwt::Issuer;
 use super::keys::TokenKey;
-use super::token_file::TokenFile;
+use super::token_file::{Access, Stored, TokenFile};
 use crate::client::Client;
 use crate::config::{Auth, ConnectionOptions, TokenAlgorithm, TokenPlace};
 use crate::redact::Redactor;
@@ -56,6 +56,13 @@ pub(crate) struct Tokens {
     file: Option<TokenFile>,
     /// Held while a token is fetched, so that all others wait for that one.
     state: tokio::sync::Mutex<State>,
+}
+
+/// A token that was fetched, until when it is used, and the refresh token that came with it.
+struct Fetched {
+    value: Secret,
+    until: Option<SystemTime>,
+    refresh: Option<Secret>,
 }
 
 /// How tokens come about.
@@ -114,8 +121,10 @@ impl Way {
 #[derive(Default)]
 struct State {
     token: Option<Arc<Token>>,
-    /// The refresh token that came last.
+    /// The refresh token that came last, where no file holds it.
     refresh: Option<Secret>,
+    /// The token that the server has refused last.
+    refused: Option<Secret>,
     /// Why there will be no token. Asking once more for each stream that waits might lock the account.
     refusal: Option<Refused>,
 }
@@ -176,13 +185,7 @@ impl Tokens {
         if let Some((.., tokens)) = same {
             return Ok(Some(tokens.clone()));
         }
-        let file = match auth {
-            Auth::RefreshToken { refresh_token, token_file: Some(path), .. } => {
-                Some(TokenFile::new(path, refresh_token))
-            }
-            _ => None,
-        };
-        let tokens = Arc::new(Self { way, file, state: tokio::sync::Mutex::default() });
+        let tokens = Arc::new(Self { way, file: TokenFile::of(auth), state: tokio::sync::Mutex::default() });
         known.push((auth.clone(), options.base_url.clone(), tokens.clone()));
         Ok(Some(tokens))
     }
@@ -201,26 +204,70 @@ impl Tokens {
         if let Some(refusal) = &state.refusal {
             return Err(refusal.error());
         }
-        if let (Some(file), None) = (&self.file, &state.refresh) {
-            state.refresh = Some(file.load().await?);
-        }
-        let granted = self.way.token(client, cx, state.refresh.as_ref()).await;
-        let granted = granted.inspect_err(|error| state.refusal = Refused::finally(error))?;
-        if let Some(refresh) = granted.refresh {
-            if let Some(file) = &self.file {
-                file.keep(&refresh, cx).await;
-            }
-            state.refresh = Some(refresh);
-        }
-        let good_for = |lifetime: Duration| lifetime.saturating_sub(LONGEST_MARGIN.min(lifetime / 10));
+        // Whoever replays a recording has no such file, and asks for no token.
+        let file = self.file.as_ref().filter(|_| !cx.traffic().is_replayed());
+        let fetched = if let Some(file) = file {
+            self.fetch_or_take(file, client, cx, &mut state).await?
+        } else {
+            let refresh = state.refresh.clone();
+            let fetched = self.fetch(client, cx, &mut state, refresh.as_ref()).await?;
+            state.refresh = fetched.refresh.clone().or(refresh);
+            fetched
+        };
+        let left = |until: SystemTime| until.duration_since(cx.clock().now()).unwrap_or_default();
         let token = Arc::new(Token {
-            carrier: self.way.carrier(granted.value.expose())?,
-            value: granted.value,
-            until: granted.lifetime.and_then(|lifetime| now.checked_add(good_for(lifetime))),
+            carrier: self.way.carrier(fetched.value.expose())?,
+            value: fetched.value,
+            until: fetched.until.and_then(|until| now.checked_add(left(until))),
         });
         state.token = Some(token.clone());
         tracing::debug!(connection = cx.connection().name(), "fetched a token");
         Ok(token)
+    }
+
+    async fn fetch(
+        &self,
+        client: &Client,
+        cx: &Context,
+        state: &mut State,
+        refresh: Option<&Secret>,
+    ) -> Result<Fetched> {
+        let granted = self.way.token(client, cx, refresh).await;
+        let granted = granted.inspect_err(|error| state.refusal = Refused::finally(error))?;
+        let good_for = |lifetime: Duration| lifetime.saturating_sub(LONGEST_MARGIN.min(lifetime / 10));
+        let until = granted.lifetime.and_then(|lifetime| cx.clock().now().checked_add(good_for(lifetime)));
+        Ok(Fetched { value: granted.value, until, refresh: granted.refresh })
+    }
+
+    /// The token that another process has fetched, if it is still good; else another one, while all others wait for it.
+    async fn fetch_or_take(
+        &self,
+        file: &TokenFile,
+        client: &Client,
+        cx: &Context,
+        state: &mut State,
+    ) -> Result<Fetched> {
+        let locked = file.lock(cx).await?;
+        let refresh = if let Some(unkept) = state.refresh.clone() {
+            // The file could not take it, so what is there has been spent.
+            unkept
+        } else {
+            let Stored { refresh, access } = locked.load().await?;
+            let is_good = |access: &Access| {
+                access.until > cx.clock().now() && state.refused.as_ref() != Some(&access.value)
+            };
+            if let Some(Access { value, until }) = access.filter(is_good) {
+                return Ok(Fetched { value, until: Some(until), refresh: None });
+            }
+            refresh
+        };
+        let fetched = self.fetch(client, cx, state, Some(&refresh)).await?;
+        if let Some(refresh) = &fetched.refresh {
+            let access = fetched.until.map(|until| Access { value: fetched.value.clone(), until });
+            let is_kept = locked.keep(refresh, access.as_ref(), cx).await;
+            state.refresh = (!is_kept).then(|| refresh.clone());
+        }
+        Ok(fetched)
     }
 
     /// Does not use a token any more, which the server has refused. Whoever comes next fetches another, unless somebody has.
@@ -228,6 +275,7 @@ impl Tokens {
         let mut state = self.state.lock().await;
         if state.token.as_ref().is_some_and(|token| Arc::ptr_eq(token, refused)) {
             state.token = None;
+            state.refused = Some(refused.value.clone());
         }
     }
 }

@@ -87,8 +87,9 @@ pub enum Auth {
         /// The refresh token.
         refresh_token: Secret,
         /// The file in which the last refresh token is kept for the next run, for servers that give each one once. It is
-        /// replaced at once and only its owner can read it. A new `refresh_token` here counts more than what it holds. Two runs
-        /// at a time cannot share it.
+        /// replaced at once and only its owner can read it. A new `refresh_token` here counts more than what it holds. Several
+        /// runs may share it, on a file system with locks: one at a time fetches a token, under a lock on a file beside it
+        /// (`NAME.lock`), and those that have waited use that one as long as the server says that it is good.
         #[serde(default)]
         token_file: Option<PathBuf>,
         /// The scopes to ask for; by default all that were agreed to.

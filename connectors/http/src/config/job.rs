@@ -12,7 +12,9 @@ use super::values::OneOrMany;
 /// and its result is downloaded.
 ///
 /// `{job}` stands for the job's id in paths and in the body of the status request, besides the names of `params`. A run that
-/// goes on asks for the same job. When that is gone, another one is created, unless some of its rows have been loaded.
+/// goes on asks for the same job. URLs of a result that are refused are asked for anew, once. A job that is gone is replaced by
+/// another one if none of its rows has been loaded; if some have, only with `merge`, which keeps one of each. `append` cannot tell
+/// which rows of another job it has, and fails; so does `replace`, of which nothing is seen yet, and the next run begins anew.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Job {

@@ -25,6 +25,8 @@ use towpath_core::{ByteSize, Secret};
 use towpath_formats::json::JsonPath;
 use towpath_formats::{Columns, Compression, ReadFormat};
 
+use connection::with_connection;
+
 pub use auth::{Auth, CredentialsPlace, KeyPlace, LoginMethod, TokenPlace, TokenSource};
 pub use connection::{Budget, BudgetWindow, Http2, PrivateNetworks, Timeouts};
 pub(crate) use connection::{ConnectionOptions, default_redirects};
@@ -41,159 +43,113 @@ pub use sink::{BodyFormat, BodyTemplate, RejectedRows, RowsOfRequest, SinkBody, 
 pub use values::{OneOrMany, Scalar, Values};
 pub use window::Windows;
 
-/// The options of an HTTP source.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SourceConfig {
-    /// Where every `path` begins, such as `https://api.example.com/v2`. With it, credentials and headers go to this host
-    /// only, also when a stream names another one by `url`.
-    #[serde(default)]
-    pub base_url: Option<String>,
-    /// Headers of every request. They count as secrets and never follow to another host. They may hold `{name}`, filled in
-    /// from `params`.
-    #[serde(default)]
-    pub headers: BTreeMap<String, Secret>,
-    /// How we say who we are.
-    #[serde(default)]
-    pub auth: Option<Auth>,
-    /// How long is waited for what.
-    #[serde(default)]
-    pub timeout: Timeouts,
-    /// The `User-Agent`; `towpath/VERSION` by default.
-    #[serde(default)]
-    pub user_agent: Option<String>,
-    /// How many redirects are followed; 5 by default, 0 to refuse them.
-    #[serde(default = "default_redirects")]
-    pub redirects: u32,
-    /// A PEM file with certificates to trust besides those of the system.
-    #[serde(default)]
-    pub ca_certificate: Option<PathBuf>,
-    /// A PEM file with the certificate by which we say who we are, for servers that ask for one in TLS. Needs `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// A PEM file with the private key of `client_certificate`; it may be the same file.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The proxy that requests go through: `http://`, `https://` or `socks5://` (`socks5h://` lets it look up names), with
-    /// `user:password@` if it wants them, or `none`. By default the environment says (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
-    #[serde(default)]
-    pub proxy: Option<Secret>,
-    /// Hosts that are reached without `proxy`: names with everything below them, addresses and networks, such as
-    /// `[internal.example, 10.0.0.0/8]`. None by default.
-    #[serde(default)]
-    pub no_proxy: Vec<String>,
-    /// Whether HTTP/2 is spoken.
-    #[serde(default)]
-    pub http2: Http2,
-    /// Whether servers in private networks are talked to: this machine, private, link-local and unique-local addresses,
-    /// metadata of clouds. Refuse them where URLs come from somebody who is not trusted. Names are looked up first, and each
-    /// redirect is looked at. The proxy of the environment is then left alone.
-    #[serde(default)]
-    pub private_networks: PrivateNetworks,
-    /// Budgets of parts of the API, such as `[{ match: "/search/*", rate: 30/m }]`. All streams of the connection share them,
-    /// a request spends of each that matches it, and the limits that the server tells in its answer pause them instead of
-    /// all requests.
-    #[serde(default)]
-    pub budgets: Vec<Budget>,
+with_connection! {
+    /// The options of an HTTP source.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct SourceConfig {
+        /// The URL to read. Like every URL and path here it may hold `{name}`, filled in from `params`; `{+name}` keeps the
+        /// slashes of a value, as in `/repos/{+repository}/issues`.
+        #[serde(default)]
+        pub url: Option<String>,
+        /// Several URLs to read.
+        #[serde(default)]
+        pub urls: Vec<String>,
+        /// The path to read, behind `base_url`.
+        #[serde(default)]
+        pub path: Option<String>,
+        /// Several paths to read, behind `base_url`.
+        #[serde(default)]
+        pub paths: Vec<String>,
+        /// The method; by default GET, or POST with a `body`.
+        #[serde(default)]
+        pub method: Option<ReadMethod>,
+        /// The body of each request: `json: ...`, `form: { name: value }`, `multipart: { name: value }` or
+        /// `graphql: { query, variables }`. What stands there, or in `query`, under a name such as `password`, `token`, `api_key` or
+        /// `client_secret` is shown in no error.
+        #[serde(default)]
+        pub body: Option<RequestBody>,
+        /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, a range
+        /// `{ from: 1, to: 10, step: 1 }`, windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
+        /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end, or the last value of the stream's
+        /// cursor `{ cursor: true, initial: 2024-01-01, lookback: 1h, format: date }`. A first run without `initial` leaves query
+        /// parameters and headers with it out. Windows of a stream with a `cursor` begin at its last value. Both begin
+        /// `lookback` earlier, for rows that come late: these are loaded again, so use `merge`; with `append` they come twice. The
+        /// format is `rfc3339`, `date`, `unix`, `unix_ms`, `http_date`, or a pattern such as `%Y%m%d`.
+        /// In a stream with `for_each`, `{parent.name}` stands in the same places for a field of the parent's row, and
+        /// `url: "{parent.href}"` for a URL that the row names.
+        #[serde(default)]
+        pub params: BTreeMap<String, Values>,
+        /// How several `params` go together.
+        #[serde(default)]
+        pub combine: Combine,
+        /// Query parameters: a value, or a list for a parameter that is repeated. They may hold `{name}`.
+        #[serde(default)]
+        pub query: BTreeMap<String, OneOrMany>,
+        /// The query parameter that gets the stream's last cursor value, so that the server sends only what is newer. It is
+        /// left out of the first run. For an initial value, a lookback, another format or another place, use `params`.
+        #[serde(default)]
+        pub cursor_param: Option<String>,
 
-    /// The URL to read. Like every URL and path here it may hold `{name}`, filled in from `params`; `{+name}` keeps the
-    /// slashes of a value, as in `/repos/{+repository}/issues`.
-    #[serde(default)]
-    pub url: Option<String>,
-    /// Several URLs to read.
-    #[serde(default)]
-    pub urls: Vec<String>,
-    /// The path to read, behind `base_url`.
-    #[serde(default)]
-    pub path: Option<String>,
-    /// Several paths to read, behind `base_url`.
-    #[serde(default)]
-    pub paths: Vec<String>,
-    /// The method; by default GET, or POST with a `body`.
-    #[serde(default)]
-    pub method: Option<ReadMethod>,
-    /// The body of each request: `json: ...`, `form: { name: value }`, `multipart: { name: value }` or
-    /// `graphql: { query, variables }`. What stands there, or in `query`, under a name such as `password`, `token`, `api_key` or
-    /// `client_secret` is shown in no error.
-    #[serde(default)]
-    pub body: Option<RequestBody>,
-    /// The values of `{name}` in URLs, paths, query, headers and body: a value, a list, a range
-    /// `{ from: 1, to: 10, step: 1 }`, windows of time `{ start: 2024-01-01, end: now, step: 1d, lookback: 1h, format: date }`,
-    /// of which `{name.start}` is the beginning and `{name.end}` what is behind the end, or the last value of the stream's
-    /// cursor `{ cursor: true, initial: 2024-01-01, lookback: 1h, format: date }`. A first run without `initial` leaves query
-    /// parameters and headers with it out. Windows of a stream with a `cursor` begin at its last value. Both begin
-    /// `lookback` earlier, for rows that come late: these are loaded again, so use `merge`; with `append` they come twice. The
-    /// format is `rfc3339`, `date`, `unix`, `unix_ms`, `http_date`, or a pattern such as `%Y%m%d`.
-    /// In a stream with `for_each`, `{parent.name}` stands in the same places for a field of the parent's row, and
-    /// `url: "{parent.href}"` for a URL that the row names.
-    #[serde(default)]
-    pub params: BTreeMap<String, Values>,
-    /// How several `params` go together.
-    #[serde(default)]
-    pub combine: Combine,
-    /// Query parameters: a value, or a list for a parameter that is repeated. They may hold `{name}`.
-    #[serde(default)]
-    pub query: BTreeMap<String, OneOrMany>,
-    /// The query parameter that gets the stream's last cursor value, so that the server sends only what is newer. It is
-    /// left out of the first run. For an initial value, a lookback, another format or another place, use `params`.
-    #[serde(default)]
-    pub cursor_param: Option<String>,
-
-    /// The format of the bodies; by default told by `Content-Type`, else by the URL's extension.
-    #[serde(default)]
-    pub format: Option<ReadFormat>,
-    /// How files are downloaded, with `format: bytes`.
-    #[serde(default)]
-    pub download: Option<DownloadConfig>,
-    /// The codec of the document itself; by default told by the URL's extension. `Content-Encoding` is always obeyed.
-    #[serde(default)]
-    pub compression: Option<Compression>,
-    /// `JSONPath` to the records of a JSON body, such as `$.data`: an array of objects, or single objects. By default the
-    /// document itself.
-    #[serde(default)]
-    pub records: Option<JsonPath>,
-    /// Column names with their types. The others are inferred.
-    #[serde(default)]
-    pub columns: Columns,
-    /// How many rows are looked at to infer types.
-    #[serde(default)]
-    pub sample_rows: Option<usize>,
-    /// For answers that the server prepares, such as reports: the request creates a job, and its result is downloaded when
-    /// it is done.
-    #[serde(default)]
-    pub job: Option<Job>,
-    /// How one page leads to the next.
-    #[serde(default)]
-    pub pagination: Pagination,
-    /// Which links of HTML pages are followed, such as `{ links: "a.next", max_pages: 50 }`.
-    #[serde(default)]
-    pub follow: Option<Follow>,
-    /// Whether sites are asked by their `robots.txt` before HTML is read.
-    #[serde(default)]
-    pub robots: RobotsPolicy,
-    /// What is done with answers of some kind, such as `{ status: 404, action: empty }` or
-    /// `{ json: $.error, action: retry, wait: 30s }`. The first rule that fits decides. Without one, a refusal is an error,
-    /// and 408, 429 and most of 5xx are tried again. Rules of the stream replace those of the connection.
-    #[serde(default)]
-    pub responses: Vec<ResponseRule>,
-    /// Whether only documents that have changed since the last run are read. Their `ETag` and `Last-Modified` are kept in the
-    /// checkpoint, of up to 4,096 URLs, and one that is unchanged costs one request without a body. A document that has
-    /// changed is read as a whole: `merge` brings its rows together. Not with `pagination`, and without effect for `replace`,
-    /// which needs all rows.
-    #[serde(default)]
-    pub conditional: bool,
-    /// Columns that tell of the answer with which a row came: names with `status`, `url` (without its secrets), `page`
-    /// (from 1 on), `fetched_at` or `header:NAME`.
-    #[serde(default)]
-    pub metadata: BTreeMap<String, MetadataField>,
-    /// How many pages of one URL are read at once where their number is known; 32 by default. The connection's own limits
-    /// hold as well.
-    #[serde(default = "default_pages_in_flight")]
-    pub pages_in_flight: usize,
-    /// The largest body that is held in memory, decompressed; 256MiB by default. NDJSON and CSV without pagination are
-    /// streamed and may be larger; so may Parquet, Arrow and Avro on servers that have ranges.
-    #[serde(default = "default_max_body")]
-    pub max_body: ByteSize,
+        /// The format of the bodies; by default told by `Content-Type`, else by the URL's extension.
+        #[serde(default)]
+        pub format: Option<ReadFormat>,
+        /// How files are downloaded, with `format: bytes`.
+        #[serde(default)]
+        pub download: Option<DownloadConfig>,
+        /// The codec of the document itself; by default told by the URL's extension. `Content-Encoding` is always obeyed.
+        #[serde(default)]
+        pub compression: Option<Compression>,
+        /// `JSONPath` to the records of a JSON body, such as `$.data`: an array of objects, or single objects. By default the
+        /// document itself.
+        #[serde(default)]
+        pub records: Option<JsonPath>,
+        /// Column names with their types. The others are inferred.
+        #[serde(default)]
+        pub columns: Columns,
+        /// How many rows are looked at to infer types.
+        #[serde(default)]
+        pub sample_rows: Option<usize>,
+        /// For answers that the server prepares, such as reports: the request creates a job, and its result is downloaded when
+        /// it is done.
+        #[serde(default)]
+        pub job: Option<Job>,
+        /// How one page leads to the next.
+        #[serde(default)]
+        pub pagination: Pagination,
+        /// Which links of HTML pages are followed, such as `{ links: "a.next", max_pages: 50 }`.
+        #[serde(default)]
+        pub follow: Option<Follow>,
+        /// Whether sites are asked by their `robots.txt` before HTML is read.
+        #[serde(default)]
+        pub robots: RobotsPolicy,
+        /// What is done with answers of some kind, such as `{ status: 404, action: empty }` or
+        /// `{ json: $.error, action: retry, wait: 30s }`. The first rule that fits decides. Without one, a refusal is an error,
+        /// and 408, 429 and most of 5xx are tried again. The rules of the stream come first, and those of its connection behind them:
+        /// what a stream says of an answer counts, and for what it says nothing of, the connection's rules do.
+        #[serde(default)]
+        pub responses: Vec<ResponseRule>,
+        /// Whether only documents that have changed since the last run are read. Their `ETag` and `Last-Modified` are kept in the
+        /// checkpoint, of up to 4,096 URLs, and one that is unchanged costs one request without a body. A document that has
+        /// changed is read as a whole: `merge` brings its rows together. In a stream with `for_each`, they are kept for each of up
+        /// to 4,096 rows of the parent, by the fields that the stream takes of the row: one with other values is read anew. Not with
+        /// `pagination`, and without effect for `replace`, which needs all rows.
+        #[serde(default)]
+        pub conditional: bool,
+        /// Columns that tell of the answer with which a row came: names with `status`, `url` (without its secrets), `page`
+        /// (from 1 on), `fetched_at` or `header:NAME`. Events of an event stream tell the answer to the connection that they came
+        /// over, which is one page, and as `fetched_at` when they came, half a second together.
+        #[serde(default)]
+        pub metadata: BTreeMap<String, MetadataField>,
+        /// How many pages of one URL are read at once where their number is known; 32 by default. The connection's own limits
+        /// hold as well.
+        #[serde(default = "default_pages_in_flight")]
+        pub pages_in_flight: usize,
+        /// The largest body that is held in memory, decompressed; 256MiB by default. NDJSON and CSV without pagination are
+        /// streamed and may be larger; so may Parquet, Arrow and Avro on servers that have ranges.
+        #[serde(default = "default_max_body")]
+        pub max_body: ByteSize,
+    }
 }
 
 /// How several parameters go together.
@@ -224,22 +180,7 @@ impl SourceConfig {
     }
 
     pub(crate) fn connection(&self) -> ConnectionOptions {
-        ConnectionOptions {
-            base_url: self.base_url.clone(),
-            headers: self.fixed_headers(),
-            auth: self.auth.clone(),
-            timeout: self.timeout,
-            user_agent: self.user_agent.clone(),
-            redirects: self.redirects,
-            ca_certificate: self.ca_certificate.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            proxy: self.proxy.clone(),
-            no_proxy: self.no_proxy.clone(),
-            http2: self.http2,
-            private_networks: self.private_networks,
-            budgets: self.budgets.clone(),
-        }
+        self.connection_with(self.fixed_headers())
     }
 }
 

@@ -12,118 +12,72 @@ use towpath_core::{ByteSize, Json, Secret};
 use towpath_formats::json::JsonPath;
 
 use super::auth::Auth;
-use super::connection::{Budget, ConnectionOptions, Http2, PrivateNetworks, Timeouts, default_redirects};
+use super::connection::{
+    Budget, ConnectionOptions, Http2, PrivateNetworks, Timeouts, default_redirects, with_connection,
+};
 use super::values::OneOrMany;
 
-/// The options of an HTTP sink.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SinkConfig {
-    /// Where `path` begins. With it, credentials and headers go to this host only.
-    #[serde(default)]
-    pub base_url: Option<String>,
-    /// Headers of every request. They count as secrets and never follow to another host. With `rows: single` they may hold
-    /// `{column}`; one whose column is null is left out.
-    #[serde(default)]
-    pub headers: BTreeMap<String, Secret>,
-    /// How we say who we are.
-    #[serde(default)]
-    pub auth: Option<Auth>,
-    /// How long is waited for what.
-    #[serde(default)]
-    pub timeout: Timeouts,
-    /// The `User-Agent`; `towpath/VERSION` by default.
-    #[serde(default)]
-    pub user_agent: Option<String>,
-    /// How many redirects are followed; 5 by default. Only 307 and 308 are, because the others drop the body.
-    #[serde(default = "default_redirects")]
-    pub redirects: u32,
-    /// A PEM file with certificates to trust besides those of the system.
-    #[serde(default)]
-    pub ca_certificate: Option<PathBuf>,
-    /// A PEM file with the certificate by which we say who we are, for servers that ask for one in TLS. Needs `client_key`.
-    #[serde(default)]
-    pub client_certificate: Option<PathBuf>,
-    /// A PEM file with the private key of `client_certificate`; it may be the same file.
-    #[serde(default)]
-    pub client_key: Option<PathBuf>,
-    /// The proxy that requests go through: `http://`, `https://` or `socks5://` (`socks5h://` lets it look up names), with
-    /// `user:password@` if it wants them, or `none`. By default the environment says (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
-    #[serde(default)]
-    pub proxy: Option<Secret>,
-    /// Hosts that are reached without `proxy`: names with everything below them, addresses and networks, such as
-    /// `[internal.example, 10.0.0.0/8]`. None by default.
-    #[serde(default)]
-    pub no_proxy: Vec<String>,
-    /// Whether HTTP/2 is spoken.
-    #[serde(default)]
-    pub http2: Http2,
-    /// Whether servers in private networks are talked to: this machine, private, link-local and unique-local addresses,
-    /// metadata of clouds. Refuse them where URLs come from somebody who is not trusted. Names are looked up first, and each
-    /// redirect is looked at. The proxy of the environment is then left alone.
-    #[serde(default)]
-    pub private_networks: PrivateNetworks,
-    /// Budgets of parts of the API, such as `[{ match: "/search/*", rate: 30/m }]`. All streams of the connection share them,
-    /// a request spends of each that matches it, and the limits that the server tells in its answer pause them instead of
-    /// all requests.
-    #[serde(default)]
-    pub budgets: Vec<Budget>,
-
-    /// The URL to send to. With `rows: single` it may hold `{column}`, filled in from the row and percent-encoded, so that
-    /// no value can leave its place. Scheme, host and port stand as they are.
-    #[serde(default)]
-    pub url: Option<String>,
-    /// The path to send to, behind `base_url`. As `url`, it may hold `{column}`.
-    #[serde(default)]
-    pub path: Option<String>,
-    /// Query parameters. With `rows: single` they may hold `{column}`; one whose column is null is left out.
-    #[serde(default)]
-    pub query: BTreeMap<String, OneOrMany>,
-    /// The method.
-    #[serde(default)]
-    pub method: WriteMethod,
-    /// How many rows go in one request.
-    #[serde(default)]
-    pub rows: RowsOfRequest,
-    /// The body: `json` (the default: an array of rows, or the row with `rows: single`), `ndjson`, `form` (single rows),
-    /// `none` (single rows; the default of DELETE for them), or a template: `json: { items: "{rows}" }` for many rows,
-    /// `json: { contact: "{row}", id: "{id}" }` for one, `ndjson: [{ index: { _id: "{id}" } }, "{row}"]` for several lines
-    /// for each row, `form: { name: "{column}" }`. A text that is nothing but `{column}` keeps the type of its value.
-    #[serde(default)]
-    pub body: Option<SinkBody>,
-    /// Leaves the columns that URL and query name out of the rows of the body.
-    #[serde(default)]
-    pub omit_url_columns: bool,
-    /// The most rows of one request; 500 by default.
-    #[serde(default = "default_batch_rows")]
-    pub batch_rows: NonZeroUsize,
-    /// The most bytes of the rows of one request; 8MiB by default. A row that is larger goes alone.
-    #[serde(default = "default_batch_bytes")]
-    pub batch_bytes: ByteSize,
-    /// How many requests one writer has under way at once; 32 by default for single rows, and 1 for batches, which keeps
-    /// their order. The connection's own limits hold as well. With more than one, rows may arrive in another order.
-    #[serde(default)]
-    pub requests_in_flight: Option<NonZeroUsize>,
-    /// Columns: single rows with the same values in them are sent one after the other, in their order.
-    #[serde(default)]
-    pub keep_order_of: Vec<String>,
-    /// The header by which a server can tell a request that is tried again; `Idempotency-Key` by default.
-    #[serde(default = "default_idempotency_header")]
-    pub idempotency_header: String,
-    /// What stands in that header for single rows, such as `order-{id}`. By default names of pipeline and stream, the run,
-    /// and the number of the row, so that a request that is tried again has the same, and a later run another.
-    #[serde(default)]
-    pub idempotency_key: Option<String>,
-    /// Statuses that count as success, such as 409 where it means that the row is there already.
-    #[serde(default)]
-    pub accept: Vec<u16>,
-    /// Statuses by which the server refuses the rows of a request: they go to the dead letter, or end the stream, by
-    /// policy (`on_error`). 400, 409, 413 and 422 by default for single rows, none for batches.
-    #[serde(default)]
-    pub refuse: Option<Vec<u16>>,
-    /// Where a successful answer names rows that were refused.
-    #[serde(default)]
-    pub rejected: Option<RejectedRows>,
+with_connection! {
+    /// The options of an HTTP sink.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(deny_unknown_fields)]
+    pub struct SinkConfig {
+        /// The URL to send to. With `rows: single` it may hold `{column}`, filled in from the row and percent-encoded, so that
+        /// no value can leave its place. Scheme, host and port stand as they are.
+        #[serde(default)]
+        pub url: Option<String>,
+        /// The path to send to, behind `base_url`. As `url`, it may hold `{column}`.
+        #[serde(default)]
+        pub path: Option<String>,
+        /// Query parameters. With `rows: single` they may hold `{column}`; one whose column is null is left out.
+        #[serde(default)]
+        pub query: BTreeMap<String, OneOrMany>,
+        /// The method.
+        #[serde(default)]
+        pub method: WriteMethod,
+        /// How many rows go in one request.
+        #[serde(default)]
+        pub rows: RowsOfRequest,
+        /// The body: `json` (the default: an array of rows, or the row with `rows: single`), `ndjson`, `form` (single rows),
+        /// `none` (single rows; the default of DELETE for them), or a template: `json: { items: "{rows}" }` for many rows,
+        /// `json: { contact: "{row}", id: "{id}" }` for one, `ndjson: [{ index: { _id: "{id}" } }, "{row}"]` for several lines
+        /// for each row, `form: { name: "{column}" }`. A text that is nothing but `{column}` keeps the type of its value.
+        #[serde(default)]
+        pub body: Option<SinkBody>,
+        /// Leaves the columns that URL and query name out of the rows of the body.
+        #[serde(default)]
+        pub omit_url_columns: bool,
+        /// The most rows of one request; 500 by default.
+        #[serde(default = "default_batch_rows")]
+        pub batch_rows: NonZeroUsize,
+        /// The most bytes of the rows of one request; 8MiB by default. A row that is larger goes alone.
+        #[serde(default = "default_batch_bytes")]
+        pub batch_bytes: ByteSize,
+        /// How many requests one writer has under way at once; 32 by default for single rows, and 1 for batches, which keeps
+        /// their order. The connection's own limits hold as well. With more than one, rows may arrive in another order.
+        #[serde(default)]
+        pub requests_in_flight: Option<NonZeroUsize>,
+        /// Columns: single rows with the same values in them are sent one after the other, in their order.
+        #[serde(default)]
+        pub keep_order_of: Vec<String>,
+        /// The header by which a server can tell a request that is tried again; `Idempotency-Key` by default.
+        #[serde(default = "default_idempotency_header")]
+        pub idempotency_header: String,
+        /// What stands in that header for single rows, such as `order-{id}`. By default names of pipeline and stream, the run,
+        /// and the number of the row, so that a request that is tried again has the same, and a later run another.
+        #[serde(default)]
+        pub idempotency_key: Option<String>,
+        /// Statuses that count as success, such as 409 where it means that the row is there already.
+        #[serde(default)]
+        pub accept: Vec<u16>,
+        /// Statuses by which the server refuses the rows of a request: they go to the dead letter, or end the stream, by
+        /// policy (`on_error`). 400, 409, 413 and 422 by default for single rows, none for batches.
+        #[serde(default)]
+        pub refuse: Option<Vec<u16>>,
+        /// Where a successful answer names rows that were refused.
+        #[serde(default)]
+        pub rejected: Option<RejectedRows>,
+    }
 }
 
 /// The method of a writing request.
@@ -264,22 +218,7 @@ impl SinkConfig {
     }
 
     pub(crate) fn connection(&self) -> ConnectionOptions {
-        ConnectionOptions {
-            base_url: self.base_url.clone(),
-            headers: self.headers_by_row(false),
-            auth: self.auth.clone(),
-            timeout: self.timeout,
-            user_agent: self.user_agent.clone(),
-            redirects: self.redirects,
-            ca_certificate: self.ca_certificate.clone(),
-            client_certificate: self.client_certificate.clone(),
-            client_key: self.client_key.clone(),
-            proxy: self.proxy.clone(),
-            no_proxy: self.no_proxy.clone(),
-            http2: self.http2,
-            private_networks: self.private_networks,
-            budgets: self.budgets.clone(),
-        }
+        self.connection_with(self.headers_by_row(false))
     }
 }
 

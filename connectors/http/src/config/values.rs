@@ -125,15 +125,6 @@ impl Values {
         Ok(())
     }
 
-    /// Whether it begins before the cursor's last value.
-    pub(crate) fn looks_back(&self) -> bool {
-        match self {
-            Self::Windows(windows) => windows.lookback.is_some(),
-            Self::Cursor(cursor) => cursor.lookback.is_some(),
-            Self::List(_) | Self::Range { .. } => false,
-        }
-    }
-
     /// How far they look back before the cursor's last value, and the value that is there.
     pub(crate) fn reaches_back_to(&self, after: &serde_json::Value) -> Option<(Lookback, serde_json::Value)> {
         match self {

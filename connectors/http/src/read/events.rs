@@ -13,6 +13,7 @@ use towpath_core::{Batch, Error, Position, Result};
 use towpath_formats::{ByteStream, EventData, MemoryInput, SseRead};
 
 use super::input::bytes;
+use super::metadata::Facts;
 use super::{Reading, Spot, whole, without_transfer_compression};
 use crate::client::{Answer, Call};
 use crate::formats::Formats;
@@ -46,6 +47,8 @@ pub(super) struct Events {
     /// Events that wait to be given on, as lines of JSON with the id behind each.
     lines: Vec<(String, Option<String>)>,
     waiting: usize,
+    /// What columns tell of the answer that they come with. None of it waits for another connection.
+    facts: Option<Facts>,
     /// Since when they wait, and since when nothing has come.
     since: Option<Instant>,
     quiet_since: Instant,
@@ -67,6 +70,7 @@ impl Events {
             bytes: None,
             lines: Vec::new(),
             waiting: 0,
+            facts: None,
             since: None,
             quiet_since: now,
             ended: false,
@@ -177,6 +181,8 @@ impl Events {
                 .help("check the URL, or remove `format: sse`"));
         }
         self.quiet_since = self.reading.cx.clock().monotonic();
+        let shared = &self.reading.shared;
+        self.facts = shared.metadata.facts(&answer, &shared.client.show(&answer.url));
         self.bytes = Some(bytes(answer.body, 0, name));
         Ok(())
     }
@@ -187,7 +193,12 @@ impl Events {
             return Ok(());
         }
         self.quiet_since = self.reading.cx.clock().monotonic();
-        self.since.get_or_insert(self.quiet_since);
+        if self.since.is_none() {
+            self.since = Some(self.quiet_since);
+            // A connection may last for days: what counts is when its events came.
+            let now = self.reading.cx.clock().now();
+            self.facts = self.facts.take().map(|facts| facts.at(now));
+        }
         let count = &self.reading.shared.count.events;
         for event in events {
             if let Some(most) = self.options.max_events
@@ -230,6 +241,7 @@ impl Events {
         let Some(mut batch) = batches.into_iter().next() else {
             return Err(Error::unexpected("events became no rows"));
         };
+        self.reading.shared.metadata.add(&mut batch, self.facts.as_ref(), 1)?;
         batch.resume = Spot::Events { last_event_id: last }.position()?;
         Ok(batch)
     }

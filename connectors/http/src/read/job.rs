@@ -12,7 +12,7 @@ use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Retry};
+use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Retry, ScanRequest};
 use url::Url;
 
 use super::{Reading, Spot, graphql};
@@ -40,21 +40,46 @@ fn is_zero(part: &usize) -> bool {
     *part == 0
 }
 
+/// What becomes of rows that are given once more, from another job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Again {
+    /// They are there twice.
+    #[default]
+    Doubled,
+    /// The target keeps one of each.
+    Merged,
+    /// Nothing of them is seen before the run has ended, and the next one begins anew.
+    Replaced,
+}
+
 /// What a run knows of a job.
+#[derive(Clone, Copy)]
 pub(crate) struct Known {
     /// Since when it waits.
     since: Instant,
     /// Whether it created it.
     ours: bool,
+    /// Whether it stands for one that was lost.
+    instead: bool,
 }
 
 /// How far it is.
 enum State {
     Begin(Option<JobSpot>),
-    /// Waits for the job.
-    Wait(JobSpot),
+    /// Creates a job, perhaps for one that was lost.
+    Create {
+        instead: bool,
+    },
+    /// Waits for the job. `refused` says why its result could not be had a moment ago.
+    Wait(JobSpot, Option<Error>),
     /// Reads the parts of the result.
-    Read(JobSpot, Vec<Wanted>, Option<BatchStream>),
+    Read {
+        spot: JobSpot,
+        parts: Vec<Wanted>,
+        batches: Option<BatchStream>,
+        refused: Option<Error>,
+    },
 }
 
 /// An answer in JSON.
@@ -76,28 +101,35 @@ impl JobSpot {
         Spot::Job(self.clone()).position()
     }
 
-    /// Whether another job may stand for one that is lost: not when some of its rows are loaded, because the rows of
-    /// another one may be others.
-    fn may_begin_anew(&self, lost: &Error) -> Result<()> {
-        if !self.has_begun() {
-            tracing::info!(job = self.job.shown(), %lost, "the job of the interrupted run is lost; another one is created");
-            return Ok(());
+    /// Goes to where a part's own position is, and gives that of the job. `parts` is how many there are.
+    fn advance(&mut self, behind: Position, parts: usize) -> Result<Position> {
+        match Spot::of(behind)? {
+            Some(at) => self.at = Some(Box::new(at)),
+            None if self.part + 1 == parts => return Ok(Position::End),
+            None => return JobSpot { part: self.part + 1, at: None, ..self.clone() }.position(),
         }
-        Err(Error::new(
-            lost.kind(),
-            format!(
-                "the job {} is lost, and a part of its result has been loaded: {}",
-                self.job.shown(),
-                lost.message()
-            ),
-        )
-        .retry(Retry::Never)
-        .help("`towpath state reset` and run again, which creates another one; a stream with `merge` has no row twice then"))
+        self.position()
     }
 
     /// Whether rows of its result have been given.
     fn has_begun(&self) -> bool {
         self.part > 0 || self.at.is_some()
+    }
+}
+
+impl Again {
+    /// What becomes of the rows of a run.
+    pub(crate) fn of(request: &ScanRequest) -> Self {
+        match (request.one_snapshot, request.repeatable) {
+            (true, _) => Self::Replaced,
+            (false, true) => Self::Merged,
+            (false, false) => Self::Doubled,
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub(crate) fn is_doubled(&self) -> bool {
+        *self == Self::Doubled
     }
 }
 
@@ -132,53 +164,95 @@ impl OfSplit {
     async fn next(&self, mut state: State) -> Result<Option<(Batch, State)>> {
         loop {
             state = match state {
-                State::Begin(Some(spot)) => State::Wait(spot),
-                State::Begin(None) => {
-                    let spot = JobSpot::new(self.create().await?);
+                State::Begin(Some(spot)) => State::Wait(spot, None),
+                State::Begin(None) => State::Create { instead: false },
+                State::Create { instead } => {
+                    let spot = JobSpot::new(self.create(instead).await?);
                     let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
                     let batch = Batch::new(nothing, spot.position()?);
-                    return Ok(Some((batch, State::Wait(spot))));
+                    return Ok(Some((batch, State::Wait(spot, None))));
                 }
-                State::Wait(spot) => match self.wait(&spot.job).await? {
-                    Ok(parts) if parts.len() < spot.part => {
-                        return Err(Error::data(format!(
-                            "the result of the job {} has fewer parts than when it was read in part",
-                            spot.job.shown()
-                        )));
-                    }
-                    Ok(parts) => State::Read(spot, parts, None),
-                    Err(gone) => {
-                        spot.may_begin_anew(&gone)?;
-                        State::Begin(None)
-                    }
+                State::Wait(spot, refused) => match self.wait(&spot).await? {
+                    Ok(parts) => State::Read { spot, parts, batches: None, refused },
+                    Err(gone) => self.lost(&spot, gone)?,
                 },
-                State::Read(spot, parts, None) => {
+                State::Read { spot, parts, batches: None, refused } => {
                     let Some(part) = parts.get(spot.part) else { return Ok(None) };
                     let request = Arc::new(part.clone());
                     let part = Reading { request, ..self.reading.clone() };
-                    let batches = part.of_answer(spot.at.as_deref().cloned());
-                    State::Read(spot, parts, Some(batches))
+                    let batches = Some(part.of_answer(spot.at.as_deref().cloned()));
+                    State::Read { spot, parts, batches, refused }
                 }
-                State::Read(mut spot, parts, Some(mut batches)) => match batches.try_next().await? {
-                    None => State::Read(JobSpot { part: spot.part + 1, at: None, ..spot }, parts, None),
-                    Some(mut batch) => {
-                        let is_last = spot.part + 1 == parts.len();
-                        batch.resume = match Spot::of(batch.resume.clone())? {
-                            Some(at) => {
-                                spot.at = Some(Box::new(at));
-                                spot.position()?
-                            }
-                            None if is_last => Position::End,
-                            None => JobSpot { part: spot.part + 1, at: None, ..spot.clone() }.position()?,
-                        };
-                        return Ok(Some((batch, State::Read(spot, parts, Some(batches)))));
+                State::Read { mut spot, parts, batches: Some(mut batches), refused } => {
+                    match batches.try_next().await {
+                        Ok(None) => {
+                            let spot = JobSpot { part: spot.part + 1, at: None, ..spot };
+                            State::Read { spot, parts, batches: None, refused: None }
+                        }
+                        Ok(Some(mut batch)) => {
+                            batch.resume = spot.advance(batch.resume, parts.len())?;
+                            let batches = Some(batches);
+                            let state = State::Read { spot, parts, batches, refused: None };
+                            return Ok(Some((batch, state)));
+                        }
+                        Err(error) => self.refused(spot, error, refused.is_some())?,
                     }
-                },
+                }
             };
         }
     }
 
-    async fn create(&self) -> Result<JobId> {
+    /// What follows when the result cannot be had. Its URLs are often good for some minutes only, so the status is asked for
+    /// others, once.
+    fn refused(&self, spot: JobSpot, error: Error, is_second: bool) -> Result<State> {
+        let may_be_old =
+            matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::Config);
+        if !may_be_old || error.is_retryable() {
+            return Err(error);
+        }
+        if !is_second {
+            return Ok(State::Wait(spot, Some(error)));
+        }
+        if error.kind() == ErrorKind::NotFound { self.lost(&spot, error) } else { Err(error) }
+    }
+
+    /// What follows when a job is lost: another one, where no row can come twice.
+    fn lost(&self, spot: &JobSpot, why: Error) -> Result<State> {
+        let (_, known) = self.known(&spot.job, None);
+        let job = spot.job.shown();
+        if !spot.has_begun() {
+            if known.ours {
+                // It may never have been there, or elsewhere.
+                return Err(why.detail("job", job));
+            }
+            tracing::info!(job, %why, "the job of the interrupted run is lost; another one is created");
+            return Ok(State::Create { instead: true });
+        }
+        let text =
+            format!("the job {job} is lost, and a part of its result has been loaded: {}", why.message());
+        let begun = Error::new(why.kind(), text).retry(Retry::Never);
+        let begun = match why.detail_value("url") {
+            Some(url) => begun.detail("url", url),
+            None => begun,
+        };
+        match self.reading.again {
+            Again::Merged if known.instead => Err(begun.help("another one was lost before: see why at the server")),
+            Again::Merged => {
+                self.reading.cx.metrics().warn(format!(
+                    "the job {job} was lost when a part of its result had been loaded: another one was created, and all of \
+                     its rows are merged"
+                ));
+                Ok(State::Create { instead: true })
+            }
+            Again::Replaced => Err(begun.help("run again: `replace` begins anew, with another job")),
+            Again::Doubled => Err(begun.help(
+                "rows of another job may be others, and `append` would have some of them twice: remove those of this run, then \
+                 `towpath state reset` and run again; with `merge` and a `key`, another job is created by itself",
+            )),
+        }
+    }
+
+    async fn create(&self, instead: bool) -> Result<JobId> {
         let told = self.ask(&self.reading.request, |_| self.job.needs_body_at_first()).await?;
         let created = self.job.created(&told.url, &told.headers, &told.body);
         let mut job = created.map_err(|error| error.detail("url", self.show(&told.url)))?;
@@ -187,29 +261,30 @@ impl OfSplit {
             self.reading.shared.client.take_key_out(url);
         }
         tracing::debug!(job = job.shown(), "the server prepares the answer");
-        self.known(&job, true);
+        self.known(&job, Some(instead));
         Ok(job)
     }
 
     /// Waits until the job is done, and gives the requests for the parts of its result. The inner error is why it can no
     /// longer be waited for, but another one might.
-    async fn wait(&self, job: &JobId) -> Result<std::result::Result<Vec<Wanted>, Error>> {
-        let outline = &self.job.outline;
-        let (since, ours) = self.known(job, false);
+    async fn wait(&self, spot: &JobSpot) -> Result<std::result::Result<Vec<Wanted>, Error>> {
+        let (outline, job) = (&self.job.outline, &spot.job);
+        let (since, known) = self.known(job, None);
         let request = self.job.status(&self.reading.request, job)?;
         loop {
             let told = match self.ask(&request, |accepted| self.job.needs_body_of_status(accepted)).await {
                 Ok(told) => told,
-                Err(error) if error.kind() == ErrorKind::NotFound && !ours => return Ok(Err(error)),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(error)),
                 Err(error) => return Err(error),
             };
             let at = |error: Error| error.detail("url", self.show(&told.url));
             let is_accepted = told.status == StatusCode::ACCEPTED;
             let state = match self.job.read(is_accepted, &told.body).map_err(at)? {
-                Status::Done => return self.parts(job, &told).await.map(Ok),
+                Status::Done => return self.parts_of(spot, &told).await,
                 Status::Failed(state, reason) => {
                     let error = at(self.failed(job, &state, reason.as_deref(), told.token.as_deref()));
-                    return if ours { Err(error) } else { Ok(Err(error)) };
+                    // Why it has failed is to be seen by whoever asked for it.
+                    return if known.ours && !spot.has_begun() { Err(error) } else { Ok(Err(error)) };
                 }
                 Status::Running(state) => state,
             };
@@ -222,6 +297,22 @@ impl OfSplit {
             }
             self.reading.cx.sleep(pause.max(Duration::from_millis(1))).await?;
         }
+    }
+
+    /// The requests for the parts of the result; the inner error when it is not the one that was read in part.
+    async fn parts_of(
+        &self,
+        spot: &JobSpot,
+        status: &Told,
+    ) -> Result<std::result::Result<Vec<Wanted>, Error>> {
+        let parts = match self.parts(&spot.job, status).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(error)),
+            parts => parts?,
+        };
+        if parts.len() < spot.part {
+            return Ok(Err(Error::data("the result has fewer parts than when it was read in part")));
+        }
+        Ok(Ok(parts))
     }
 
     /// The requests for the parts of the result.
@@ -243,12 +334,14 @@ impl OfSplit {
         Ok(urls.into_iter().map(|url| get(&self.reading.request, url)).collect())
     }
 
-    /// Since when this run waits for a job, and whether it created it.
-    fn known(&self, job: &JobId, created: bool) -> (Instant, bool) {
+    /// Since when this run waits for a job, and what else it knows of it. `created` tells of one that it has created now:
+    /// whether for another one.
+    fn known(&self, job: &JobId, created: Option<bool>) -> (Instant, Known) {
         let mut jobs = self.reading.shared.jobs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let since = self.reading.cx.clock().monotonic();
-        let known = jobs.entry(job.clone()).or_insert(Known { since, ours: created });
-        (known.since, known.ours)
+        let new = Known { since, ours: created.is_some(), instead: created == Some(true) };
+        let known = *jobs.entry(job.clone()).or_insert(new);
+        (known.since, known)
     }
 
     fn failed(&self, job: &JobId, state: &str, reason: Option<&str>, token: Option<&Token>) -> Error {

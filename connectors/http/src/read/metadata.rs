@@ -55,11 +55,10 @@ impl Metadata {
             }
             _ => None,
         });
-        let since = answer.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Some(Facts {
             status: answer.status.as_u16(),
             url: shown.to_owned(),
-            fetched_at: i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
+            fetched_at: micros(answer.at),
             headers: headers.collect(),
         })
     }
@@ -92,6 +91,11 @@ impl Metadata {
 }
 
 impl Facts {
+    /// Those of rows that came at another time than the head of their answer.
+    pub(super) fn at(self, time: SystemTime) -> Self {
+        Self { fetched_at: micros(time), ..self }
+    }
+
     fn array(&self, field: &MetadataField, page: u64, rows: usize) -> ArrayRef {
         match field {
             MetadataField::Status => Arc::new(Int64Array::from_value(i64::from(self.status), rows)),
@@ -109,6 +113,11 @@ impl Facts {
             },
         }
     }
+}
+
+fn micros(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
 fn texts(text: &str, rows: usize) -> ArrayRef {

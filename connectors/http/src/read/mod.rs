@@ -6,6 +6,7 @@ mod graphql;
 mod input;
 mod job;
 mod judge;
+mod look;
 mod metadata;
 mod page;
 mod pages;
@@ -40,6 +41,7 @@ pub(crate) use events::Count;
 use events::Events;
 use input::BodyInput;
 pub(crate) use input::Document;
+pub(crate) use job::Again;
 use judge::web_page;
 pub(crate) use metadata::Metadata;
 use page::{Fetched, LARGE};
@@ -93,6 +95,8 @@ pub(crate) struct Reading {
     pub(crate) base: Url,
     /// The columns that are wanted; `None` for all.
     pub(crate) columns: Option<Arc<[String]>>,
+    /// What becomes of rows that come again.
+    pub(crate) again: Again,
 }
 
 /// How far it is.

@@ -6,6 +6,7 @@
 
 mod record;
 mod replay;
+mod restore;
 mod scrub;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use url::Url;
 
 use crate::client::Call;
 use crate::redact::{Redactor, is_harmless};
+use restore::Restorer;
 use scrub::Scrubber;
 
 /// Shorter parts of credentials are words such as `Bearer`.
@@ -29,6 +31,7 @@ pub(crate) struct Known {
     asked: String,
     request: Json,
     scrubber: Arc<Scrubber>,
+    restorer: Restorer,
     /// Whether a `Content-Encoding` is left as it is.
     raw: bool,
 }
@@ -37,6 +40,7 @@ impl Known {
     /// A request, with the URL and the headers with which it is sent. `redactor` knows all that must not be kept.
     pub(crate) fn new(call: &Call, (url, headers): (&Url, &HeaderMap), mut redactor: Redactor) -> Self {
         let own = Scrubber::new(redactor.clone());
+        let restorer = Restorer::new(&redactor);
         let mut asked = format!("{} {}", call.method, own.text(&redactor.url(&call.url)));
         if let Some(range) = headers.get(RANGE).and_then(|range| range.to_str().ok()) {
             asked += &[" range=", range].concat();
@@ -68,7 +72,7 @@ impl Known {
         if let Some(body) = &call.body {
             request["body_bytes"] = json!(body.len());
         }
-        Self { asked, request, scrubber: Arc::new(scrubber), raw: call.raw }
+        Self { asked, request, scrubber: Arc::new(scrubber), restorer, raw: call.raw }
     }
 
     /// Keeps an answer as it is read.

@@ -33,8 +33,10 @@ pub(super) async fn answer(known: &Known, recording: &Arc<dyn Recording>) -> Res
     let mut all = HeaderMap::new();
     for (name, value) in headers {
         let name = HeaderName::try_from(name).map_err(|error| broken().source(error))?;
-        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|error| broken().source(error))?;
+        let value = known.restorer.bytes(value.as_bytes());
+        let value = HeaderValue::from_bytes(&value).map_err(|error| broken().source(error))?;
         all.append(name, value);
     }
+    let body = known.restorer.clone().body(body);
     Ok(response(status, all, Body::wrap_stream(body.map_ok(Bytes::from).fuse())))
 }

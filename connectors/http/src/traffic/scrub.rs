@@ -1,13 +1,13 @@
 //! Takes secrets out of bytes, also where they come in pieces.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use towpath_core::Json;
 use url::form_urlencoded;
 
 use super::digest;
-use crate::redact::{HIDDEN, Redactor};
+use crate::redact::{HIDDEN, Redactor, is_word};
 
 /// How long a piece of a body is, about.
 const PIECE: usize = 64 << 10;
@@ -17,6 +17,9 @@ const LONGEST_NAME: usize = 128;
 
 /// How long a value is of which a few digits of a digest tell nothing.
 const LONG_ENOUGH: usize = 12;
+
+/// How many letters a mark has between its stars.
+const MARK: usize = 6;
 
 /// No mark before a parameter is longer than this.
 const LONGEST_MARK: usize = 6;
@@ -33,8 +36,12 @@ pub(super) struct Scrubber {
 impl Scrubber {
     pub(super) fn new(redactor: Redactor) -> Self {
         let spellings: BTreeSet<Vec<u8>> = redactor.values().flat_map(spellings).collect();
-        let mut secrets: Vec<_> =
+        let mut secrets: BTreeMap<_, _> =
             spellings.into_iter().map(|secret| (secret.clone(), instead(&secret))).collect();
+        for (mark, value) in marks(&redactor) {
+            secrets.entry(value).or_insert(mark);
+        }
+        let mut secrets: Vec<_> = secrets.into_iter().collect();
         secrets.sort_by_key(|(secret, _)| std::cmp::Reverse(secret.len()));
         let hold = secrets.first().map_or(0, |(secret, _)| secret.len() + 1).max(LONGEST_NAME);
         Self { redactor, secrets, hold }
@@ -93,8 +100,8 @@ impl Scrubber {
 
 /// A secret as it stands in texts, URLs, forms and JSON.
 fn spellings(secret: &str) -> Vec<Vec<u8>> {
-    if matches!(secret, "true" | "false" | "null") {
-        // Words of JSON, which would be broken without them.
+    if is_word(secret) {
+        // JSON would be broken without them.
         return Vec::new();
     }
     let form: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
@@ -108,6 +115,24 @@ fn spellings(secret: &str) -> Vec<Vec<u8>> {
     all.into_iter().chain(lower).map(String::into_bytes).collect()
 }
 
+/// What stands in the place of values from outside, and is replaced by those of the run that replays: they may be parts of URLs
+/// and of dates, by which it goes on.
+pub(super) fn marks(redactor: &Redactor) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let of_value = |(name, value): (&str, &str)| {
+        let spellings = spellings(value).into_iter().enumerate();
+        spellings.map(|(number, spelling)| (mark(name, number), spelling)).collect::<Vec<_>>()
+    };
+    redactor.outside().flat_map(of_value).collect()
+}
+
+/// The same for the same name, in each run. Without vowels, so that no word is a part of it.
+fn mark(name: &str, spelling: usize) -> Vec<u8> {
+    const LETTERS: &[u8] = b"bcdfghjkmnpqrstvwxyz";
+    let digest = digest([format!("{name}\0{spelling}").into_bytes()]);
+    let letters = digest.bytes().take(MARK).map(|byte| LETTERS[usize::from(byte) % LETTERS.len()]);
+    [HIDDEN.bytes().collect(), letters.collect::<Vec<_>>(), HIDDEN.bytes().collect()].concat()
+}
+
 /// What stands in the place of a secret: JSON stays JSON, also where that is a number.
 fn instead(secret: &[u8]) -> Vec<u8> {
     if is_number(secret) { vec![b'9'; secret.len()] } else { HIDDEN.as_bytes().to_vec() }
@@ -117,7 +142,7 @@ fn is_number(secret: &[u8]) -> bool {
     secret.iter().all(u8::is_ascii_digit)
 }
 
-fn replace(bytes: &[u8], secret: &[u8], instead: &[u8]) -> Vec<u8> {
+pub(super) fn replace(bytes: &[u8], secret: &[u8], instead: &[u8]) -> Vec<u8> {
     // A number within a longer one is another number.
     let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
     let other = |at: usize| is_number(secret) && (digit(at.checked_sub(1)) || digit(Some(at + secret.len())));

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures::TryStreamExt;
 use serde_json::json;
-use towpath_core::{Batch, Error, Json, Position, Result, ScanRequest};
+use towpath_core::{Batch, Error, ErrorKind, Json, Position, Result, ScanRequest};
 use towpath_formats::{Compression, CsvWrite, Encoder, MemoryOutput, WriteFormat, WriteOptions};
 use towpath_testkit::http::{Request, Response, TestServer};
 use towpath_testkit::rows;
@@ -25,14 +25,16 @@ struct Log {
     gone: Vec<String>,
     /// Jobs that have failed.
     failed: Vec<String>,
+    /// Files that are refused, by the beginning of their path, with the status, and how often still.
+    refused: Vec<(String, u16, u64)>,
 }
 
 impl Reports {
-    fn created(&self) -> u64 {
+    pub(crate) fn created(&self) -> u64 {
         self.0.lock().unwrap().created
     }
 
-    fn forget(&self, job: &str) {
+    pub(crate) fn forget(&self, job: &str) {
         self.0.lock().unwrap().gone.push(job.to_owned());
     }
 
@@ -40,8 +42,17 @@ impl Reports {
         self.0.lock().unwrap().failed.push(job.to_owned());
     }
 
+    pub(crate) fn refuse(&self, path: &str, status: u16, times: u64) {
+        self.0.lock().unwrap().refused.push((path.to_owned(), status, times));
+    }
+
     fn answer(&self, request: &Request) -> Response {
         let mut log = self.0.lock().unwrap();
+        let mut refused = log.refused.iter_mut().filter(|(_, _, times)| *times > 0);
+        if let Some((_, status, times)) = refused.find(|(path, ..)| request.path.starts_with(path)) {
+            *times -= 1;
+            return Response::status(*status);
+        }
         let path = request.path.trim_matches('/').split('/').collect::<Vec<_>>();
         match (request.method.as_str(), path.as_slice()) {
             ("POST", ["reports"]) => {
@@ -105,7 +116,7 @@ pub(crate) fn options(server: &TestServer, changes: &[(&str, Json)]) -> Json {
     json!({"base_url": server.url(""), "path": "/reports", "body": {"json": {"table": "t"}}, "job": job})
 }
 
-fn targets(server: &TestServer) -> Vec<String> {
+pub(crate) fn targets(server: &TestServer) -> Vec<String> {
     server
         .requests()
         .iter()
@@ -303,7 +314,7 @@ async fn a_retry_after_counts_instead_of_the_interval() {
 }
 
 /// The batches up to one with rows, or the first error.
-async fn first_rows(opened: &Opened, from: Position) -> std::result::Result<Batch, Error> {
+pub(crate) async fn first_rows(opened: &Opened, from: Position) -> std::result::Result<Batch, Error> {
     let split = opened.only_split().await;
     let mut batches = opened.source.read(&opened.cx, &split, from)?;
     loop {
@@ -315,7 +326,7 @@ async fn first_rows(opened: &Opened, from: Position) -> std::result::Result<Batc
 }
 
 /// The position of the first batch, which holds the job and no rows.
-async fn created(opened: &Opened) -> Position {
+pub(crate) async fn created(opened: &Opened) -> Position {
     let split = opened.only_split().await;
     let mut batches = opened.source.read(&opened.cx, &split, Position::Start).unwrap();
     let first = batches.try_next().await.unwrap().unwrap();
@@ -324,7 +335,7 @@ async fn created(opened: &Opened) -> Position {
 }
 
 /// What another process reads from here on.
-async fn later(options: &Json, from: Position) -> Result<Vec<Json>> {
+pub(crate) async fn later(options: &Json, from: Position) -> Result<Vec<Json>> {
     let (cx, recorder) = context();
     let opened = Opened { source: open_with(options.clone(), &cx).await?, cx, recorder };
     let split = opened.only_split().await;
@@ -382,22 +393,6 @@ async fn another_job_is_created_where_the_one_of_the_interrupted_run_is_lost() {
 }
 
 #[tokio::test]
-async fn a_job_that_is_lost_when_a_part_is_loaded_doubles_no_row() {
-    let reports = Reports::default();
-    let server = reports.start().await;
-    let options = options(&server, &[("/result/url", json!("$.files[*].url"))]);
-    let first = first_rows(&open(options.clone()).await, Position::Start).await.unwrap();
-    reports.forget("j1");
-    let error = later(&options, first.resume).await.unwrap_err();
-    assert!(
-        error.message().starts_with("the job j1 is lost, and a part of its result has been loaded"),
-        "{error}"
-    );
-    assert!(error.help_text().unwrap().contains("towpath state reset"), "{error}");
-    assert_eq!(reports.created(), 1);
-}
-
-#[tokio::test]
 async fn each_combination_of_parameters_has_a_job_of_its_own() {
     let reports = Reports::default();
     let server = reports.start().await;
@@ -417,8 +412,58 @@ async fn looking_creates_no_job() {
     let server = reports.start().await;
     let opened = open(options(&server, &[])).await;
     opened.source.check(&opened.cx).await.unwrap();
+    assert_eq!(targets(&server), ["HEAD /reports"]);
+    let notes = opened.cx.metrics().warnings();
+    assert!(notes[0].starts_with("no job was created to test this"), "{notes:?}");
+    assert!(notes[0].contains("POST") && notes[0].contains("404 Not Found to HEAD"), "{notes:?}");
     let found = opened.source.discover(&opened.cx).await.unwrap();
     assert!(found[0].schema.is_none());
-    opened.splits(&ScanRequest::default()).await.unwrap();
-    assert_eq!(reports.created(), 0);
+    let splits = opened.splits(&ScanRequest::default()).await.unwrap();
+    assert!(splits[0].has_effects);
+    assert_eq!((reports.created(), server.requests().len()), (0, 1));
+}
+
+#[tokio::test]
+async fn looking_where_a_get_creates_the_job_asks_for_options() {
+    let server = TestServer::start(|request: Request| async move {
+        match request.method.as_str() {
+            "OPTIONS" => Response::status(204),
+            _ => Response::json(&json!({"id": "j1"})),
+        }
+    })
+    .await;
+    let mut by_get = options(&server, &[]);
+    by_get["body"] = Json::Null;
+    let opened = open(by_get).await;
+    opened.source.check(&opened.cx).await.unwrap();
+    assert_eq!(targets(&server), ["OPTIONS /reports"]);
+}
+
+#[tokio::test]
+async fn a_check_finds_wrong_credentials_and_servers_that_are_not_there() {
+    let server = TestServer::start(|request: Request| async move {
+        match (request.path.as_str(), request.header("authorization")) {
+            ("/token", _) => Response::json(&json!({"error": "invalid_client"})).with_status(401),
+            (_, Some("Bearer right")) => Response::status(405),
+            _ => Response::status(401),
+        }
+    })
+    .await;
+    let check = async |auth: Json, url: &str| {
+        let mut options = options(&server, &[]);
+        (options["auth"], options["base_url"]) = (auth, json!(url));
+        let opened = open(options).await;
+        opened.source.check(&opened.cx).await.map_err(|error| error.kind())
+    };
+    let url = server.url("");
+    assert_eq!(check(json!({"type": "bearer", "token": "right"}), &url).await, Ok(()));
+    assert_eq!(
+        check(json!({"type": "bearer", "token": "wrong"}), &url).await,
+        Err(ErrorKind::Unauthenticated)
+    );
+    let grant = json!({
+        "type": "oauth2_client_credentials", "token_url": server.url("/token"), "client_id": "ann", "client_secret": "x",
+    });
+    assert_eq!(check(grant, &url).await, Err(ErrorKind::Unauthenticated));
+    assert_eq!(check(json!(null), "http://127.0.0.1:1").await, Err(ErrorKind::Unavailable));
 }

@@ -1,6 +1,6 @@
 //! Columns that tell of the answer with which rows came.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 use towpath_core::{ErrorKind, Json, Position};
@@ -96,4 +96,71 @@ async fn a_field_of_the_records_is_not_overwritten() {
         (found.kind(), found.message()),
         (ErrorKind::Config, "`url` is both in `columns` and in `metadata`")
     );
+}
+
+#[tokio::test]
+async fn events_tell_the_connection_that_they_came_over() {
+    let server = TestServer::start(|request: Request| async move {
+        let last: u64 = request.header("last-event-id").map_or(0, |id| id.parse().unwrap());
+        if last >= 4 {
+            return Response::status(204);
+        }
+        let events = [last + 1, last + 2].map(|id| format!("id: {id}\ndata: x\n\n")).concat();
+        Response::bytes("text/event-stream", format!("retry: 5\n\n{events}"))
+            .header("x-attempt", request.attempt.to_string())
+    })
+    .await;
+    let mut columns = all();
+    columns["_attempt"] = json!("header:x-attempt");
+    let url = server.url("/x?token=hush");
+    let opened = open(with(&url, json!({"format": "sse", "metadata": columns}))).await;
+    let split = opened.only_split().await;
+    let batches = opened.batches(&split, Position::Start).await.unwrap();
+    let rows = to_json(&batches);
+    let told: Vec<_> = rows.iter().map(|row| (&row["id"], &row["_attempt"])).collect();
+    assert_eq!(
+        told,
+        [
+            (&json!("1"), &json!("1")),
+            (&json!("2"), &json!("1")),
+            (&json!("3"), &json!("2")),
+            (&json!("4"), &json!("2"))
+        ]
+    );
+    for row in &rows {
+        let shown = server.url("/x?token=***");
+        assert_eq!((&row["_status"], &row["_url"], &row["_page"]), (&json!(200), &json!(shown), &json!(1)));
+        assert!(row["_none"].is_null() && row["_fetched_at"].is_string(), "{row}");
+    }
+    // Going on is another connection, which tells for itself.
+    let rest = opened.batches(&split, batches[0].resume.clone()).await.unwrap();
+    let attempts: Vec<_> = to_json(&rest).iter().map(|row| row["_attempt"].clone()).collect();
+    assert_eq!(attempts.len(), 2);
+    assert!(attempts.iter().all(|attempt| *attempt != json!("2")), "{attempts:?}");
+}
+
+#[tokio::test]
+async fn an_event_says_when_it_came_and_not_when_its_connection_began() {
+    let server = TestServer::start(|_| async {
+        let event = |id: u64| format!("id: {id}\ndata: x\n\n");
+        Response::chunks("text/event-stream", [event(1), event(2)]).chunk_delay(Duration::from_millis(1200))
+    })
+    .await;
+    let format = json!({"type": "sse", "max_events": 2});
+    let options = json!({"format": format, "metadata": {"at": "fetched_at"}});
+    let opened = open(with(server.url("/x"), options)).await;
+    let batches = opened.batches(&opened.only_split().await, Position::Start).await.unwrap();
+    let times: Vec<_> = batches
+        .iter()
+        .map(|batch| {
+            let column = batch.rows.column_by_name("at").unwrap();
+            column.as_any().downcast_ref::<arrow::array::TimestampMicrosecondArray>().unwrap().value(0)
+        })
+        .collect();
+    assert_eq!((times.len(), server.requests().len()), (2, 1));
+    assert!(times[1] - times[0] > 500_000, "{times:?}");
+    // The columns of an event are taken.
+    let options = json!({"format": format, "metadata": {"data": "status"}});
+    let found = error(with(server.url("/x"), options)).await;
+    assert_eq!(found.message(), "the records have a field `data`, and so does `metadata`");
 }

@@ -1,7 +1,8 @@
 //! Requests that are made of rows of another stream.
 
+use futures::TryStreamExt;
 use serde_json::json;
-use towpath_core::{ErrorKind, Json, Parent, Result, ScanRequest};
+use towpath_core::{CursorRange, ErrorKind, Json, Parent, Planned, Position, Result, ScanRequest};
 use towpath_testkit::http::{Request, Response, TestServer};
 
 use crate::support::{Opened, context, error, open, open_with, with};
@@ -182,17 +183,47 @@ async fn zipped_parameters_and_windows_go_with_a_row() {
 }
 
 #[tokio::test]
-async fn what_needs_one_list_of_urls_goes_with_no_parent() {
+async fn each_row_of_a_parent_has_versions_of_its_own() {
+    let server = TestServer::start(|request: Request| async move {
+        let tag = format!("\"{}\"", request.path);
+        match request.header("if-none-match") {
+            Some(told) if told == tag => Response::status(304),
+            Some(_) => Response::status(400),
+            None => Response::json(&json!([{"id": 1}])).header("etag", tag),
+        }
+    })
+    .await;
+    let opened = open(with(server.url("/{parent.id}"), json!({"conditional": true}))).await;
+    let plan = async |id: u64, since: Position| {
+        let mut asked = request(json!({ "id": id }));
+        asked.since = since;
+        let plan = opened.source.plan(&opened.cx, &asked).await.unwrap();
+        let mut steps: Vec<_> = plan.splits.try_collect().await.unwrap();
+        let Some(Planned::Complete { since }) = steps.pop() else { panic!("it says what to keep") };
+        (steps.len(), since)
+    };
+    let (splits, one) = plan(1, Position::Start).await;
+    let (other_splits, other) = plan(2, Position::Start).await;
+    assert_eq!((splits, other_splits), (1, 1));
+    assert_ne!(one, other);
+    assert_eq!(plan(1, one.clone()).await, (0, one.clone()));
+    assert_eq!(plan(2, one).await.0, 1, "it is the version of another row's document");
+}
+
+#[tokio::test]
+async fn a_child_looks_back_as_far_for_each_row() {
     let server = server().await;
-    let conditional = open(with(server.url("/{parent.id}"), json!({"conditional": true}))).await;
-    let refused = read(&conditional, json!({"id": 1})).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Config);
-    assert!(refused.message().contains("`conditional`"), "{refused}");
     let since = json!({"since": {"cursor": true, "initial": "2024-01-01", "lookback": "1d"}});
-    let refused = error(with(server.url("/{parent.id}?since={since}"), json!({ "params": since }))).await;
-    assert_eq!(refused.kind(), ErrorKind::Config);
-    assert!(refused.message().contains("`params.since`"), "{refused}");
-    assert!(server.targets().is_empty());
+    let options = with(server.url("/{parent.id}?since={since}"), json!({ "params": since }));
+    let opened = open(options).await;
+    for id in [1, 2] {
+        let mut asked = request(json!({ "id": id }));
+        asked.cursor = Some(CursorRange::new("at", Some(json!("2024-03-05")), None));
+        let plan = opened.source.plan(&opened.cx, &asked).await.unwrap();
+        assert_eq!(plan.after, Some(json!("2024-03-04")));
+        opened.rows_of(&asked).await.unwrap();
+    }
+    assert_eq!(server.targets(), ["/1?since=2024-03-04", "/2?since=2024-03-04"]);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 use serde_json::json;
 use towpath_core::{ErrorKind, Json};
@@ -52,13 +53,14 @@ async fn the_last_refresh_token_is_kept_for_the_next_run() {
     for _ in 0..3 {
         assert_eq!(read(options(&server, &file, "refresh-0")).await.unwrap(), ids(0..1));
     }
-    // Nothing else is left behind, and nobody else may read it.
+    // Nothing else than what is locked is left behind, and nobody else may read it.
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert_eq!(left, std::slice::from_ref(&file));
+    let lock = folder.path().join("token.json.lock");
+    assert!(left.len() == 2 && left.contains(&file) && left.contains(&lock), "{left:?}");
     #[cfg(unix)]
-    {
+    for path in [&file, &lock] {
         use std::os::unix::fs::PermissionsExt;
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     }
     let kept = std::fs::read_to_string(&file).unwrap();
     assert!(kept.contains("refresh-3") && !kept.contains("refresh-0"), "{kept}");
@@ -131,4 +133,86 @@ async fn a_token_that_is_said_to_end_at_once_is_used_until_it_is_refused() {
         assert_eq!(opened.rows().await.unwrap(), ids(0..1));
     }
     assert_eq!(server.targets(), ["/token", "/items", "/items"]);
+}
+
+/// A server on which each refresh token is good once, and only the access token that came last.
+async fn strict_server(expires_in: Option<u64>) -> (TestServer, Arc<AtomicU64>) {
+    let count = Arc::new(AtomicU64::new(0));
+    let shared = count.clone();
+    let server = TestServer::start(move |request: Request| {
+        let count = shared.clone();
+        async move {
+            let now = count.load(SeqCst);
+            if request.path != "/token" {
+                let is_last = request.header("authorization") == Some(&*format!("Bearer access-{now}"));
+                return if is_last { Response::json(&json!([{"id": 0}])) } else { Response::status(401) };
+            }
+            if !form(&request).contains(&format!("refresh_token=refresh-{now}&")) {
+                return Response::json(&json!({"error": "invalid_grant"})).with_status(400);
+            }
+            let next = count.fetch_add(1, SeqCst) + 1;
+            let mut answer = json!({
+                "access_token": format!("access-{next}"),
+                "refresh_token": format!("refresh-{next}"),
+            });
+            if let Some(seconds) = expires_in {
+                answer["expires_in"] = json!(seconds);
+            }
+            Response::json(&answer).delay(Duration::from_millis(100))
+        }
+    })
+    .await;
+    (server, count)
+}
+
+#[tokio::test]
+async fn clients_that_refresh_at_once_spend_one_refresh_token() {
+    let ((server, count), folder) = (strict_server(Some(3600)).await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("token.json");
+    let all = (0..6).map(|_| read(options(&server, &file, "refresh-0")));
+    for rows in futures::future::join_all(all).await {
+        assert_eq!(rows.unwrap(), ids(0..1));
+    }
+    assert_eq!(count.load(SeqCst), 1);
+    // With other options it would be another token.
+    let mut other = options(&server, &file, "refresh-0");
+    other["auth"]["scopes"] = json!(["more"]);
+    assert_eq!(read(other).await.unwrap(), ids(0..1));
+    assert_eq!(count.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn tokens_without_an_end_are_fetched_by_one_client_after_the_other() {
+    let (server, folder) = (server().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("token.json");
+    let all = (0..6).map(|_| read(options(&server, &file, "refresh-0")));
+    for rows in futures::future::join_all(all).await {
+        assert_eq!(rows.unwrap(), ids(0..1));
+    }
+    assert!(std::fs::read_to_string(&file).unwrap().contains("refresh-6"));
+}
+
+#[tokio::test]
+async fn a_token_that_is_refused_is_fetched_anew_once_for_all_clients() {
+    let ((server, count), folder) = (strict_server(Some(3600)).await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("token.json");
+    let (one, other) =
+        (open(options(&server, &file, "refresh-0")).await, open(options(&server, &file, "refresh-0")).await);
+    assert_eq!((one.rows().await.unwrap(), other.rows().await.unwrap()), (ids(0..1), ids(0..1)));
+    // The server takes the token back, without another one.
+    count.store(2, SeqCst);
+    let kept = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, kept.replace("refresh-1", "refresh-2")).unwrap();
+    assert_eq!((one.rows().await.unwrap(), other.rows().await.unwrap()), (ids(0..1), ids(0..1)));
+    assert_eq!(count.load(SeqCst), 3);
+}
+
+#[tokio::test]
+async fn a_lock_that_cannot_be_had_is_told_before_a_token_is_spent() {
+    let (server, folder) = (server().await, tempfile::tempdir().unwrap());
+    let file = folder.path().join("token.json");
+    std::fs::create_dir(folder.path().join("token.json.lock")).unwrap();
+    let found = error(options(&server, &file, "refresh-0")).await.to_string();
+    assert!(found.contains("lock `token_file`") && found.contains("token.json.lock"), "{found}");
+    assert!(server.requests().is_empty());
 }

@@ -11,6 +11,9 @@
 //! resumed without anything of the parent's stream, and the two cannot disagree.
 
 mod ahead;
+mod asked;
+mod children;
+mod kept;
 mod plan;
 mod row;
 
@@ -190,6 +193,13 @@ impl ForEachSource {
         let mut splits = DynSource::plan(self, cx, &request).await?.splits.take(LOOKED_AT);
         while let Some(step) = splits.next().await.transpose()? {
             let Planned::Split { split, .. } = step else { continue };
+            if split.has_effects {
+                cx.metrics().warn(format!(
+                    "`{split}` was not read to test this, because reading it changes something at the server",
+                    split = split.id
+                ));
+                return Ok(None);
+            }
             let batch = DynSource::read(self, cx, &split, Position::Start)?.next().await.transpose()?;
             if let Some(batch) = batch.filter(|batch| batch.rows.num_columns() > 0) {
                 return Ok(Some(batch));
@@ -247,8 +257,19 @@ impl DynSource for ForEachSource {
             return Ok(ScanPlan::new(None, stream::empty().boxed()));
         }
         let planning = Planning::begin(self.shared.clone(), cx, request).await?;
+        let is_first_run = request.cursor.as_ref().is_none_or(|range| range.after.is_none());
         // The columns are known with the first row, and each row of the parent may keep to the cursor in its own way.
-        Ok(ScanPlan::new(None, stream::try_unfold(planning, Planning::step).boxed()))
+        if is_first_run {
+            return Ok(ScanPlan::new(None, stream::try_unfold(planning, Planning::step).boxed()));
+        }
+        // How far the child looks back is known with its first split.
+        let Some((first, planning)) = planning.step().await? else {
+            return Ok(ScanPlan::new(None, stream::empty().boxed()));
+        };
+        let after = planning.after();
+        let rest = stream::try_unfold(planning, Planning::step);
+        let splits = stream::iter([Ok(first)]).chain(rest).boxed();
+        Ok(ScanPlan { after, ..ScanPlan::new(None, splits) })
     }
 
     fn read(&self, cx: &Context, split: &Split, from: Position) -> Result<BatchStream> {

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use towpath_core::{
-    Context, CursorRange, Error, Json, Planned, Position, Predicate, Result, ScanRequest, Split,
-};
+use towpath_core::{Context, CursorRange, Error, Json, Planned, Position, Result, ScanRequest, Split};
 
 use super::ahead::{Ahead, Block, Next, Reading};
+use super::asked::child_request;
+use super::children::{Children, Next as Child};
+use super::kept::Kept;
 use super::row::{Carried, ParentRow, is_of_row};
 use super::{MissingParent, Shared};
 use crate::cursor::{Cursor, greater};
@@ -25,16 +25,24 @@ pub(super) struct Payload {
     include: Vec<Carried>,
 }
 
-/// What the next run starts from, where only new rows of the parent are planned.
+/// For how many rows the child is planned at once.
+const ROWS_AT_ONCE: usize = 16;
+
+/// What the next run starts from.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Since {
+    /// Where only new rows of the parent are planned: what its source has seen, and its cursor.
     parent: Position,
     cursor: Option<Json>,
+    /// What the child's source keeps in mind of each row.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    children: String,
 }
 
 /// Where planning goes on: behind a split of the child.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Place {
     /// The parent.
     for_each: String,
@@ -58,6 +66,9 @@ struct Place {
     key: String,
     /// The child's planning for the row in hand.
     child: Position,
+    /// What the child's source wants to get in the next run, for the rows so far.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    kept: String,
 }
 
 impl Payload {
@@ -86,20 +97,37 @@ pub(super) struct Planning {
     /// How many rows are left out before planning goes on.
     skip: u64,
     block: Option<Rest>,
-    row: Option<Children>,
+    row: Option<Current>,
+    /// What the child's source keeps in mind of each row.
+    kept: Kept,
+    is_kept_full: bool,
+    /// How far the child looks back.
+    back: Back,
     skipped: u64,
     is_complete: bool,
 }
 
+/// How far the child looks back before the cursor's last value: known once a row's planning has begun, and then for all.
+enum Back {
+    Unknown,
+    To(Option<Json>),
+}
+
 /// The rows in hand.
 struct Rest {
-    rows: VecDeque<ParentRow>,
+    rows: VecDeque<Waiting>,
     block: Block,
 }
 
-/// The splits of the child for a row of the parent.
-struct Children {
-    steps: towpath_core::PlanStream,
+/// A row that is not in hand yet.
+struct Waiting {
+    row: ParentRow,
+    children: Option<Children>,
+}
+
+/// The row in hand.
+struct Current {
+    children: Children,
     carried: Vec<Carried>,
     shown: String,
 }
@@ -127,7 +155,8 @@ impl Planning {
         let plan = parent.source.plan(&parent_cx, &asked).await.map_err(|error| shared.of_parent(error))?;
         place.until = place.until.take().or(plan.until);
         let cursor = asked.cursor.map(|range| {
-            Cursor::new(CursorRange::new(range.field, range.after, place.until.clone()), plan.cursor)
+            let after = plan.after.clone().or(range.after);
+            Cursor::new(CursorRange::new(range.field, after, place.until.clone()), plan.cursor)
         });
         let reading = Reading {
             source: parent.source.clone(),
@@ -136,17 +165,24 @@ impl Planning {
             wanted: shared.wanted.clone(),
             cursor,
         };
+        let kept = Kept::new(&since.children, &place.kept).ok_or_else(|| {
+            Error::unsupported("what was kept of the parent's rows was kept by another version of towpath")
+                .help("`towpath state reset` and run again, to read for all of them")
+        })?;
         let under_way = place.split.clone().map(|split| (split, place.at.clone()));
         let skip = place.done;
         Ok(Self {
             parent: Ahead::new(reading, plan.splits, under_way, request.parallelism),
-            request: child_request(request, &shared),
+            request: child_request(request, &shared.wanted),
             cx: cx.clone(),
             place,
             since,
             skip,
             block: None,
             row: None,
+            kept,
+            is_kept_full: false,
+            back: Back::Unknown,
             skipped: 0,
             is_complete: false,
             shared,
@@ -159,24 +195,27 @@ impl Planning {
             if self.is_complete {
                 return Ok(None);
             }
-            if let Some(mut children) = self.row.take() {
-                match children.steps.next().await {
-                    None => self.row_is_done(),
-                    Some(Ok(Planned::Split { split, resume })) => {
+            self.plan_ahead();
+            if let Some(mut current) = self.row.take() {
+                match current.children.next().await {
+                    Ok(Child::Begun { after }) => {
+                        self.looks_back_to(after)?;
+                        self.row = Some(current);
+                    }
+                    Ok(Child::Split { split, resume }) => {
                         self.place.child = resume;
-                        let planned = self.planned(split, &children);
-                        self.row = Some(children);
+                        let planned = self.planned(split, &current);
+                        self.row = Some(current);
                         return Ok(Some((planned, self)));
                     }
-                    Some(Ok(Planned::Complete { .. })) => {
-                        return Err(Error::unsupported(
-                            "a source that remembers what it has seen cannot be read for each row of another stream",
-                        ));
+                    Ok(Child::Done { since }) => {
+                        self.keep(since);
+                        self.row_is_done();
                     }
-                    Some(Err(error)) => self.refused(error, &children.shown)?,
+                    Err(error) => self.refused(error, &current.shown)?,
                 }
             } else if let Some(row) = self.next_row() {
-                self.plan_row(row).await?;
+                self.plan_row(row)?;
             } else {
                 match self.parent.next().await.map_err(|error| self.shared.of_parent(error))? {
                     Next::Split { split, planned } => self.split_begins(split, planned),
@@ -199,6 +238,7 @@ impl Planning {
             for_each: std::mem::take(&mut self.place.for_each),
             until: self.place.until.take(),
             seen: self.place.seen.take(),
+            kept: std::mem::take(&mut self.place.kept),
             splits: self.place.splits + 1,
             planned,
             split: Some(split),
@@ -230,12 +270,13 @@ impl Planning {
             }
             self.place.key = last;
         }
+        let rows = rows.into_iter().map(|row| Waiting { row, children: None }).collect();
         self.block = Some(Rest { rows, block });
         Ok(())
     }
 
     /// The next of the rows in hand. When none is left, the place is behind them.
-    fn next_row(&mut self) -> Option<ParentRow> {
+    fn next_row(&mut self) -> Option<Waiting> {
         let rest = self.block.as_mut()?;
         let row = rest.rows.pop_front();
         if row.is_none() {
@@ -246,8 +287,32 @@ impl Planning {
         row
     }
 
-    async fn plan_row(&mut self, row: ParentRow) -> Result<()> {
+    /// Begins to plan for rows that are not in hand yet.
+    fn plan_ahead(&mut self) {
+        let most = self.request.parallelism.min(ROWS_AT_ONCE).saturating_sub(1);
+        let Some(mut rest) = self.block.take() else { return };
+        // The first one might be gone on with.
+        if self.row.is_some() {
+            for waiting in rest.rows.iter_mut().take(most).filter(|waiting| waiting.children.is_none()) {
+                if self.shared.wanted.missing(&waiting.row).is_none() {
+                    waiting.children = Some(self.children(&waiting.row, Position::Start));
+                }
+            }
+        }
+        self.block = Some(rest);
+    }
+
+    fn children(&self, row: &ParentRow, planned: Position) -> Children {
+        let mut request = self.request.clone();
+        request.since = self.kept.of(&row.key());
+        request.planned = planned;
+        request.parent = Some(row.parent.clone());
+        Children::plan(self.shared.child.clone(), self.cx.clone(), request)
+    }
+
+    fn plan_row(&mut self, Waiting { row, children }: Waiting) -> Result<()> {
         let key = row.key();
+        let goes_on = key == self.place.key && self.place.child != Position::Start;
         // A row that is not the one that was in hand is planned from its beginning.
         if key != self.place.key {
             self.place.child = Position::Start;
@@ -259,19 +324,43 @@ impl Planning {
             let error = Error::data(text).help("set `missing: skip` at `for_each` to leave out such rows");
             return self.refused(error, &shown);
         }
-        let mut request = self.request.clone();
-        request.planned = self.place.child.clone();
-        request.parent = Some(row.parent);
-        match self.shared.child.plan(&self.cx, &request).await {
-            // Each row might look back to another value, and the engine filters by one.
-            Ok(plan) if plan.after.is_some() => {
-                let text = "a stream with `for_each` cannot look back before its cursor's last value";
-                return Err(Error::config(text).help("remove `lookback` from its source"));
-            }
-            Ok(plan) => self.row = Some(Children { steps: plan.splits, carried: row.carried, shown }),
-            Err(error) => self.refused(error, &shown)?,
-        }
+        let children =
+            children.filter(|_| !goes_on).unwrap_or_else(|| self.children(&row, self.place.child.clone()));
+        self.row = Some(Current { children, carried: row.carried, shown });
         Ok(())
+    }
+
+    /// The engine leaves out rows by one value of the cursor, whichever row of the parent they are of.
+    fn looks_back_to(&mut self, after: Option<Json>) -> Result<()> {
+        match &self.back {
+            Back::To(known) if *known != after => {
+                let text = "each row of the parent would look back to another value of the cursor";
+                Err(Error::config(text).help("remove the `lookback` that depends on the row"))
+            }
+            _ => {
+                self.back = Back::To(after);
+                Ok(())
+            }
+        }
+    }
+
+    /// The value of the cursor behind which rows are wanted, where that is not the last one; known with the first split.
+    pub(super) fn after(&self) -> Option<Json> {
+        match &self.back {
+            Back::To(after) => after.clone(),
+            Back::Unknown => None,
+        }
+    }
+
+    /// Keeps what the child's source wants to get in the next run for the row in hand.
+    fn keep(&mut self, since: Option<Position>) {
+        let has_room = self.kept.note(&mut self.place.kept, &self.place.key, since);
+        if !has_room && !std::mem::replace(&mut self.is_kept_full, true) {
+            self.cx.metrics().warn(format!(
+                "there are more rows of `{}` than can be kept in mind; for those beyond, each run reads everything",
+                self.shared.parent.name
+            ));
+        }
     }
 
     fn row_is_done(&mut self) {
@@ -296,16 +385,16 @@ impl Planning {
     }
 
     /// A split of the child under a name that no other row gives it.
-    fn planned(&self, split: Split, children: &Children) -> Planned {
+    fn planned(&self, split: Split, current: &Current) -> Planned {
         let Place { splits, rows, .. } = self.place;
         let parent = &self.shared.parent.name;
         // Rows that come in the order of their values may have another number another time; each value comes once.
         let row = if self.shared.is_ordered { format!("{splits}.{}", rows + 1) } else { splits.to_string() };
-        let id = format!("{} [{parent} {row}: {}]", split.id, children.shown);
-        let estimate = split.estimate;
-        let payload = Payload { for_each: split, include: children.carried.clone() };
+        let id = format!("{} [{parent} {row}: {}]", split.id, current.shown);
+        let (estimate, memory, has_effects) = (split.estimate, split.memory, split.has_effects);
+        let payload = Payload { for_each: split, include: current.carried.clone() };
         let mut split = Split::new(id, json!(payload));
-        split.estimate = estimate;
+        (split.estimate, split.memory, split.has_effects) = (estimate, memory, has_effects);
         Planned::Split { split, resume: Position::At(json!(self.place)) }
     }
 
@@ -321,6 +410,20 @@ impl Planning {
     }
 
     fn since_of_next(&mut self, parent: Option<Position>) -> Option<Position> {
+        let children = self.kept.next(&self.place.kept, self.shared.incremental);
+        let last = std::mem::take(&mut self.since);
+        let of_parent = self.since_of_parent(parent, &last);
+        let is_nothing = of_parent.is_none() && children.is_empty() && last.children.is_empty();
+        let (parent, cursor) = of_parent.unwrap_or_default();
+        (!is_nothing).then(|| Position::At(json!(Since { parent, cursor, children })))
+    }
+
+    /// What tells the next run which rows of the parent are new, where it wants to know.
+    fn since_of_parent(
+        &mut self,
+        parent: Option<Position>,
+        last: &Since,
+    ) -> Option<(Position, Option<Json>)> {
         if !self.shared.incremental {
             return None;
         }
@@ -331,12 +434,8 @@ impl Planning {
             ));
             return None;
         }
-        let last = std::mem::take(&mut self.since);
-        let since = Since {
-            parent: parent.unwrap_or(last.parent),
-            cursor: greater(last.cursor, self.place.seen.take()),
-        };
-        Some(Position::At(json!(since)))
+        let seen = greater(last.cursor.clone(), self.place.seen.take());
+        Some((parent.unwrap_or_else(|| last.parent.clone()), seen))
     }
 }
 
@@ -362,62 +461,16 @@ impl Shared {
                     .source(error)
                     .help("`towpath state reset` loads the stream from its beginning")
             }),
-            _ => Ok(Since::default()),
+            // What the child keeps in mind has nothing to do with new rows.
+            Position::At(at) => {
+                let children = Since::deserialize(at).unwrap_or_default().children;
+                Ok(Since { children, ..Since::default() })
+            }
+            Position::Start | Position::End => Ok(Since::default()),
         }
     }
 
     fn of_parent(&self, error: Error) -> Error {
         error.detail("for_each", &self.parent.name)
-    }
-}
-
-/// What the child's own source is asked for: nothing of what its rows get from the parent.
-fn child_request(request: &ScanRequest, shared: &Shared) -> ScanRequest {
-    let is_included = |column: &String| shared.wanted.include.iter().any(|(name, _)| name == column);
-    let mut asked = request.clone();
-    if let Some(columns) = &mut asked.columns {
-        columns.retain(|column| !is_included(column));
-    }
-    asked.since = Position::Start;
-    asked.columns = asked.columns.filter(|columns| !columns.is_empty());
-    asked.cursor = asked.cursor.filter(|range| !is_included(&range.field));
-    asked.filter = asked.filter.and_then(|filter| without(filter, &is_included));
-    asked
-}
-
-/// A condition without those on some columns; it holds for no fewer rows.
-fn without(filter: Predicate, is_out: &impl Fn(&String) -> bool) -> Option<Predicate> {
-    let own = match &filter {
-        Predicate::Compare { column, .. }
-        | Predicate::In { column, .. }
-        | Predicate::IsNull(column)
-        | Predicate::IsNotNull(column) => !is_out(column),
-        Predicate::Or(any) => any.iter().all(|one| without(one.clone(), is_out).as_ref() == Some(one)),
-        Predicate::And(all) => {
-            let mut kept: Vec<_> = all.iter().filter_map(|one| without(one.clone(), is_out)).collect();
-            return if kept.len() < 2 { kept.pop() } else { Some(Predicate::And(kept)) };
-        }
-    };
-    own.then_some(filter)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use towpath_core::Comparison;
-
-    fn equal(column: &str) -> Predicate {
-        Predicate::Compare { column: column.to_owned(), comparison: Comparison::Equal, value: json!(1) }
-    }
-
-    #[test]
-    fn conditions_on_included_columns_are_not_for_the_childs_source() {
-        let is_out = |column: &String| column == "customer_id";
-        let both = Predicate::And(vec![equal("id"), equal("customer_id")]);
-        assert_eq!(without(both, &is_out), Some(equal("id")));
-        let either = Predicate::Or(vec![equal("id"), equal("customer_id")]);
-        assert_eq!(without(either, &is_out), None);
-        let either = Predicate::Or(vec![equal("id"), equal("name")]);
-        assert_eq!(without(either.clone(), &is_out), Some(either));
     }
 }

@@ -42,7 +42,11 @@ fn render(checked: &[Checked], paint: Paint) -> String {
         None => format!("{}      {} {name}\n", paint.good("ok"), stream.stream),
         Some(failure) => format!("{}  {} {name}: {}\n", paint.bad("failed"), stream.stream, failure.message),
     };
-    let both =
-        |stream: &Checked| side(stream, "source", &stream.source) + &side(stream, "sink", &stream.sink);
-    checked.iter().map(both).collect()
+    let note =
+        |stream: &Checked, note: &String| format!("{}    {}: {note}\n", paint.warn("note"), stream.stream);
+    let all = |stream: &Checked| {
+        let notes: String = stream.notes.iter().map(|text| note(stream, text)).collect();
+        side(stream, "source", &stream.source) + &side(stream, "sink", &stream.sink) + &notes
+    };
+    checked.iter().map(all).collect()
 }

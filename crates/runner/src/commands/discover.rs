@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::Args;
 use serde_json::json;
-use towpath_core::Dataset;
+use towpath_core::{Dataset, Outside};
 use towpath_engine::{
     CommitPolicy, ConnectionSpec, Engine, OnError, Pipeline, SchemaContract, SinkSpec, SourceSpec, StreamSpec,
 };
@@ -119,6 +119,7 @@ fn looking_into(source: SourceSpec) -> Pipeline {
         memory: pipeline::default_memory(),
         threads: pipeline::processors(),
         state_dir: ".towpath".into(),
+        outside: Outside::default(),
         connections: vec![ConnectionSpec::default()],
         streams: vec![stream],
     }

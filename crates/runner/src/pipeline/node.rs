@@ -50,6 +50,18 @@ pub(crate) struct Hidden {
     pub(crate) parts: Vec<(String, String)>,
 }
 
+impl Hidden {
+    /// The variables and files with their values, without the defaults that the text itself has.
+    pub(crate) fn outside(&self) -> impl Iterator<Item = (String, String)> {
+        self.parts.iter().filter_map(|(reference, value)| {
+            let inner = reference.trim_start_matches("${").trim_end_matches('}');
+            let (name, default) =
+                inner.split_once(":-").map_or((inner, None), |(name, text)| (name, Some(text)));
+            (default != Some(value)).then(|| (name.to_owned(), value.clone()))
+        })
+    }
+}
+
 impl std::fmt::Debug for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hidden").field("source", &self.source).finish_non_exhaustive()

@@ -1,13 +1,13 @@
 //! From the tree and the types to the pipeline that the engine runs.
 
-use towpath_core::{Error, WriteDisposition};
+use towpath_core::{Error, Outside, WriteDisposition};
 use towpath_engine::{DATASET, Pipeline, SinkSpec, SourceSpec, StreamSpec};
 use towpath_transform::{Transform, TransformContext};
 
 use super::decode::{by_serde, decode};
 use super::file::{PipelineFile, StreamFile, processors};
 use super::for_each;
-use super::node::{Entry, Node, Scalar, Span, Value};
+use super::node::{Entry, Hidden, Node, Scalar, Span, Value};
 use super::problem::Problem;
 use super::schema::Side;
 use super::sides::{Part, Sides};
@@ -39,6 +39,7 @@ pub(crate) fn resolve(root: &Node) -> (Option<Pipeline>, Vec<Problem>) {
         memory: file.memory,
         threads: file.threads.unwrap_or_else(processors),
         state_dir: file.state_dir,
+        outside: Outside::new(root.hidden().into_iter().flat_map(Hidden::outside)),
         connections,
         streams,
     });

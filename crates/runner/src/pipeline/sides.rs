@@ -7,7 +7,7 @@ use towpath_engine::ConnectionSpec;
 
 use super::decode::{by_serde, decode};
 use super::file::ConnectionSettings;
-use super::node::{Entry, Node, Span};
+use super::node::{Entry, Node, Span, Value};
 use super::problem::Problem;
 use super::schema::{Side, setting_names};
 use crate::connectors;
@@ -191,11 +191,8 @@ impl Sides {
             }
         }
         let known = side.option_names(&connector);
-        let inherited = named
-            .options
-            .iter()
-            .filter(|option| known.contains(&option.key) && !own.iter().any(|entry| entry.key == option.key));
-        let options = inherited.cloned().chain(own.iter().cloned()).collect();
+        let inherited = named.options.iter().filter(|option| known.contains(&option.key)).cloned();
+        let options = joined(inherited.collect(), own, connector.joined_options());
         self.problems.extend(problems);
         Some((connector, text.to_owned(), options))
     }
@@ -233,6 +230,26 @@ impl Sides {
         }?;
         (problems.len() == found).then(|| node.json())
     }
+}
+
+/// The options of a connection with those of a side over them. Lists under the names in `lists` are put together, the side's
+/// items first.
+fn joined(inherited: Vec<Entry>, mut own: Vec<Entry>, lists: &[&str]) -> Vec<Entry> {
+    let mut options = Vec::new();
+    for option in inherited {
+        let Some(over) = own.iter_mut().find(|entry| entry.key == option.key) else {
+            options.push(option);
+            continue;
+        };
+        // What is no list is wrong, and is told as it stands.
+        if let (Value::List(first), Value::List(behind), true) =
+            (&mut over.value.value, option.value.value, lists.contains(&option.key.as_str()))
+        {
+            first.extend(behind);
+        }
+    }
+    options.extend(own);
+    options
 }
 
 /// A source or sink that names neither connection nor connector, perhaps because of a typing error.

@@ -189,6 +189,72 @@ streams:
     }
 
     #[test]
+    fn rules_of_a_stream_come_before_those_of_its_connection() {
+        let pipeline = good(
+            "name: a\nconnections:\n  api: { connector: http, base_url: http://a, responses: [{ status: 404, action: empty }] }\n\
+             sink: { connector: file, path: \"{stream}.csv\" }\nstreams:\n  \
+             a: { source: { connection: api, path: /a, responses: [{ status: 403, action: skip }] } }\n  \
+             b: { source: { connection: api, path: /b } }\n",
+        );
+        let rules = |stream: usize| &pipeline.streams[stream].source.options["responses"];
+        let (empty, skip) = (
+            serde_json::json!({"status": 404, "action": "empty"}),
+            serde_json::json!({"status": 403, "action": "skip"}),
+        );
+        assert_eq!((rules(0), rules(1)), (&serde_json::json!([skip, empty]), &serde_json::json!([empty])));
+    }
+
+    #[test]
+    fn a_wrong_rule_of_a_connection_is_shown_where_it_stands() {
+        let text = "\
+name: a
+connections:
+  api:
+    connector: http
+    responses: [{ status: 404, action: emty }]
+streams:
+  a:
+    source: { connection: api, url: http://a, responses: [{ status: 403, action: skip }] }
+    sink: { connector: file, path: a.ndjson }
+";
+        let expected = "\
+error: `emty` is not known here
+ --> retail.yaml:5:40
+  |
+5 |     responses: [{ status: 404, action: emty }]
+  |                                        ^^^^ did you mean `empty`?
+";
+        assert_eq!(problems(text), expected);
+    }
+
+    #[test]
+    fn what_connectors_join_are_lists_among_their_options() {
+        for connector in CONNECTORS {
+            for name in connector.joined_options() {
+                let entry = connector.source_entry().expect("a source has rules");
+                let schema: Json = (entry.schema)().into();
+                assert_eq!(schema["properties"][name]["type"], "array", "{} {name}", connector.name());
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_told_apart_from_what_the_file_says() {
+        let text = "\
+name: a
+streams:
+  a:
+    source: { connector: http, url: \"http://a/${TOKEN}?x=${NONE:-plain}\", headers: { x-a: \"${URL:-http://b}\" } }
+    sink: { connector: file, path: \"${TOKEN}.ndjson\" }
+";
+        let pipeline = good(text);
+        let found: Vec<_> =
+            pipeline.outside.iter().map(|(name, value)| (name, value.expose().as_str())).collect();
+        assert_eq!(found, [("TOKEN", "token"), ("URL", "http://localhost")]);
+        assert!(!format!("{pipeline:?}").contains("\"TOKEN\": \"token\""));
+    }
+
+    #[test]
     fn options_keep_the_order_of_the_file() {
         let text = RETAIL.replace("max_in_flight: 2", "columns: { z: int64, a: string, m: date }");
         let pipeline = good(&text);

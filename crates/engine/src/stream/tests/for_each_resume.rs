@@ -10,7 +10,7 @@ use super::harness::Harness;
 use crate::stream::run;
 
 /// Kills at every call of a point, resumes, and compares.
-async fn kill_everywhere(point: Point, mut make: impl FnMut() -> Harness) {
+pub(super) async fn kill_everywhere(point: Point, mut make: impl FnMut() -> Harness) {
     for call in 1.. {
         let mut harness = make();
         harness.faults = Faults::new().at(point, call, Fault::Kill);

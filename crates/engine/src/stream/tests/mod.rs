@@ -3,6 +3,7 @@
 mod contract;
 mod failures;
 mod for_each;
+mod for_each_kept;
 mod for_each_resume;
 mod harness;
 mod resume;

@@ -1,29 +1,30 @@
 //! One client for each connection: permits, redirects, timeouts, and errors that name the URL without its secrets.
+//!
+//! `call` is what is sent and what comes, `attempt` one request to one server; here is what leads from one to the next.
 
-use std::pin::pin;
+mod attempt;
+mod call;
+
 use std::sync::Arc;
-use std::time::SystemTime;
 
-use bytes::Bytes;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{HeaderMap, LOCATION};
 use reqwest::{Method, Request, Response, StatusCode};
-use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result, Traffic};
+use towpath_core::{ByteSize, Context, Error, Outcome, Result};
 use url::Url;
 
 use crate::auth::{self, Credentials, Home, Rotation, Token, Tokens, Turn};
 use crate::body::{Body, Deadline};
 use crate::budgets::Budgets;
 use crate::config::{ConnectionOptions, PrivateNetworks, Timeouts};
-use crate::decode::ACCEPTED;
-use crate::errors::{Refusal, no_answer};
+use crate::errors::Refusal;
 use crate::limits::Limits;
 use crate::network;
 use crate::pace::Pace;
 use crate::redact::Redactor;
-use crate::responses::{Case, JUDGED, Responses, Ruling};
-use crate::robots::Robots;
+use crate::responses::{Case, JUDGED, Ruling};
 use crate::tls;
-use crate::traffic::Known;
+
+pub(crate) use call::{Answer, Call, Exchanged};
 
 /// The largest answer of a server that gives tokens.
 const TOKEN_BYTES: ByteSize = ByteSize::mib(1);
@@ -46,85 +47,6 @@ pub(crate) struct Client {
     redirects: u32,
 }
 
-/// A request.
-pub(crate) struct Call {
-    pub(crate) method: Method,
-    pub(crate) url: Url,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Option<Bytes>,
-    /// Who credentials are meant for.
-    pub(crate) home: Arc<Home>,
-    /// A status that is no success and still no error.
-    pub(crate) also: Option<StatusCode>,
-    /// Further such statuses.
-    pub(crate) takes: Arc<[StatusCode]>,
-    /// Headers for the host of this URL only.
-    pub(crate) private: Option<(Url, HeaderMap)>,
-    /// Whether it reads, whatever its method.
-    pub(crate) reads: bool,
-    /// The rules for answers that are refusals.
-    pub(crate) responses: Option<Arc<Responses>>,
-    /// Whether a `Content-Encoding` is left as it is.
-    pub(crate) raw: bool,
-    /// What is asked before each of its URLs, redirects included.
-    pub(crate) robots: Option<Arc<Robots>>,
-}
-
-impl Call {
-    /// A request that reads.
-    pub(crate) fn read(method: Method, url: Url, home: Arc<Home>) -> Self {
-        Self {
-            method,
-            url,
-            headers: HeaderMap::new(),
-            body: None,
-            home,
-            also: None,
-            takes: Arc::default(),
-            private: None,
-            reads: true,
-            responses: None,
-            raw: false,
-            robots: None,
-        }
-    }
-
-    /// Goes on to where the server redirects. What an answer with 303 points at is read with GET.
-    fn redirect(&mut self, status: StatusCode, target: Url) {
-        self.url = target;
-        if status == StatusCode::SEE_OTHER && self.method != Method::HEAD {
-            self.method = Method::GET;
-            self.body = None;
-            self.headers.remove(CONTENT_TYPE);
-        }
-    }
-}
-
-/// A successful answer.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    /// Where it came from after all redirects.
-    pub(crate) url: Url,
-    /// Whether that is not where it was asked for.
-    pub(crate) redirected: bool,
-    /// When it came.
-    pub(crate) at: SystemTime,
-    /// The token that the request carried.
-    pub(crate) token: Option<Arc<Token>>,
-    pub(crate) body: Body,
-    /// What the rules say of a refusal. Its body has been read.
-    pub(crate) ruling: Option<Ruling>,
-}
-
-/// The answer to a request for a token.
-pub(crate) struct Exchanged {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    pub(crate) limits: Limits,
-    pub(crate) body: Bytes,
-}
-
 impl Client {
     /// The client of this connection. The pool of connections is shared by all its streams.
     pub(crate) async fn new(options: &ConnectionOptions, cx: &Context) -> Result<Self> {
@@ -135,13 +57,14 @@ impl Client {
         }
         let options = &options;
         let mut redactor = Redactor::default();
+        redactor.hide_outside(cx.outside());
         let credentials = Credentials::new(options, &mut redactor)?;
         let tokens = Tokens::shared(options, cx, &mut redactor)?;
         // Whoever replays a recording need not have the files of who made it.
         let (certificates, identity) = if cx.traffic().is_replayed() {
             (Vec::new(), None)
         } else {
-            (tls::trusted(options).await?, tls::identity(options).await?)
+            (towpath_web::trusted(options.ca_certificate.as_deref()).await?, tls::identity(options).await?)
         };
         network::hide(options, &mut redactor);
         let (connection, key, reach) = (cx.clone(), network::key(options), options.clone());
@@ -294,78 +217,6 @@ impl Client {
         Ok(Exchanged { status, headers, limits, body: body.into() })
     }
 
-    /// Sends one request to one server.
-    async fn attempt(
-        &self,
-        cx: &Context,
-        call: &Call,
-        token: Option<&Token>,
-        deadline: Deadline,
-        permit: Permit,
-    ) -> Result<(Response, Permit)> {
-        let mut request = Request::new(call.method.clone(), call.url.clone());
-        *request.headers_mut() = call.headers.clone();
-        // A URL and the headers of a request cannot be borrowed at once.
-        let (mut url, mut headers) = (request.url().clone(), std::mem::take(request.headers_mut()));
-        headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
-        self.credentials.put(&mut url, &mut headers, &call.home, token);
-        if let Some((home, private)) = &call.private
-            && home.origin() == url.origin()
-        {
-            headers.extend(private.iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        self.credentials.sign(call, &mut url, &mut headers, cx.clock().now())?;
-        let known = self.known(cx, call, (&url, &headers), token);
-        (*request.url_mut(), *request.headers_mut()) = (url, headers);
-        *request.body_mut() = call.body.clone().map(Into::into);
-        self.execute(cx, request, known.as_ref(), deadline, permit).await
-    }
-
-    /// What a recording knows of a request, where there is one.
-    fn known(
-        &self,
-        cx: &Context,
-        call: &Call,
-        sent: (&Url, &HeaderMap),
-        token: Option<&Token>,
-    ) -> Option<Known> {
-        if matches!(cx.traffic(), Traffic::Live) {
-            return None;
-        }
-        let mut redactor = self.redactor.clone();
-        call.home.tell(&mut redactor);
-        if let Some(token) = token {
-            token.tell(&mut redactor);
-        }
-        Some(Known::new(call, sent, redactor))
-    }
-
-    /// Sends a request as it is. One that a recording does not know is neither kept nor taken from it.
-    async fn execute(
-        &self,
-        cx: &Context,
-        request: Request,
-        known: Option<&Known>,
-        deadline: Deadline,
-        permit: Permit,
-    ) -> Result<(Response, Permit)> {
-        network::check(self.networks, request.url())?;
-        let limit = ("timeout.first_byte", self.timeouts.first_byte.get());
-        let answer = pin!(self.answer(cx, request, known));
-        let (mut error, outcome) = match deadline.wait(cx, limit, answer).await {
-            Ok(Ok(response)) => return Ok((response, permit)),
-            Ok(Err(failed)) => failed,
-            Err(error) => (error, Outcome::TimedOut),
-        };
-        permit.finish(outcome, cx.clock().monotonic());
-        if let (Traffic::Recorded(recorder), Some(known)) = (cx.traffic(), known)
-            && let Err(other) = known.record_failure(recorder, &error).await
-        {
-            error = other;
-        }
-        Err(error)
-    }
-
     /// The error of a chain of redirects that is too long.
     fn too_many_redirects(&self, visited: &[Url], target: &Url) -> Error {
         let Some(at) = visited.iter().rposition(|url| url == target) else {
@@ -377,27 +228,6 @@ impl Client {
         Error::config("the server redirects in a circle").detail("redirects", circle.join(" -> ")).help(
             "check `url`, and whether the server expects credentials or a cookie: set `auth` or `headers`",
         )
-    }
-
-    /// The answer to a request, from wherever answers come.
-    async fn answer(
-        &self,
-        cx: &Context,
-        request: Request,
-        known: Option<&Known>,
-    ) -> std::result::Result<Response, (Error, Outcome)> {
-        let failed = |error| (error, Outcome::Failed);
-        if let (Traffic::Replayed(recording), Some(known)) = (cx.traffic(), known) {
-            return known.replay(recording).await.map_err(failed);
-        }
-        let response = self.http.execute(request).await.map_err(|error| {
-            let outcome = if error.is_timeout() { Outcome::TimedOut } else { Outcome::Failed };
-            (no_answer(error), outcome)
-        })?;
-        match (cx.traffic(), known) {
-            (Traffic::Recorded(recorder), Some(known)) => known.record(recorder, response).map_err(failed),
-            _ => Ok(response),
-        }
     }
 
     /// Ends a request that was refused.
