@@ -169,32 +169,23 @@ pub(super) async fn insert(
 }
 
 pub(super) async fn abort(sink: &PostgresSink, cx: &Context, begun: &Begun, staged: &[Staged]) -> Result<()> {
-    let mut statements = Vec::new();
-    for staged in staged {
-        match Receipt::of(staged)? {
-            Receipt::Nothing => {}
-            Receipt::Table { table, .. } => {
-                statements.push(format!("DROP TABLE IF EXISTS {}", table.sql(Dialect::Postgres)));
-            }
-            Receipt::Transactions(transactions) => {
-                let landing = Landing::of(begun)?;
-                let Some(beside) = landing.beside else { continue };
-                let list: Vec<_> =
-                    transactions.iter().map(|number| Dialect::Postgres.literal(number)).collect();
-                statements.push(format!(
-                    "DELETE FROM {} WHERE xmin::text IN ({})",
-                    beside.sql(Dialect::Postgres),
-                    list.join(", ")
-                ));
-            }
-        }
-    }
-    if statements.is_empty() {
+    let receipts = staged.iter().map(Receipt::of).collect::<Result<Vec<_>>>()?;
+    if receipts.iter().all(|receipt| *receipt == Receipt::Nothing) {
         return Ok(());
     }
     let transaction = sink.begin_transaction(cx).await?;
-    for statement in statements {
-        transaction.execute("throwing staged rows away", &statement).await?;
+    for receipt in &receipts {
+        match receipt {
+            Receipt::Nothing => {}
+            Receipt::Table { table, .. } => {
+                let sql = format!("DROP TABLE IF EXISTS {}", table.sql(Dialect::Postgres));
+                transaction.execute("throwing staged rows away", &sql).await?;
+            }
+            Receipt::Transactions(numbers) => {
+                let numbers: Vec<&String> = numbers.iter().collect();
+                replace::give_up(&transaction, &Landing::of(begun)?, &numbers).await?;
+            }
+        }
     }
     transaction.commit().await
 }

@@ -22,8 +22,9 @@ pub(super) async fn empty(commit: &Commit<'_>, transaction: &Transaction) -> Res
 }
 
 pub(super) async fn land(commit: &Commit<'_>, transaction: &Transaction, landing: &Landing) -> Result<()> {
-    let (table, (new, _)) = (landing.table.sql(Dialect::Postgres), new_and_ledger(landing)?);
+    let (table, (new, ledger)) = (landing.table.sql(Dialect::Postgres), new_and_ledger(landing)?);
     keep_what_counts(commit, transaction, landing).await?;
+    transaction.execute("removing the ledger", &format!("DROP TABLE {ledger}")).await?;
     for staged in &commit.tables {
         let inserted = insert(transaction, &new, staged, "").await?;
         all_there(staged, inserted)?;
@@ -74,9 +75,7 @@ pub(super) async fn keep_what_counts(
     let (new, ledger) = new_and_ledger(landing)?;
     // A writer may be gone while the server still works for it.
     lock(transaction, &format!("{ledger}, {new}"), "SHARE").await?;
-    // Only the last 32 bits stand in the rows.
-    let sql = format!("SELECT (number & 4294967295)::text FROM {ledger}");
-    let noted = transaction.client().query(&sql, &[]).await;
+    let noted = transaction.client().query(&format!("SELECT DISTINCT number::text FROM {ledger}"), &[]).await;
     let noted = noted.map_err(|error| failed("reading the ledger of transactions", error))?;
     let noted: HashSet<String> = noted.iter().map(|row| row.get(0)).collect();
     let counts: HashSet<String> = commit.transactions.iter().cloned().collect();
@@ -90,11 +89,24 @@ pub(super) async fn keep_what_counts(
     }
     let given_up: Vec<&String> = noted.difference(&counts).collect();
     if !given_up.is_empty() {
-        let sql = format!("DELETE FROM {new} WHERE xmin::text = ANY($1)");
-        let removed = transaction.client().execute(&sql, &[&given_up]).await;
+        give_up(transaction, landing, &given_up).await?;
+    }
+    Ok(())
+}
+
+/// Removes the rows that transactions have put beside. Behind a savepoint, rows have a number that is not that of their
+/// transaction; what was noted together with them has the same.
+pub(super) async fn give_up(transaction: &Transaction, landing: &Landing, numbers: &[&String]) -> Result<()> {
+    let (new, ledger) = new_and_ledger(landing)?;
+    let of_them = format!("FROM {ledger} WHERE number::text = ANY($1)");
+    for statement in [
+        format!("DELETE FROM {new} WHERE xmin::text IN (SELECT xmin::text {of_them})"),
+        format!("DELETE {of_them}"),
+    ] {
+        let removed = transaction.client().execute(&statement, &[&numbers]).await;
         removed.map_err(|error| failed("removing rows that were given up", error))?;
     }
-    transaction.execute("removing the ledger", &format!("DROP TABLE {ledger}")).await
+    Ok(())
 }
 
 /// The new rows in the old table.

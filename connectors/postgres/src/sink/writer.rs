@@ -82,14 +82,15 @@ impl PostgresWriter {
 
     /// Begins a transaction that writes rows, and tells its number. Where rows go beside, the ledger tells it too.
     async fn begin(&mut self) -> Result<(Transaction, String)> {
-        let number = match self.landing.ledger.as_ref().filter(|_| self.landing.direct) {
-            Some(ledger) => {
-                let ledger = ledger.sql(Dialect::Postgres);
-                format!("INSERT INTO {ledger} VALUES (txid_current()) RETURNING number")
-            }
-            None => NO_ROWS.to_owned(),
-        };
+        let number =
+            self.noting().map_or_else(|| NO_ROWS.to_owned(), |note| format!("{note} RETURNING number"));
         self.begin_numbered(&number).await
+    }
+
+    /// Notes in the ledger the transaction under way, where rows go beside.
+    fn noting(&self) -> Option<String> {
+        let ledger = self.landing.ledger.as_ref().filter(|_| self.landing.direct)?;
+        Some(format!("INSERT INTO {} VALUES (txid_current())", ledger.sql(Dialect::Postgres)))
     }
 
     /// Begins a transaction, makes the staging table if it is the first, and asks for the transaction's number.
@@ -155,9 +156,7 @@ impl PostgresWriter {
         self.rows += rows;
         self.rejected.extend(rejected);
         if self.landing.direct {
-            // Only the last 32 bits stand in the rows.
-            let short = transaction.parse::<u64>().map(|full| (full & 0xffff_ffff).to_string());
-            self.transactions.push(short.unwrap_or(transaction));
+            self.transactions.push(transaction);
         }
     }
 
@@ -230,7 +229,9 @@ impl PostgresWriter {
                 continue;
             }
             let (bytes, refused) = self.encoded(&part).await?;
-            transaction.execute("writing", "SAVEPOINT part").await?;
+            // Rows get a number of their own behind a savepoint, and the ledger must know that one too.
+            let savepoint = format!("SAVEPOINT part; {}", self.noting().unwrap_or_default());
+            transaction.execute("writing", &savepoint).await?;
             match copy(&transaction, &self.copy_sql(), bytes).await {
                 Ok(()) => {
                     transaction.execute("writing", "RELEASE SAVEPOINT part").await?;

@@ -19,6 +19,9 @@ fn people(ids: std::ops::Range<i64>) -> RecordBatch {
     batch("id: int64, name: string", &json!(rows))
 }
 
+/// What a `replace` under way has beside the table.
+const BESIDE: &str = "relkind = 'r' AND relname ~ '^_towpath_.*_(new|ledger)$'";
+
 /// Tries again as the retry layer does, and a few times only.
 async fn retried<T>(mut attempt: impl AsyncFnMut() -> Result<T>) -> T {
     for _ in 0..10 {
@@ -199,9 +202,8 @@ async fn transactions_beside_that_a_crashed_server_lost_are_a_clear_error_and_th
     let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
     let staged = run.stage(&people(0..10)).await.unwrap();
     // A transaction that is lost is lost with all that it wrote.
-    let tables = "SELECT string_agg(quote_ident(relname), ', ') FROM pg_class \
-         WHERE relkind = 'r' AND (relname LIKE '%\\_new' OR relname LIKE '%\\_ledger')";
-    let tables = database.text(tables).await;
+    let tables = format!("SELECT string_agg(quote_ident(relname), ', ') FROM pg_class WHERE {BESIDE}");
+    let tables = database.text(&tables).await;
     database.run(&format!("TRUNCATE {tables}")).await;
     let error = error_of(run.commit(vec![staged], true).await);
     assert!(error.to_string().contains("1 of 1 transactions with new rows are lost"), "{error}");
@@ -211,17 +213,56 @@ async fn transactions_beside_that_a_crashed_server_lost_are_a_clear_error_and_th
 
 #[tokio::test]
 async fn rows_beside_of_a_writer_that_was_given_up_do_not_land_and_are_not_refused() {
-    let database = Database::new().await;
-    let mut run = Load::begin(&database, &json!({ "primary_key": true }), Replace, 1).await.unwrap();
+    // With a row that the server does not take, the others of its batch are written behind savepoints.
+    for its_rows in [5..15, -1..15] {
+        let database = Database::with(&["CREATE TABLE orders (id bigint PRIMARY KEY CHECK (id >= 0))"]).await;
+        let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
+        let staged = run.stage(&people(0..10)).await.unwrap();
+        let mut given_up = run.sink.writer(&run.cx, &run.begun, 2).await.unwrap();
+        given_up.write(people(its_rows)).await.unwrap();
+        drop(given_up);
+        let refused = run.commit(vec![staged], true).await.unwrap();
+        assert!(refused.is_empty(), "{refused:?}");
+        assert_eq!(database.text("SELECT count(*) || ' ' || max(id) FROM orders").await, "10 9");
+        assert_eq!(database.text(&format!("SELECT count(*) FROM pg_class WHERE {BESIDE}")).await, "0");
+    }
+}
+
+#[tokio::test]
+async fn rows_beside_that_are_thrown_away_do_not_land() {
+    let database = Database::with(&["CREATE TABLE orders (id bigint CHECK (id >= 0))"]).await;
+    let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
+    let thrown_away = run.stage(&people(-1..15)).await.unwrap();
     let staged = run.stage(&people(0..10)).await.unwrap();
-    let mut given_up = run.sink.writer(&run.cx, &run.begun, 2).await.unwrap();
-    given_up.write(people(5..15)).await.unwrap();
-    drop(given_up);
-    let refused = run.commit(vec![staged], true).await.unwrap();
-    assert!(refused.is_empty(), "{refused:?}");
+    run.sink.abort(&run.cx, &run.begun, vec![thrown_away]).await.unwrap();
+    run.commit(vec![staged], true).await.unwrap();
     assert_eq!(database.text("SELECT count(*) || ' ' || max(id) FROM orders").await, "10 9");
-    let left = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname LIKE '%\\_ledger'";
-    assert_eq!(database.text(left).await, "0");
+}
+
+#[tokio::test]
+async fn a_commit_waits_for_rows_that_the_server_still_writes_though_their_writer_is_gone() {
+    let database = Database::new().await;
+    let mut run = Load::begin(&database, &json!({}), Replace, 1).await.unwrap();
+    let staged = run.stage(&people(0..10)).await.unwrap();
+    let name = async |ending: &str| {
+        let sql = format!("SELECT relname FROM pg_class WHERE {BESIDE} AND relname LIKE '%{ending}'");
+        database.text(&sql).await
+    };
+    let (new, ledger) = (name("new").await, name("ledger").await);
+    let late = database.client().await;
+    let write =
+        format!("BEGIN; INSERT INTO {ledger} VALUES (txid_current()); INSERT INTO {new} SELECT 99, 'late'");
+    late.batch_execute(&write).await.unwrap();
+    let committing = tokio::spawn(async move { run.commit(vec![staged], true).await });
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while database.text(waiting).await == "0" {
+        assert!(!committing.is_finished(), "it did not wait");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    late.batch_execute("COMMIT").await.unwrap();
+    committing.await.unwrap().unwrap();
+    assert_eq!(database.text("SELECT count(*) || ' ' || max(id) FROM orders").await, "10 9");
 }
 
 #[tokio::test]
