@@ -56,14 +56,15 @@ with_connection_options! {
         pub max_time: Option<HumanDuration>,
         /// How documents are cut into pieces that are read at once. `auto`, the default: a collection by ranges of `_id`,
         /// whatever types that has, and a piece that breaks off goes on behind its last document; what has an order or a
-        /// pipeline is one piece. For a `replace` without `filter` and `cursor`, a collection is read in the order in which it
-        /// lies, which takes the server a third of the work: all of it from one member of a replica set, whatever becomes its
-        /// role, in one snapshot. Sharded, clustered and capped collections, and servers without snapshots, stay with `_id`. `none`: one piece. The name of a field: ranges of its values, for views, time series, and
+        /// pipeline is one piece. For a `replace` without `filter` and `cursor`, a collection is read in the order in which
+        /// it lies, which takes the server less than half the work: all of it from one member of a replica set, whatever
+        /// becomes its role, in one snapshot. Sharded, clustered and capped collections, and servers without snapshots,
+        /// stay with `_id`. `none`: one piece. The name of a field: ranges of its values, for views, time series, and
         /// pipelines that treat each document by itself. The latter two begin a piece anew when it breaks off.
         #[serde(default)]
         pub split_by: SplitBy,
-        /// About how many documents a piece has; by default a quarter of what each reader gets, and in
-        /// the order in which they lie 32 MiB, or an eighth of the collection. There are at most 256 pieces.
+        /// About how many documents a piece has; by default a quarter of what each reader gets, and in the order in which
+        /// they lie 32 MiB, or an eighth of the collection. There are at most 256 pieces.
         #[serde(default)]
         pub split_size: Option<u64>,
         /// Whether all pieces show the collection at one moment.

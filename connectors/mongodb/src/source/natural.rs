@@ -1,7 +1,7 @@
 //! A whole collection in the order in which its records lie, in stretches that end at known records.
 //!
 //! Along the index of `_id` the server looks up a key and fetches a document; along its records it only goes on to the next
-//! one, which takes a third of the work. A record has a number, which grows along the way. The server tells the number of
+//! one, which takes less than half the work. A record has a number, which grows along the way. The server tells the number of
 //! the last record of each reply, and goes on behind any record that there is in the snapshot.
 //!
 //! Each member of a replica set numbers its records by itself. So all stretches are read from the member that they were
