@@ -142,15 +142,24 @@ async fn whole_files_are_copied_there_within_and_back<P: Place>() {
     project.write("in/empty", "");
     let copy = async |from: &str, to: &str, more: Vec<String>| {
         let project = project.clone();
-        let arguments = ["copy", from, to].map(str::to_owned).into_iter().chain(more).collect::<Vec<_>>();
+        let arguments = ["copy", "--json", from, to].map(str::to_owned).into_iter().chain(more);
+        let arguments = arguments.collect::<Vec<_>>();
         let ended =
             blocking(move || project.towpath(&arguments.iter().map(String::as_str).collect::<Vec<_>>()));
         let ended = ended.await;
         assert_eq!(ended.code, Some(0), "{from} to {to}: {ended:?}");
+        let report: Value = serde_json::from_str(&ended.stdout).expect("the report is JSON");
+        let stream = &report["streams"][0];
+        ["bytes_read", "bytes_copied"].map(|counter| stream[counter].as_u64().expect("it is a number"))
     };
     copy("in/", &place.uri("one/"), place.arguments("--sink")).await;
     let both = [place.arguments("--source"), place.arguments("--sink")].concat();
-    copy(&place.uri("one/"), &place.uri("two/"), both).await;
+    let moved = copy(&place.uri("one/"), &place.uri("two/"), both.clone()).await;
+    let all = large.len() as u64 + 5;
+    assert_eq!(moved, if P::COPIES { [0, all] } else { [all, 0] }, "read, and copied by the service");
+    // Who wants to see the rows reads them.
+    let looked = [both, ["--transform", "filter: size > 5"].map(str::to_owned).into()].concat();
+    assert_eq!(copy(&place.uri("one/"), &place.uri("three/"), looked).await, [all, 0]);
     copy(&place.uri("two/"), "out/", place.arguments("--source")).await;
     assert!(std::fs::read(project.path("out/large.bin")).expect("it is there") == large, "the bytes differ");
     assert_eq!(project.read("out/deep/small.txt"), "hello");

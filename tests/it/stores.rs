@@ -12,6 +12,9 @@ pub(crate) use s3::S3;
 
 /// A place in a bucket that is one test's own.
 pub(crate) trait Place: Sized {
+    /// Whether the server copies from one place to another. Azure does, and the one of the tests does not.
+    const COPIES: bool = false;
+
     /// An empty place.
     async fn new() -> Self;
 

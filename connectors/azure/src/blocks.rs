@@ -3,14 +3,14 @@
 //! Blocks belong to a blob and to no upload; whoever commits some of them discards all others. So each block says by its name
 //! which upload it is of. An upload begins with its first block, and what the blob carries is told when it is committed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::header::ETAG;
 use http::{HeaderMap, Method};
-use object_store::azure::{AzureCredential, MicrosoftAzure};
+use object_store::azure::{AzureCredential, MicrosoftAzureBuilder};
 use object_store::path::Path;
 use object_store::signer::Signer;
 use towpath_core::{Error, ErrorKind, Result};
@@ -83,22 +83,25 @@ impl Blocks {
     /// Makes a block of bytes that the service holds; `None` where it may not read them.
     pub(crate) async fn copy(
         &self,
-        store: &MicrosoftAzure,
+        signing: &MicrosoftAzureBuilder,
         upload: &Upload,
         index: usize,
         source: &CopySource,
     ) -> Result<Option<String>> {
-        if source.bucket.is_some() {
+        if source.version.is_some() {
             return Ok(None);
         }
-        let (url, authorization) = self.readable(store, &source.key).await?;
+        let container = source.bucket.as_deref().unwrap_or(&self.container);
+        let (url, authorization) = self.readable(signing, container, &source.key).await?;
         let name = name(&upload.id, index);
         let mut call = self
             .call(Method::PUT, &upload.key)
             .query("comp", "block")
             .query("blockid", encoded(&name))
-            .header("x-ms-copy-source", url)
-            .header("x-ms-source-range", format!("bytes={}-{}", source.range.start, source.range.end - 1));
+            .header("x-ms-copy-source", url);
+        if let Some(range) = &source.range {
+            call = call.header("x-ms-source-range", format!("bytes={}-{}", range.start, range.end - 1));
+        }
         if let Some(authorization) = authorization {
             call = call.header("x-ms-copy-source-authorization", authorization);
         }
@@ -113,15 +116,20 @@ impl Blocks {
     }
 
     /// The URL by which the service may read a blob, and the header that it needs for that.
-    async fn readable(&self, store: &MicrosoftAzure, key: &str) -> Result<(Url, Option<String>)> {
-        let mut url = self.rest.url(Some(&self.container), Some(key));
+    async fn readable(
+        &self,
+        signing: &MicrosoftAzureBuilder,
+        container: &str,
+        key: &str,
+    ) -> Result<(Url, Option<String>)> {
+        let mut url = self.rest.url(Some(container), Some(key));
         let Some(credentials) = self.rest.credentials() else { return Ok((url, None)) };
         match &*credentials.get().await? {
             AzureCredential::AccessKey(_) => {
                 let path = Path::parse(key).map_err(|_| Error::unexpected("the key of a copy is none"))?;
-                let signed = store.signed_url(Method::GET, &path, COPIED_WITHIN).await;
-                let signed =
-                    signed.map_err(|_| Error::unexpected("the source of a copy cannot be signed"))?;
+                let failed = |_| Error::unexpected("the source of a copy cannot be signed");
+                let store = signing.clone().with_container_name(container).build().map_err(failed)?;
+                let signed = store.signed_url(Method::GET, &path, COPIED_WITHIN).await.map_err(failed)?;
                 Ok((signed, None))
             }
             AzureCredential::SASToken(pairs) => {
@@ -174,6 +182,18 @@ impl Blocks {
 
     /// The names of the blocks of a blob that are not committed.
     async fn uncommitted(&self, key: &str) -> Result<Vec<String>> {
+        Ok(self.uncommitted_sizes(key).await?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// How many bytes the blocks of an upload have.
+    pub(crate) async fn sizes(&self, upload: &Upload) -> Result<BTreeMap<usize, u64>> {
+        let found = self.uncommitted_sizes(&upload.key).await?;
+        let ours = found.into_iter().filter(|(name, _)| upload_of(name) == Some(&upload.id));
+        Ok(ours.filter_map(|(name, size)| Some((name.split_once('-')?.1.parse().ok()?, size))).collect())
+    }
+
+    /// The names of the blocks of a blob that are not committed, with their sizes.
+    async fn uncommitted_sizes(&self, key: &str) -> Result<Vec<(String, u64)>> {
         let call =
             self.call(Method::GET, key).query("comp", "blocklist").query("blocklisttype", "uncommitted");
         let answer = match self.rest.send(call).await {
@@ -181,15 +201,21 @@ impl Blocks {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mut names = Vec::new();
-        xml::each(&answer.body, |path, text| {
-            if path == "BlockList/UncommittedBlocks/Block/Name" {
+        let mut blocks: Vec<(String, u64)> = Vec::new();
+        xml::each(&answer.body, |path, text| match path {
+            "BlockList/UncommittedBlocks/Block/Name" => {
                 let name = BASE64.decode(text.as_bytes()).ok().and_then(|name| String::from_utf8(name).ok());
                 // Those of others may be anything.
-                names.push(name.unwrap_or_default());
+                blocks.push((name.unwrap_or_default(), 0));
             }
+            "BlockList/UncommittedBlocks/Block/Size" => {
+                if let (Some((_, size)), Ok(found)) = (blocks.last_mut(), text.trim().parse()) {
+                    *size = found;
+                }
+            }
+            _ => {}
         })?;
-        Ok(names)
+        Ok(blocks)
     }
 
     /// The uploads that have blocks of a blob.

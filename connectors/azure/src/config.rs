@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use towpath_core::{Error, Result, Secret};
+use towpath_core::{Error, Realm, Result, Secret};
 use towpath_files::{with_sink_options, with_source_options};
 use towpath_objects::sink::Layout;
 use towpath_objects::{NetworkOptions, Timeouts};
 
+use crate::store::CONNECTOR;
 use crate::uri;
 
 /// Adds the options of a connection to those of a source or a sink, which `$callback` makes of them.
@@ -260,6 +261,12 @@ impl ConnectionOptions {
             );
         }
         Ok(())
+    }
+
+    /// Where Azure copies by itself: within an account, as the same credentials permit.
+    pub(crate) fn realm(&self) -> Realm {
+        let anywhere = Self { container: None, network: NetworkOptions::default(), ..self.clone() };
+        Realm::new(CONNECTOR, &anywhere.key())
     }
 
     /// What makes connections different: those with the same key share credentials. It is never shown.

@@ -1,8 +1,10 @@
 //! What Azure can do beside what all stores do alike.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::azure::MicrosoftAzure;
+use object_store::azure::MicrosoftAzureBuilder;
 use towpath_core::Result;
 use towpath_objects::{Appearance, CopySource, Extras, ListRequest, Operation, Page, Upload, Uploads};
 
@@ -15,7 +17,8 @@ const ASKED_AT_ONCE: usize = 16;
 /// A container.
 #[derive(Debug)]
 pub(crate) struct AzureExtras {
-    pub(crate) store: MicrosoftAzure,
+    /// What signs for the service to read; for any container.
+    pub(crate) signing: MicrosoftAzureBuilder,
     pub(crate) blocks: Blocks,
 }
 
@@ -67,7 +70,11 @@ impl Extras for AzureExtras {
     }
 
     async fn copy_part(&self, upload: &Upload, index: usize, source: &CopySource) -> Result<Option<String>> {
-        self.blocks.copy(&self.store, upload, index, source).await
+        self.blocks.copy(&self.signing, upload, index, source).await
+    }
+
+    async fn part_sizes(&self, upload: &Upload) -> Result<Option<BTreeMap<usize, u64>>> {
+        self.blocks.sizes(upload).await.map(Some)
     }
 
     /// Not every server can begin a listing behind a key, nor does Azure where an account has folders.
@@ -77,7 +84,7 @@ impl Extras for AzureExtras {
 
     fn permission(&self, operation: Operation) -> Option<&'static str> {
         Some(match operation {
-            Operation::List | Operation::Read | Operation::ListUploads => {
+            Operation::List | Operation::Read | Operation::ListUploads | Operation::ListParts => {
                 "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/read"
             }
             Operation::Write => "Microsoft.Storage/storageAccounts/blobServices/containers/blobs/write",

@@ -51,6 +51,7 @@ impl Session {
             Some(credentials) => builder.with_credentials(credentials.clone()),
             None => builder.with_skip_signature(true),
         };
+        let signing = builder.clone();
         let store = builder.build().map_err(|error| {
             Error::config("the container cannot be used with these options")
                 .detail("container", name)
@@ -58,7 +59,7 @@ impl Session {
         })?;
         let rest = Rest::new(service, self.place.clone(), self.credentials.clone());
         let blocks = Blocks { rest, container: name.into() };
-        let extras = AzureExtras { store: store.clone(), blocks: blocks.clone() };
+        let extras = AzureExtras { signing, blocks: blocks.clone() };
         Ok(Bucket::new(format!("az://{name}"), Container::new(store, blocks), extras, cx))
     }
 
@@ -112,6 +113,10 @@ impl Opener for StreamContainer {
             Error::config("which container?").help("set `container`, or write `path` as az://container/key")
         })?;
         self.session.bucket(cx, name)
+    }
+
+    fn other(&self, container: &str) -> Arc<dyn Opener> {
+        Arc::new(Self { name: Some(container.into()), ..self.clone() })
     }
 
     fn display(&self, key: &str) -> String {

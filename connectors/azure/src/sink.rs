@@ -41,6 +41,7 @@ impl Provider for AzureWrites {
                 .help("remove it, or write `path` as az://container/key"));
         }
         let name: Arc<str> = connection.container()?.into();
+        let realm = Some(connection.realm());
         let session = Session::shared(&connection, cx).await?;
         let settings = UploadSettings {
             part_size: config.part_size,
@@ -55,7 +56,7 @@ impl Provider for AzureWrites {
             },
         };
         let opener = StreamContainer { session, name: Some(name) };
-        Ok(SinkParts { opener: Arc::new(opener), files, settings })
+        Ok(SinkParts { opener: Arc::new(opener), files, settings, realm })
     }
 }
 

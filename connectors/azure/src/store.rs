@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use towpath_core::{Context, Dataset, Result};
+use towpath_core::{Context, Dataset, Realm, Result};
 use towpath_files::{FileEntry, SourceOptions, Store};
 use towpath_formats::Input;
 use towpath_objects::{Listing, ObjectInput, Opener};
@@ -17,6 +17,7 @@ pub(crate) const CONNECTOR: &str = "azure";
 #[derive(Debug, Clone)]
 pub struct AzureBlobs {
     container: StreamContainer,
+    realm: Realm,
 }
 
 impl Store for AzureBlobs {
@@ -30,9 +31,10 @@ impl Store for AzureBlobs {
         for path in &mut files.path.0 {
             *path = connection.take_key(path)?;
         }
+        let realm = connection.realm();
         let session = Session::shared(&connection, cx).await?;
         let name = connection.container.as_deref().map(Arc::from);
-        Ok((Self { container: StreamContainer { session, name } }, files))
+        Ok((Self { container: StreamContainer { session, name }, realm }, files))
     }
 
     async fn list(&self, cx: &Context, options: &SourceOptions) -> Result<Listing> {
@@ -41,7 +43,9 @@ impl Store for AzureBlobs {
     }
 
     fn input(&self, cx: &Context, file: FileEntry, name: String) -> Arc<dyn Input> {
-        Arc::new(ObjectInput::new(Arc::new(self.container.clone()), cx, file, name))
+        let opener = Arc::new(self.container.clone());
+        let container = self.container.name.as_deref().unwrap_or_default();
+        Arc::new(ObjectInput::in_realm(opener, cx, file, name, &self.realm, container))
     }
 
     async fn probe(&self, cx: &Context, file: &FileEntry) -> Result<()> {

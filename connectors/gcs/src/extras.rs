@@ -109,6 +109,7 @@ impl Extras for GcsExtras {
             Operation::Write => "storage.objects.create",
             Operation::Delete => "storage.objects.delete",
             Operation::ListUploads => "storage.multipartUploads.list",
+            Operation::ListParts => "storage.multipartUploads.listParts",
             Operation::AbortUpload => "storage.multipartUploads.abort",
         })
     }

@@ -158,6 +158,10 @@ impl Opener for StreamBucket {
         self.session.bucket(cx, name, self.writing.clone()).await
     }
 
+    fn other(&self, bucket: &str) -> Arc<dyn Opener> {
+        Arc::new(Self { name: Some(bucket.into()), ..self.clone() })
+    }
+
     fn display(&self, key: &str) -> String {
         format!("gs://{}/{key}", self.name.as_deref().unwrap_or_default())
     }

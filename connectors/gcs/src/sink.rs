@@ -61,7 +61,8 @@ impl Provider for GcsWrites {
             },
         };
         let opener = StreamBucket { session, name: Some(name.into()), writing: Arc::new(writing) };
-        Ok(SinkParts { opener: Arc::new(opener), files, settings })
+        // A part of an upload is never a copy there.
+        Ok(SinkParts { opener: Arc::new(opener), files, settings, realm: None })
     }
 }
 

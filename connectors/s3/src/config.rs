@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use towpath_core::{Error, Result, Secret};
+use towpath_core::{Error, Realm, Result, Secret};
 use towpath_files::{with_sink_options, with_source_options};
 use towpath_objects::sink::Layout;
 use towpath_objects::{NetworkOptions, Timeouts};
 
 use crate::sink::Encryption;
+use crate::store::CONNECTOR;
 
 /// Adds the options of a connection to those of a source or a sink, which `$callback` makes of them.
 macro_rules! with_connection {
@@ -221,6 +222,13 @@ impl ConnectionOptions {
         Ok(())
     }
 
+    /// Where AWS, or another server, copies by itself: wherever the same credentials are good. Regions are no borders.
+    pub(crate) fn realm(&self) -> Realm {
+        let anywhere =
+            Self { region: None, path_style: None, network: NetworkOptions::default(), ..self.clone() };
+        Realm::new(CONNECTOR, &format!("{} {}", anywhere.key(), self.requester_pays))
+    }
+
     /// What makes connections different: those with the same key share credentials. It is never shown.
     pub(crate) fn key(&self) -> String {
         let secret = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().clone());
@@ -269,6 +277,26 @@ mod tests {
         assert!(with(json!({"secret_access_key": "hush"})).contains("`access_key_id`"));
         assert!(with(json!({"anonymous": true, "profile": "x"})).contains("`anonymous`"));
         assert!(with(json!({"endpoint": "localhost:9000"})).contains("`endpoint`"));
+    }
+
+    #[test]
+    fn a_realm_is_a_server_and_who_asks_it() {
+        let realm = |more: Value| {
+            let mut options = json!({"path": "a", "access_key_id": "A", "secret_access_key": "hush"});
+            options.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value::<SourceConfig>(options).unwrap().connection().realm()
+        };
+        let ours = realm(json!({"region": "eu-west-1"}));
+        assert_eq!(ours, realm(json!({"region": "us-east-1", "path_style": true})));
+        for other in [
+            json!({"endpoint": "https://minio.example"}),
+            json!({"secret_access_key": "other"}),
+            json!({"assume_role": {"role": "arn:aws:iam::123456789012:role/reader"}}),
+            json!({"requester_pays": true}),
+        ] {
+            assert_ne!(ours, realm(other.clone()), "{other}");
+        }
+        assert!(!format!("{ours:?}").contains("hush"));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What S3 can do beside what all stores do alike, by the SDK.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{MultipartUpload, Object, RequestPayer};
-use towpath_core::{Error, Result};
+use towpath_core::{Error, ErrorKind, Result};
 use towpath_files::FileEntry;
 use towpath_objects::{Appearance, CopySource, Extras, ListRequest, MARK, Operation, Page, Upload, Uploads};
 use url::form_urlencoded;
@@ -17,21 +19,38 @@ pub(crate) struct S3Extras {
     client: Client,
     bucket: String,
     payer: Option<RequestPayer>,
-    in_order: bool,
+    is_aws: bool,
     writing: Writing,
 }
 
 impl S3Extras {
-    /// `in_order` where the server is known to list keys in the order of their bytes.
+    /// `is_aws` where the server is known to list keys in the order of their bytes, and to heed all conditions.
     pub(crate) fn new(
         client: Client,
         bucket: &str,
         requester_pays: bool,
-        in_order: bool,
+        is_aws: bool,
         writing: &Writing,
     ) -> Self {
         let payer = requester_pays.then_some(RequestPayer::Requester);
-        Self { client, bucket: bucket.to_owned(), payer, in_order, writing: writing.clone() }
+        Self { client, bucket: bucket.to_owned(), payer, is_aws, writing: writing.clone() }
+    }
+}
+
+impl S3Extras {
+    /// AWS copies on the condition that the source has this `ETag`. Not every other server heeds it; there the source is looked
+    /// at once more, unless what came of it says by its own `ETag` that it is the same.
+    async fn check_source(&self, bucket: &str, source: &CopySource, copied: &str) -> Result<()> {
+        let bare = |tag: &str| tag.trim_matches('"').to_owned();
+        let wanted = source.tag.as_deref().filter(|wanted| !self.is_aws && bare(wanted) != bare(copied));
+        let Some(wanted) = wanted else { return Ok(()) };
+        let asking = self.client.head_object().bucket(bucket).key(&source.key);
+        let asking = asking.set_version_id(source.version.clone()).set_request_payer(self.payer.clone());
+        let found = asking.send().await.map_err(error)?;
+        if found.e_tag.as_deref().is_some_and(|found| bare(found) == bare(wanted)) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Conflict, "the object that is copied changed meanwhile"))
     }
 }
 
@@ -86,17 +105,40 @@ impl Extras for S3Extras {
         let bucket = source.bucket.as_deref().unwrap_or(&self.bucket);
         let copying = self.client.upload_part_copy().bucket(&self.bucket).key(&upload.key);
         let copying = copying.upload_id(&upload.id).part_number(number);
-        let copying = copying.copy_source(format!("{bucket}/{}", encoded(&source.key)));
-        let copying =
-            copying.copy_source_range(format!("bytes={}-{}", source.range.start, source.range.end - 1));
+        let version = source.version.as_ref().map(|version| format!("?versionId={}", encoded(version)));
+        let version = version.unwrap_or_default();
+        let copying = copying.copy_source(format!("{bucket}/{}{version}", encoded(&source.key)));
+        let range = source.range.as_ref().map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+        let copying = copying.set_copy_source_range(range);
         let copying = copying.set_copy_source_if_match(source.tag.clone());
         let copied = copying.set_request_payer(self.payer.clone()).send().await.map_err(error)?;
         let tag = copied.copy_part_result.and_then(|result| result.e_tag);
-        tag.map(Some).ok_or_else(|| Error::unexpected("the store copied a part and did not tell its ETag"))
+        let tag =
+            tag.ok_or_else(|| Error::unexpected("the store copied a part and did not tell its ETag"))?;
+        self.check_source(bucket, source, &tag).await?;
+        Ok(Some(tag))
+    }
+
+    async fn part_sizes(&self, upload: &Upload) -> Result<Option<BTreeMap<usize, u64>>> {
+        let (mut sizes, mut after) = (BTreeMap::new(), None);
+        loop {
+            let listing = self.client.list_parts().bucket(&self.bucket).key(&upload.key);
+            let listing = listing.upload_id(&upload.id).set_request_payer(self.payer.clone());
+            let found = listing.set_part_number_marker(after).send().await.map_err(error)?;
+            let parts = found.parts.unwrap_or_default();
+            sizes.extend(parts.iter().filter_map(|part| {
+                let index = usize::try_from(part.part_number? - 1).ok()?;
+                Some((index, u64::try_from(part.size?).ok()?))
+            }));
+            after = found.next_part_number_marker.filter(|_| found.is_truncated == Some(true));
+            if after.is_none() {
+                return Ok(Some(sizes));
+            }
+        }
     }
 
     fn lists_in_order(&self) -> bool {
-        self.in_order
+        self.is_aws
     }
 
     fn permission(&self, operation: Operation) -> Option<&'static str> {
@@ -106,6 +148,7 @@ impl Extras for S3Extras {
             Operation::Write => "s3:PutObject",
             Operation::Delete => "s3:DeleteObject",
             Operation::ListUploads => "s3:ListBucketMultipartUploads",
+            Operation::ListParts => "s3:ListMultipartUploadParts",
             Operation::AbortUpload => "s3:AbortMultipartUpload",
         })
     }

@@ -39,7 +39,9 @@ impl Provider for S3Writes {
                 .help("remove it, or write `path` as s3://bucket/key"));
         }
         let name = crate::store::named(name)?;
-        let session = Session::shared(config.connection(), cx).await?;
+        let connection = config.connection();
+        let realm = Some(connection.realm());
+        let session = Session::shared(connection, cx).await?;
         let settings = UploadSettings {
             part_size: config.part_size,
             parts_in_flight: config.parts_in_flight,
@@ -53,7 +55,7 @@ impl Provider for S3Writes {
             },
         };
         let opener = StreamBucket { session, name: Some(name.into()), writing: Arc::new(writing) };
-        Ok(SinkParts { opener: Arc::new(opener), files, settings })
+        Ok(SinkParts { opener: Arc::new(opener), files, settings, realm })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use towpath_core::{Context, Dataset, Error, Result};
+use towpath_core::{Context, Dataset, Error, Realm, Result};
 use towpath_files::{FileEntry, SourceOptions, Store};
 use towpath_formats::Input;
 use towpath_objects::{Listing, ObjectInput, Opener};
@@ -19,6 +19,7 @@ pub(crate) const CONNECTOR: &str = "s3";
 pub struct S3Objects {
     bucket: StreamBucket,
     version: Option<Arc<str>>,
+    realm: Realm,
 }
 
 impl Store for S3Objects {
@@ -33,10 +34,13 @@ impl Store for S3Objects {
         for path in &mut files.path.0 {
             *path = bucket_and_key(path, &mut name)?;
         }
-        let session = Session::shared(config.connection(), cx).await?;
+        let connection = config.connection();
+        let realm = connection.realm();
+        let session = Session::shared(connection, cx).await?;
         let version = config.version.as_deref().map(Arc::from);
         let name = name.filter(|name| !name.is_empty()).map(Arc::from);
-        Ok((Self { bucket: StreamBucket { session, name, writing: Arc::default() }, version }, files))
+        let bucket = StreamBucket { session, name, writing: Arc::default() };
+        Ok((Self { bucket, version, realm }, files))
     }
 
     async fn list(&self, cx: &Context, options: &SourceOptions) -> Result<Listing> {
@@ -45,7 +49,9 @@ impl Store for S3Objects {
     }
 
     fn input(&self, cx: &Context, file: FileEntry, name: String) -> Arc<dyn Input> {
-        Arc::new(ObjectInput::new(Arc::new(self.bucket.clone()), cx, file, name))
+        let opener = Arc::new(self.bucket.clone());
+        let bucket = self.bucket.name.as_deref().unwrap_or_default();
+        Arc::new(ObjectInput::in_realm(opener, cx, file, name, &self.realm, bucket))
     }
 
     async fn probe(&self, cx: &Context, file: &FileEntry) -> Result<()> {

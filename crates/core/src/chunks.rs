@@ -42,6 +42,24 @@ pub fn chunk_schema() -> SchemaRef {
     SCHEMA.clone()
 }
 
+/// The columns of chunks that may name bytes instead of holding them, for a sink that has them copied: those of
+/// [`chunk_schema`], and
+///
+/// | column | type | |
+/// |---|---|---|
+/// | `length` | int64 | how many bytes are named. Null where `data` holds them |
+/// | `source` | string | where they lie, as source and sink of one [`Realm`](crate::Realm) understand it; then `data` is null |
+///
+/// Bytes that are named may be any number. They are those from `offset` on, there as here.
+pub fn reference_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let more = [("length", DataType::Int64), ("source", DataType::Utf8)];
+        let more = more.map(|(name, data_type)| Arc::new(Field::new(name, data_type, true)));
+        Arc::new(Schema::new(chunk_schema().fields().iter().cloned().chain(more).collect::<Vec<_>>()))
+    });
+    SCHEMA.clone()
+}
+
 /// Whether rows with these columns are chunks of files.
 pub fn is_chunks(schema: &Schema) -> bool {
     schema.field_with_name("data").is_ok_and(|field| field.metadata().contains_key(MARK))
@@ -55,7 +73,7 @@ mod tests {
     #[test]
     fn chunks_are_told_by_their_mark_and_not_by_their_columns() {
         let schema = chunk_schema();
-        assert!(is_chunks(&schema));
+        assert!(is_chunks(&schema) && is_chunks(&reference_schema()));
         assert!(is_chunks(&merge_schemas(&schema, &schema)));
         let alike: Vec<_> = schema
             .fields()

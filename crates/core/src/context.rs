@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
 
-use crate::{Cancellation, Error, Limiter, Metrics, Outside, Permit, Result, Traffic, Unlimited};
+use crate::{Cancellation, Error, Limiter, Metrics, Outside, Permit, Realm, Result, Traffic, Unlimited};
 
 /// A bag of capabilities, cheap to clone. It is not a handle to the engine.
 #[derive(Clone)]
@@ -26,6 +26,7 @@ pub struct Context {
     waits: PermitWaits,
     traffic: Traffic,
     outside: Outside,
+    copier: Option<Realm>,
 }
 
 impl Context {
@@ -43,6 +44,7 @@ impl Context {
                 waits: PermitWaits::default(),
                 traffic: Traffic::Live,
                 outside: Outside::default(),
+                copier: None,
             },
         }
     }
@@ -80,6 +82,13 @@ impl Context {
     /// What was filled into the pipeline file from outside, which no message and no recording may show.
     pub fn outside(&self) -> &Outside {
         &self.outside
+    }
+
+    /// The realm out of which the stream's sink has bytes copied by the service. A source of files as they are that is of the
+    /// same one may name bytes instead of reading them: its rows then have the columns of
+    /// [`reference_schema`](crate::reference_schema). `None` where bytes are wanted, also by a step in between.
+    pub fn copier(&self) -> Option<&Realm> {
+        self.copier.as_ref()
     }
 
     /// The time of day for what depends on when a run began, such as a window that ends now. Where answers come out of a
@@ -183,6 +192,11 @@ impl Context {
     /// The same context with another connection.
     pub fn for_connection(&self, connection: Arc<Connection>) -> Self {
         Self { connection, ..self.clone() }
+    }
+
+    /// The same context for a source whose bytes may be named to a sink that copies out of this realm.
+    pub fn with_copier(&self, copier: Option<Realm>) -> Self {
+        Self { copier, ..self.clone() }
     }
 
     /// The same context with another cancellation.

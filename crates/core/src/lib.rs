@@ -30,6 +30,7 @@ mod error;
 mod json;
 mod limiter;
 mod metrics;
+mod realm;
 mod rejected;
 mod secret;
 mod sink;
@@ -43,7 +44,7 @@ pub use cancellation::Cancellation;
 pub use checkpoint::{
     Advance, Applied, Checkpoint, CommitToken, Finished, Progress, SplitAdvance, SplitProgress,
 };
-pub use chunks::{CHUNK_BYTES, chunk_schema, is_chunks};
+pub use chunks::{CHUNK_BYTES, chunk_schema, is_chunks, reference_schema};
 pub use column_type::{ColumnType, TypeFamily};
 pub use columns::Columns;
 pub use connector::{Connector, OptionError, SinkEntry, SourceEntry};
@@ -52,6 +53,7 @@ pub use error::{Error, ErrorKind, Result, ResultExt, Retry};
 pub use json::{json_row, json_value};
 pub use limiter::{Limiter, Outcome, Permit, Unlimited};
 pub use metrics::{Metrics, MetricsSnapshot};
+pub use realm::Realm;
 pub use rejected::Rejected;
 pub use secret::{Outside, Secret};
 pub use sink::{

@@ -78,6 +78,8 @@ counters! {
     bytes_read / add_bytes_read: u64,
     /// Bytes written by the sink, as they went over the wire or onto the disk.
     bytes_written / add_bytes_written: u64,
+    /// Bytes that a service copied as the sink asked it to: they were neither read nor written by us.
+    bytes_copied / add_bytes_copied: u64,
     /// Time that requests waited for a permit of the limiter.
     limiter_wait / add_limiter_wait: Duration,
     /// Time that jobs ran on the CPU pool.

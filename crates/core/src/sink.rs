@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Checkpoint, ColumnType, CommitToken, Context, Error, Json, Rejected, Result, TypeFamily, is_chunks,
+    Checkpoint, ColumnType, CommitToken, Context, Error, Json, Realm, Rejected, Result, TypeFamily, is_chunks,
 };
 
 /// A system that rows can be written to.
@@ -142,6 +142,9 @@ pub struct SinkCapabilities {
     pub batch_bytes: usize,
     /// What its rows are.
     pub takes: Takes,
+    /// Out of which realm it has chunks copied by the service, so that a source may name bytes instead of reading them.
+    #[serde(skip)]
+    pub copies_from: Option<Realm>,
 }
 
 impl SinkCapabilities {
@@ -156,6 +159,7 @@ impl SinkCapabilities {
             column_bytes: 0,
             batch_bytes: 512 << 10,
             takes: Takes::Records,
+            copies_from: None,
         }
     }
 
@@ -180,6 +184,12 @@ impl SinkCapabilities {
     /// Says that it takes chunks of files and nothing else.
     pub fn takes_chunks(mut self) -> Self {
         self.takes = Takes::Chunks;
+        self
+    }
+
+    /// Sets out of which realm it has chunks copied by the service.
+    pub fn copies_from(mut self, realm: Option<Realm>) -> Self {
+        self.copies_from = realm;
         self
     }
 

@@ -385,8 +385,10 @@ fn report(
         rows_read: sides.source.rows_read,
         rows_committed: progress.rows_committed(),
         rows_rejected: progress.rows_rejected(),
-        bytes_read: sides.source.bytes_read,
+        // A sink reads what a service does not copy for it.
+        bytes_read: sides.source.bytes_read + sides.sink.bytes_read,
         bytes_written: sides.sink.bytes_written,
+        bytes_copied: sides.sink.bytes_copied,
         splits: progress.splits(),
         splits_done: progress.splits_done(),
         splits_failed: progress.splits_failed(),

@@ -66,6 +66,9 @@ pub struct StreamReport {
     pub bytes_read: u64,
     /// Bytes written, as the target stores them.
     pub bytes_written: u64,
+    /// Bytes that the service copied, without our reading and writing them.
+    #[serde(default)]
+    pub bytes_copied: u64,
     /// Splits that were planned in this run or left by the run before.
     pub splits: u64,
     /// Splits that were read to their end.

@@ -28,6 +28,15 @@ pub trait Input: Send + Sync + fmt::Debug + 'static {
         crate::chunks::File { name: name.to_owned(), size: self.size(), ..Default::default() }
     }
 
+    /// Where its bytes lie, for a sink that has them copied by the service, as [`reference_schema`] has it. `None`, as by
+    /// default, where they are to be read.
+    ///
+    /// [`reference_schema`]: towpath_core::reference_schema
+    #[cfg(feature = "bytes")]
+    fn reference(&self) -> Option<&str> {
+        None
+    }
+
     /// The bytes from an offset to the end, in chunks of some hundred KiB.
     ///
     /// # Errors

@@ -121,6 +121,8 @@ impl Reader {
             Format::Text(reader) => reader.schema(cx, input).await,
             Format::Columnar(kind) => columnar::schema(*kind, cx, input).await,
             #[cfg(feature = "bytes")]
+            Format::Bytes if input.reference().is_some() => Ok(towpath_core::reference_schema()),
+            #[cfg(feature = "bytes")]
             Format::Bytes => Ok(towpath_core::chunk_schema()),
         }
     }

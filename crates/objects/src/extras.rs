@@ -22,14 +22,23 @@ pub enum Operation {
     Delete,
     /// Listing uploads that were not completed.
     ListUploads,
+    /// Listing the parts of an upload.
+    ListParts,
     /// Giving an upload up.
     AbortUpload,
 }
 
 impl Operation {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::List, Self::Read, Self::Write, Self::Delete, Self::ListUploads, Self::AbortUpload];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::List,
+        Self::Read,
+        Self::Write,
+        Self::Delete,
+        Self::ListUploads,
+        Self::ListParts,
+        Self::AbortUpload,
+    ];
 
     /// The verb, as errors have it.
     pub fn verb(self) -> &'static str {
@@ -39,6 +48,7 @@ impl Operation {
             Self::Write => "write",
             Self::Delete => "delete",
             Self::ListUploads => "list uploads",
+            Self::ListParts => "list parts",
             Self::AbortUpload => "abort upload",
         }
     }
@@ -122,8 +132,10 @@ pub struct CopySource {
     pub key: String,
     /// The `ETag` that it must have.
     pub tag: Option<String>,
-    /// Which of its bytes.
-    pub range: Range<u64>,
+    /// Which of several versions it is.
+    pub version: Option<String>,
+    /// Which of its bytes; `None` for all of them. Stores take no ranges of small objects.
+    pub range: Option<Range<u64>>,
 }
 
 /// What a store can do beside what `object_store` does with all of them alike.
@@ -183,8 +195,17 @@ pub trait Extras: fmt::Debug + Send + Sync + 'static {
     /// Makes a part of an upload out of bytes that the service holds, without moving them. `None` where it cannot.
     ///
     /// # Errors
-    /// As the store classifies them; a retryable one is tried again.
+    /// As the store classifies them; a retryable one is tried again. `Conflict` when the source has another `ETag`.
     async fn copy_part(&self, upload: &Upload, index: usize, source: &CopySource) -> Result<Option<String>>;
+
+    /// How many bytes the parts of an upload have that have arrived, by their indexes from 0 on. `None` where the store does
+    /// not tell; by default it does not.
+    ///
+    /// # Errors
+    /// As the store classifies them; a retryable one is tried again.
+    async fn part_sizes(&self, _upload: &Upload) -> Result<Option<BTreeMap<usize, u64>>> {
+        Ok(None)
+    }
 
     /// Whether keys come in the order of their bytes, so that a listing may begin behind one.
     fn lists_in_order(&self) -> bool;

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
-use towpath_core::{Context, Error, Result};
+use towpath_core::{Context, Error, Realm, Result};
 use towpath_files::FileEntry;
 use towpath_formats::{ByteStream, Input, chunks};
 
 use crate::Bucket;
+use crate::reference::Reference;
 
 /// The first range of a stream: a reader that only looks at the beginning wastes little.
 const FIRST: u64 = 1 << 20;
@@ -41,6 +42,9 @@ pub trait Opener: fmt::Debug + Send + Sync + 'static {
     /// As for its first request: without credentials, or when nobody answers.
     async fn open(&self, cx: &Context) -> Result<Bucket>;
 
+    /// Another bucket of the same server, with the same credentials.
+    fn other(&self, bucket: &str) -> Arc<dyn Opener>;
+
     /// What people call a key.
     fn display(&self, key: &str) -> String;
 }
@@ -56,13 +60,46 @@ struct Inner {
     file: FileEntry,
     shown: String,
     below: String,
+    reference: Option<String>,
 }
 
 impl ObjectInput {
     /// An object that is called `below` where it is read as it is.
     pub fn new(opener: Arc<dyn Opener>, cx: &Context, file: FileEntry, below: String) -> Self {
+        Self::known(opener, cx, file, below, None)
+    }
+
+    /// The same, of a bucket in a realm: it need not be read where the sink has bytes copied out of that.
+    pub fn in_realm(
+        opener: Arc<dyn Opener>,
+        cx: &Context,
+        file: FileEntry,
+        below: String,
+        realm: &Realm,
+        bucket: &str,
+    ) -> Self {
+        let is_copied = cx.copier() == Some(realm);
+        let reference = is_copied.then(|| Reference::to(bucket, &file)).flatten();
+        Self::known(opener, cx, file, below, reference)
+    }
+
+    fn known(
+        opener: Arc<dyn Opener>,
+        cx: &Context,
+        file: FileEntry,
+        below: String,
+        reference: Option<String>,
+    ) -> Self {
         let shown = opener.display(&file.path);
-        Self(Arc::new(Inner { opener, bucket: OnceCell::new(), cx: cx.clone(), file, shown, below }))
+        Self(Arc::new(Inner {
+            opener,
+            bucket: OnceCell::new(),
+            cx: cx.clone(),
+            file,
+            shown,
+            below,
+            reference,
+        }))
     }
 
     /// Gets a range in a task of its own: a request under way must not wait, with its permit in hand, until a reader asks for
@@ -107,6 +144,10 @@ impl Input for ObjectInput {
             version: Some(pinned.unwrap_or_else(|| format!("{size}-{modified}"))),
             digest: None,
         }
+    }
+
+    fn reference(&self) -> Option<&str> {
+        self.0.reference.as_deref()
     }
 
     async fn stream(&self, from: u64) -> Result<ByteStream> {

@@ -10,6 +10,7 @@ mod input;
 mod list;
 mod network;
 mod read;
+mod reference;
 mod refusal;
 mod retry;
 pub mod sink;

@@ -1,5 +1,7 @@
 //! Writing to a bucket. A step that fails for a moment is tried again: a writer cannot begin anew.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use object_store::multipart::PartId;
@@ -161,7 +163,20 @@ impl Bucket {
         source: &CopySource,
     ) -> Result<Option<String>> {
         let copied = retry(self.cx(), || self.extras().copy_part(upload, index, source));
-        copied.await.map_err(|error| self.explained(error, Operation::Write, &upload.key))
+        copied.await.map_err(|error| {
+            let from = source.bucket.as_ref().map(|bucket| format!("{bucket}/{}", source.key));
+            let error = self.explained(error, Operation::Write, &upload.key);
+            match from {
+                Some(from) => error.detail("copied from", from),
+                None => error,
+            }
+        })
+    }
+
+    /// How many bytes the parts of an upload have, where the store tells.
+    pub(crate) async fn part_sizes(&self, upload: &Upload) -> Result<Option<BTreeMap<usize, u64>>> {
+        let sizes = retry(self.cx(), || self.extras().part_sizes(upload)).await;
+        sizes.map_err(|error| self.explained(error, Operation::ListParts, &upload.key))
     }
 
     /// Whether an upload can go on with these parts.

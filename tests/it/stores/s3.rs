@@ -21,6 +21,8 @@ impl S3 {
 }
 
 impl Place for S3 {
+    const COPIES: bool = true;
+
     async fn new() -> Self {
         let server = Url::parse(&variable("TOWPATH_TEST_S3_URL")).expect("TOWPATH_TEST_S3_URL is a URL");
         Self { server, client: client(None), name: unique() }

@@ -3,7 +3,7 @@
 //! The server of the tests does not read from itself by TLS. So a server in front of it does what it is asked for: it reads
 //! the source from there as the request permits it, and puts it as a block.
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use towpath_core::{Json, WriteDisposition};
 use towpath_testkit::http::{Request, Response, TestServer};
@@ -14,10 +14,12 @@ use url::Url;
 use crate::account::{self, done, origin, sas, send, token};
 use crate::support::{Prefix, at};
 
+towpath_testkit::object_copy_promises! { site = Prefix }
+
 const SIZE: u64 = 200_000;
 
 /// A server that copies.
-async fn copying() -> TestServer {
+pub(crate) async fn copying() -> TestServer {
     let client = account::client();
     TestServer::start(move |request| {
         let client = client.clone();
@@ -34,12 +36,20 @@ async fn copying() -> TestServer {
 async fn copied(client: &reqwest::Client, request: &Request, source: &Url) -> Response {
     let query = source.query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut reading = client.get(format!("{}{}{query}", origin(), source.path()));
-    reading = reading.header("range", request.header("x-ms-source-range").unwrap());
+    for (name, condition) in [("range", "x-ms-source-range"), ("if-match", "x-ms-source-if-match")] {
+        if let Some(value) = request.header(condition) {
+            reading = reading.header(name, value);
+        }
+    }
     reading = reading.header("x-ms-version", "2023-11-03");
     if let Some(authorization) = request.header("x-ms-copy-source-authorization") {
         reading = reading.header("authorization", authorization);
     }
-    let bytes = done(reading.send().await.unwrap()).await.bytes().await.unwrap();
+    let read = reading.send().await.unwrap();
+    if read.status() == StatusCode::PRECONDITION_FAILED {
+        return Response::status(412).body("<Error><Code>SourceConditionNotMet</Code></Error>");
+    }
+    let bytes = done(read).await.bytes().await.unwrap();
     let target = request.path.strip_prefix(&format!("/{}/", account::account())).unwrap();
     let block = request.param("blockid").unwrap();
     let query = [("comp", "block"), ("blockid", block.as_str())];

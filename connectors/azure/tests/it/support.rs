@@ -122,6 +122,10 @@ impl ObjectSite for Prefix {
         })
     }
 
+    async fn copying(&self) -> TestServer {
+        crate::copies::copying().await
+    }
+
     async fn put_object(&self, key: &str, bytes: Vec<u8>) {
         done(self.ask(Method::PUT, key, &[], &[("x-ms-blob-type", "BlockBlob")], bytes).await).await;
     }

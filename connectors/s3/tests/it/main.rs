@@ -2,6 +2,7 @@
 
 mod check;
 mod conformance;
+mod copies;
 mod credentials;
 mod discover;
 mod options;

@@ -9,12 +9,7 @@ towpath_testkit::object_source_promises! { site = Prefix }
 
 #[tokio::test]
 async fn a_version_is_read_although_it_was_replaced() {
-    let prefix = Prefix::of("versions");
-    let enabled = aws_sdk_s3::types::VersioningConfiguration::builder()
-        .status(aws_sdk_s3::types::BucketVersioningStatus::Enabled)
-        .build();
-    let versioning = prefix.sdk().put_bucket_versioning().bucket(prefix.bucket);
-    versioning.versioning_configuration(enabled).send().await.unwrap();
+    let prefix = Prefix::with_versions().await;
     let first = prefix.put_version("a.csv", "n\n1\n").await.unwrap();
     prefix.put("a.csv", "n\n2\n").await;
     assert_eq!(prefix.read("a.csv", &json!({"version": first})).await.unwrap(), [json!({"n": 1})]);

@@ -71,6 +71,17 @@ impl Prefix {
         Self { client: client(), bucket, name: format!("test-{unique:016x}"), cx: context() }
     }
 
+    /// In a bucket that keeps versions.
+    pub(crate) async fn with_versions() -> Self {
+        let prefix = Self::of("versions");
+        let enabled = aws_sdk_s3::types::VersioningConfiguration::builder()
+            .status(aws_sdk_s3::types::BucketVersioningStatus::Enabled)
+            .build();
+        let versioning = prefix.client.put_bucket_versioning().bucket(prefix.bucket);
+        versioning.versioning_configuration(enabled).send().await.unwrap();
+        prefix
+    }
+
     /// Writes an object; tells its version, where the bucket keeps them.
     pub(crate) async fn put_version(&self, key: &str, bytes: &str) -> Option<String> {
         self.write_object(key, bytes.as_bytes().to_vec()).await.version_id

@@ -29,7 +29,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use towpath_core::{
     Begun, Cancellation, Context, CursorRange, DynSink, DynSource, Error, ErrorKind, Json, LoadSpec,
-    Position, Result, Resume, Split, Staged, WriteDisposition,
+    Position, Realm, Result, Resume, Split, Staged, WriteDisposition,
 };
 use towpath_transform::Transform;
 
@@ -72,6 +72,14 @@ pub(crate) struct Opened {
     /// How many writers work at once, before the sink's own limit.
     pub(crate) max_writers: usize,
     pub(crate) shutdown: Shutdown,
+}
+
+impl Opened {
+    /// Out of which realm the sink has bytes copied, unless something in between wants to see them.
+    fn copier(&self) -> Option<Realm> {
+        let nobody_looks = self.transform.is_empty() && self.cursor.is_none();
+        nobody_looks.then(|| self.sink.capabilities().copies_from).flatten()
+    }
 }
 
 /// What the tasks of a stream share.
@@ -153,7 +161,7 @@ async fn load(opened: Opened, begun: Begun, letter: Option<DeadLetter>) -> Outco
         );
     }
     let reading = opened.shutdown.stop.child();
-    let source_cx = opened.source_cx.with_cancellation(reading.clone());
+    let source_cx = opened.source_cx.with_cancellation(reading.clone()).with_copier(opened.copier());
     let request = scan_request(
         &begun.checkpoint,
         opened.cursor.as_deref(),

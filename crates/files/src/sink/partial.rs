@@ -64,12 +64,13 @@ pub fn key(chunk: &Chunk<'_>) -> String {
 impl Partial {
     /// What a chunk tells.
     pub fn of(chunk: &Chunk<'_>) -> Self {
-        let end = chunk.offset.saturating_add(chunk.data.len() as u64);
+        let length = chunk.length();
+        let end = chunk.offset.saturating_add(length);
         Self {
             name: chunk.name.to_owned(),
             size: chunk.size,
             digest: chunk.digest.map(str::to_owned),
-            ranges: if chunk.data.is_empty() { Vec::new() } else { vec![(chunk.offset, end)] },
+            ranges: if length == 0 { Vec::new() } else { vec![(chunk.offset, end)] },
             broken: None,
         }
     }
@@ -173,7 +174,8 @@ mod tests {
 
     #[test]
     fn another_version_is_another_file() {
-        let chunk = Chunk { name: "a", offset: 0, size: None, version: None, digest: None, data: b"" };
+        let chunk =
+            Chunk { name: "a", offset: 0, size: None, version: None, digest: None, data: b"", named: None };
         let keys = [None, Some(""), Some("1"), Some("2")].map(|version| key(&Chunk { version, ..chunk }));
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), 4);

@@ -13,4 +13,4 @@ mod rows;
 
 pub use cutter::Cutter;
 pub use digest::{Algorithm, Digest, Hasher};
-pub use rows::{Chunk, Chunks, File, batch};
+pub use rows::{Chunk, Chunks, File, Named, batch, reference};

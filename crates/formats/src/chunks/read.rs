@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use towpath_core::{Batch, BatchStream, CHUNK_BYTES, Error, Position, Result};
 
-use super::{Cutter, File, batch};
+use super::{Cutter, File, batch, reference};
 use crate::{ByteStream, Input, Piece};
 
 /// Where in an input reading stands.
@@ -42,14 +42,21 @@ pub(crate) fn read(input: Arc<dyn Input>, piece: &Piece, from: &Position) -> Bat
     let end = piece.end;
     let chunks = async move {
         let from = from?;
+        if let (Some(source), Some(end)) = (input.reference(), end) {
+            let named = reference(&input.file(), from, end.saturating_sub(from), source)?;
+            return Ok(stream::iter([Ok(Batch::new(named, Position::End))]).boxed());
+        }
         let bytes = input.stream_to(from, end).await?;
         let reading = Reading { file: input.file(), bytes, cutter: Cutter::new(from), end };
-        Ok::<_, Error>(stream::try_unfold(Some(reading), |reading| async move {
-            let Some(mut reading) = reading else { return Ok(None) };
-            let batch = reading.next().await?;
-            let is_last = batch.resume == Position::End;
-            Ok(Some((batch, (!is_last).then_some(reading))))
-        }))
+        Ok::<BatchStream, Error>(
+            stream::try_unfold(Some(reading), |reading| async move {
+                let Some(mut reading) = reading else { return Ok(None) };
+                let batch = reading.next().await?;
+                let is_last = batch.resume == Position::End;
+                Ok(Some((batch, (!is_last).then_some(reading))))
+            })
+            .boxed(),
+        )
     };
     stream::once(chunks).try_flatten().boxed()
 }

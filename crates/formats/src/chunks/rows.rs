@@ -7,7 +7,7 @@ use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::Int64Type;
 use arrow_schema::Field;
 use bytes::Bytes;
-use towpath_core::{Error, Result, Takes, chunk_schema};
+use towpath_core::{Error, Result, Takes, chunk_schema, reference_schema};
 
 /// What all chunks of a file say of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,21 +27,44 @@ pub struct File {
 /// # Errors
 /// `DataInvalid` for a place behind what any file system holds.
 pub fn batch(file: &File, offset: u64, data: Bytes) -> Result<RecordBatch> {
-    let number = |value: u64| {
-        i64::try_from(value).map_err(|_| Error::data("the file is larger than any file system holds"))
-    };
+    let mut columns = described(file, offset)?;
+    columns.push(held(data)?);
+    Ok(RecordBatch::try_new(chunk_schema(), columns)?)
+}
+
+/// A chunk that names its bytes, as a batch of one row. An empty one holds them: there is nothing to copy.
+///
+/// # Errors
+/// `DataInvalid` for a place behind what any file system holds.
+pub fn reference(file: &File, offset: u64, length: u64, source: &str) -> Result<RecordBatch> {
+    let mut columns = described(file, offset)?;
+    let is_named = length > 0;
+    columns.push(if is_named { Arc::new(BinaryArray::new_null(1)) } else { held(Bytes::new())? });
+    columns.push(Arc::new(Int64Array::from(vec![is_named.then(|| number(length)).transpose()?])));
+    columns.push(Arc::new(StringArray::from(vec![is_named.then_some(source)])));
+    Ok(RecordBatch::try_new(reference_schema(), columns)?)
+}
+
+/// All columns before the bytes.
+fn described(file: &File, offset: u64) -> Result<Vec<ArrayRef>> {
     let size = file.size.map(number).transpose()?;
-    let length = i32::try_from(data.len()).map_err(|_| Error::unexpected("a chunk is too large"))?;
-    let offsets = OffsetBuffer::new(ScalarBuffer::from(vec![0, length]));
-    let columns: Vec<ArrayRef> = vec![
+    Ok(vec![
         Arc::new(StringArray::from(vec![file.name.as_str()])),
         Arc::new(Int64Array::from(vec![number(offset)?])),
         Arc::new(Int64Array::from(vec![size])),
         Arc::new(StringArray::from(vec![file.version.as_deref()])),
         Arc::new(StringArray::from(vec![file.digest.as_deref()])),
-        Arc::new(BinaryArray::new(offsets, Buffer::from(data), None)),
-    ];
-    Ok(RecordBatch::try_new(chunk_schema(), columns)?)
+    ])
+}
+
+fn held(data: Bytes) -> Result<ArrayRef> {
+    let length = i32::try_from(data.len()).map_err(|_| Error::unexpected("a chunk is too large"))?;
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(vec![0, length]));
+    Ok(Arc::new(BinaryArray::new(offsets, Buffer::from(data), None)))
+}
+
+fn number(value: u64) -> Result<i64> {
+    i64::try_from(value).map_err(|_| Error::data("the file is larger than any file system holds"))
 }
 
 /// Some bytes of a file.
@@ -57,8 +80,26 @@ pub struct Chunk<'a> {
     pub version: Option<&'a str>,
     /// The digest that the whole file must have.
     pub digest: Option<&'a str>,
-    /// The bytes.
+    /// The bytes; none where they are named.
     pub data: &'a [u8],
+    /// The bytes that are named.
+    pub named: Option<Named<'a>>,
+}
+
+/// Bytes that are named and not held: those from the chunk's offset on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// How many.
+    pub length: u64,
+    /// Where they lie.
+    pub source: &'a str,
+}
+
+impl Chunk<'_> {
+    /// How many bytes it is of.
+    pub fn length(&self) -> u64 {
+        self.named.map_or(self.data.len() as u64, |named| named.length)
+    }
 }
 
 /// The chunks of a batch.
@@ -70,6 +111,8 @@ pub struct Chunks {
     version: StringArray,
     digest: StringArray,
     data: BinaryArray,
+    /// Length and source of bytes that are named, where some may be.
+    named: Option<(Int64Array, StringArray)>,
 }
 
 impl Chunks {
@@ -90,6 +133,11 @@ impl Chunks {
         };
         let text = |name| Ok::<_, Error>(column(name)?.as_string::<i32>().clone());
         let number = |name| Ok::<_, Error>(column(name)?.as_primitive::<Int64Type>().clone());
+        let named = rows.column_by_name("length").zip(rows.column_by_name("source"));
+        let named = named.and_then(|(length, source)| {
+            let source = source.as_string_opt::<i32>()?.clone();
+            Some((length.as_primitive_opt::<Int64Type>()?.clone(), source))
+        });
         Ok(Self {
             name: text("name")?,
             offset: number("offset")?,
@@ -97,6 +145,7 @@ impl Chunks {
             version: text("version")?,
             digest: text("digest")?,
             data: column("data")?.as_binary::<i32>().clone(),
+            named,
         })
     }
 
@@ -109,7 +158,9 @@ impl Chunks {
         let number = |column: &Int64Array| column.is_valid(row).then(|| u64::try_from(column.value(row)));
         let offset = number(&self.offset).ok_or("`offset` is null")?.map_err(|_| "`offset` is below zero")?;
         let size = number(&self.size).transpose().map_err(|_| "`size` is below zero")?;
-        let data = self.data.is_valid(row).then(|| self.data.value(row)).ok_or("`data` is null")?;
+        let named = self.named(row);
+        let data = self.data.is_valid(row).then(|| self.data.value(row));
+        let data = data.or(named.map(|_| &[][..])).ok_or("`data` is null")?;
         Ok(Chunk {
             name: text(&self.name, row).ok_or("`name` is null")?,
             offset,
@@ -117,7 +168,14 @@ impl Chunks {
             version: text(&self.version, row),
             digest: text(&self.digest, row),
             data,
+            named,
         })
+    }
+
+    fn named(&self, row: usize) -> Option<Named<'_>> {
+        let (length, source) = self.named.as_ref()?;
+        let length = length.is_valid(row).then(|| u64::try_from(length.value(row)).ok())?;
+        Some(Named { length: length?, source: text(source, row)? })
     }
 }
 
@@ -143,8 +201,22 @@ mod tests {
             version: None,
             digest: Some("md5:00"),
             data: b"hello",
+            named: None,
         };
         assert_eq!(found, [expected]);
+    }
+
+    #[test]
+    fn a_chunk_may_name_its_bytes_unless_there_are_none() {
+        let file = File { name: "a".into(), size: Some(5 << 30), ..File::default() };
+        let found = |length: u64| {
+            let rows = reference(&file, 7, length, "there").unwrap();
+            let chunks = Chunks::of(&rows).unwrap();
+            let chunk = chunks.iter().next().unwrap().unwrap();
+            (chunk.length(), chunk.data.len(), chunk.named.map(|named| named.source.to_owned()))
+        };
+        assert_eq!(found(3 << 30), (3 << 30, 0, Some("there".to_owned())));
+        assert_eq!(found(0), (0, 0, None));
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
 use tokio::sync::Semaphore;
-use towpath_core::{Begun, Checkpoint, CommitToken, Committed, Context, LoadSpec, Result, SinkCapabilities};
+use towpath_core::{
+    Begun, Checkpoint, CommitToken, Committed, Context, LoadSpec, Realm, Result, SinkCapabilities,
+};
 use towpath_files::sink::{Commit, Destination, SinkOptions, Target, WritesFiles};
 
 use super::claim::claim;
@@ -39,6 +41,8 @@ pub struct SinkParts {
     pub files: SinkOptions,
     /// How objects are written.
     pub settings: UploadSettings,
+    /// Out of which the service copies parts of uploads; `None` where it does not.
+    pub realm: Option<Realm>,
 }
 
 /// A bucket that files are committed to.
@@ -65,7 +69,7 @@ impl<P: Provider> Destination for ObjectDestination<P> {
     type Staging = ObjectStaging<P>;
 
     async fn open(config: P::Config, cx: &Context) -> Result<(Self, SinkOptions)> {
-        let SinkParts { opener, files, settings } = P::open(config, cx).await?;
+        let SinkParts { opener, files, settings, .. } = P::open(config, cx).await?;
         settings.check()?;
         let permits = Arc::new(Semaphore::new(settings.parts_in_flight));
         Ok((Self { outlet: Arc::new(Outlet { opener, settings, permits }), provider: PhantomData }, files))

@@ -135,7 +135,9 @@ async fn copy(
     let mut from = 0;
     while from < length {
         let end = (from + COPIED_AT_ONCE).min(length);
-        let source = CopySource { bucket: None, key: source.clone(), tag: None, range: from..end };
+        let is_whole = end - from == length;
+        let range = (!is_whole).then_some(from..end);
+        let source = CopySource { bucket: None, key: source.clone(), tag: None, version: None, range };
         let Some(part) = site.bucket.copy_part(&upload, parts.len(), &source).await? else {
             site.bucket.abort(&upload.key, &upload.id).await?;
             leftover.keep();

@@ -117,7 +117,7 @@ impl Watched {
             name: self.stream.name().to_owned(),
             state: self.stream.state(),
             rows: source.rows_read,
-            bytes: source.bytes_read,
+            bytes: source.bytes_read + sink.bytes_read + sink.bytes_copied,
             in_flight: self.stream.in_flight(),
             rate: rate.unwrap_or(0),
             retries: source.retries + sink.retries,

@@ -47,6 +47,7 @@ pub(crate) fn render(report: &RunReport, width: usize, paint: Paint) -> String {
     for (title, lines) in [
         ("time", times(report)),
         ("guarantee", guarantees(report)),
+        ("copied", copied(report)),
         ("resumed", resumed(report)),
         ("limits", limits(report)),
     ] {
@@ -150,6 +151,12 @@ fn guarantees(report: &RunReport) -> Vec<String> {
         (!names.is_empty()).then(|| format!("{text}: {}", names.join(", ")))
     });
     lines.collect()
+}
+
+/// What services copied, which neither was read nor written.
+fn copied(report: &RunReport) -> Vec<String> {
+    let streams = report.streams.iter().filter(|stream| stream.bytes_copied > 0);
+    streams.map(|stream| format!("{}: {} by the service", stream.name, bytes(stream.bytes_copied))).collect()
 }
 
 fn resumed(report: &RunReport) -> Vec<String> {

@@ -3,6 +3,7 @@
 //!
 //! - [`object_source_promises!`](crate::object_source_promises) for a source,
 //! - [`object_sink_promises!`](crate::object_sink_promises) for a sink,
+//! - [`object_copy_promises!`](crate::object_copy_promises) for a store whose service copies,
 //! - [`object_conformance!`](crate::object_conformance) for the suites of all connectors, in the formats and layouts that differ
 //!   most.
 //!
@@ -12,6 +13,7 @@
 
 mod bytes;
 mod conformance;
+mod copies;
 mod front;
 mod listing;
 mod reading;
@@ -24,6 +26,7 @@ use std::future::Future;
 
 pub use bytes::*;
 pub use conformance::{Empty, Seeded};
+pub use copies::*;
 pub use front::{behind, forward, through};
 pub use listing::*;
 pub use reading::*;
@@ -97,6 +100,21 @@ macro_rules! object_sink_promises {
             a_replace_keeps_what_comes_again_and_removes_the_rest_of_its_own
             a_name_that_leads_elsewhere_is_refused_and_the_others_land
             what_nobody_commits_is_given_up
+        ] }
+    };
+}
+
+/// One named test for each thing that a store must do whose service copies: `object_copy_promises! { site = TYPE }`. See
+/// [`objects`](crate::objects).
+#[macro_export]
+macro_rules! object_copy_promises {
+    (site = $site:ty $(,)?) => {
+        $crate::__object_promises! { $site, [
+            bytes_that_the_service_copies_never_come_by
+            an_object_that_changes_before_it_is_copied_is_an_error_and_never_a_mixture
+            what_the_service_does_not_copy_is_read_and_the_report_says_so
+            a_run_goes_on_with_bytes_where_one_before_had_them_copied
+            other_credentials_are_another_realm
         ] }
     };
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use towpath_core::{Connector, Context, ErrorKind, Json};
 
-use crate::http::{Request, Response};
+use crate::http::{Request, Response, TestServer};
 
 /// A place in a bucket that is one test's own, as a stranger to the connector sees it.
 #[async_trait]
@@ -64,6 +64,11 @@ pub trait ObjectSite: Sized + Send + Sync + 'static {
     /// The option `endpoint` for a server with this origin, which stands in front of the real one.
     fn endpoint_at(&self, origin: &str) -> String {
         origin.to_owned()
+    }
+
+    /// A server in front of the real one, which copies where the service would; by default the real one does.
+    async fn copying(&self) -> TestServer {
+        super::behind(self, |_| None).await
     }
 
     /// How the store says that it wants less; as S3 does by default.

@@ -1,7 +1,7 @@
 //! Objects as they are, put together from their chunks.
 //!
 //! ```text
-//! writers ── whole parts ──> an upload that all writers share ── complete and verified ──> the object
+//! writers ── whole parts, or the service's copies of them ──> an upload that all writers share ── complete and verified ──> the object
 //!    │   └── bytes that are no whole part ──> hidden objects ──> parts, at the commit
 //!    └────── what arrived (a receipt) ──> commit ──> the manifest: which bytes of which object are durable
 //! ```
@@ -11,6 +11,7 @@
 //! copied by the service.
 
 mod commit;
+mod copy;
 mod partial;
 mod place;
 mod run;
@@ -23,8 +24,8 @@ use arrow::array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tokio::sync::Semaphore;
 use towpath_core::{
-    Begun, CHUNK_BYTES, Checkpoint, CommitToken, Committed, Context, Delivery, Error, Json, LoadSpec, Result,
-    Sink, SinkCapabilities, Staged, WriteDisposition,
+    Begun, CHUNK_BYTES, Checkpoint, CommitToken, Committed, Context, Delivery, Error, Json, LoadSpec, Realm,
+    Result, Sink, SinkCapabilities, Staged, WriteDisposition,
 };
 use towpath_files::sink::{ByteFolder, no_merge};
 use towpath_formats::chunks::Chunks;
@@ -41,6 +42,8 @@ pub use writer::ByteWriter;
 #[derive(Debug, Clone)]
 pub struct ByteSink<P> {
     place: Arc<Place>,
+    /// Out of which the service copies.
+    realm: Option<Realm>,
     provider: PhantomData<fn() -> P>,
 }
 
@@ -49,7 +52,7 @@ impl<P: Provider> Sink for ByteSink<P> {
     type Writer = ByteWriter;
 
     async fn open(config: P::Config, cx: &Context) -> Result<Self> {
-        let SinkParts { opener, files, settings } = P::open(config, cx).await.map_err(named::<P>)?;
+        let SinkParts { opener, files, settings, realm } = P::open(config, cx).await.map_err(named::<P>)?;
         files.check_bytes().and_then(|()| settings.check()).map_err(named::<P>)?;
         if settings.layout == Layout::Plain {
             return Err(named::<P>(
@@ -62,12 +65,15 @@ impl<P: Provider> Sink for ByteSink<P> {
         let folder = ByteFolder::parse(&files.path).map_err(named::<P>)?;
         let permits = Arc::new(Semaphore::new(settings.parts_in_flight));
         let outlet = Arc::new(Outlet { opener, settings, permits });
-        Ok(Self { place: Arc::new(Place::new(folder, outlet)), provider: PhantomData })
+        Ok(Self { place: Arc::new(Place::new(folder, outlet)), realm, provider: PhantomData })
     }
 
     fn capabilities(&self) -> SinkCapabilities {
         let dispositions = [WriteDisposition::Append, WriteDisposition::Replace];
-        SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions).takes_chunks().batch_bytes(CHUNK_BYTES)
+        SinkCapabilities::new(Delivery::ExactlyOnce, &dispositions)
+            .takes_chunks()
+            .batch_bytes(CHUNK_BYTES)
+            .copies_from(self.realm.clone())
     }
 
     async fn check(&self, cx: &Context, load: &LoadSpec) -> Result<()> {

@@ -1,6 +1,7 @@
 //! Where objects go, and which uploads are open.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
@@ -18,12 +19,14 @@ pub(super) struct Place {
     pub(super) folder: ByteFolder,
     pub(super) outlet: Arc<Outlet>,
     pub(super) in_use: InUse,
+    /// Whether the service copies named bytes; until it refuses.
+    pub(super) copies: AtomicBool,
     open: Mutex<HashMap<String, Arc<OnceCell<OpenUpload>>>>,
 }
 
 impl Place {
     pub(super) fn new(folder: ByteFolder, outlet: Arc<Outlet>) -> Self {
-        Self { folder, outlet, in_use: InUse::default(), open: Mutex::default() }
+        Self { folder, outlet, in_use: InUse::default(), copies: true.into(), open: Mutex::default() }
     }
 
     pub(super) fn home(&self, load: &LoadSpec) -> Home {

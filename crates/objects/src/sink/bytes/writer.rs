@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use object_store::PutMode;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -12,9 +13,12 @@ use towpath_core::{Context, Error, LoadSpec, Rejected, Result, Retry, Staged, Wr
 use towpath_files::sink::{Partial, key};
 use towpath_formats::chunks::{Chunk, Chunks, name};
 
+use super::copy::{self, Copied, Stretch, cut};
 use super::partial::{Fragment, PartialObject, Receipt};
 use super::place::Place;
 use super::run::{Piece, Run};
+use crate::extras::Upload;
+use crate::reference::Reference;
 use crate::sink::home::Site;
 
 /// Writes chunks as parts of uploads.
@@ -45,7 +49,14 @@ struct Sent {
 
 enum Arrived {
     Part(usize, String),
+    Copied(usize, Copied),
     Fragment(Fragment),
+}
+
+/// What is sent: bytes, or the names of some.
+enum Sending {
+    Held(Piece),
+    Named(Stretch, copy::Source),
 }
 
 impl fmt::Debug for ByteWriter {
@@ -101,7 +112,7 @@ impl ByteWriter {
         for (key, chunk) in allowed {
             self.place.in_use.touch(&key, self.part);
             self.rows += 1;
-            self.bytes += chunk.data.len() as u64;
+            self.bytes += chunk.length();
             let part_size = self.place.outlet.settings.part_size.bytes();
             let of_chunk = Partial::of(&chunk);
             let (known, run) = self.objects.entry(key.clone()).or_default();
@@ -110,9 +121,20 @@ impl ByteWriter {
             } else {
                 known.merge(&of_chunk);
             }
-            let pieces = run.push(chunk.offset, chunk.data, part_size, known.size);
+            let sending = match chunk.named {
+                None => held(run.push(chunk.offset, chunk.data, part_size, known.size)),
+                Some(named) => {
+                    let source: copy::Source = Arc::new(Reference::of(named.source)?);
+                    let bytes = chunk.offset..chunk.offset.saturating_add(named.length);
+                    let stretches = cut(bytes, part_size, known.size).into_iter();
+                    // What came before them, and touches them, is no whole part any more.
+                    let mut sending = held(run.rest());
+                    sending.extend(stretches.map(|stretch| Sending::Named(stretch, source.clone())));
+                    sending
+                }
+            };
             let known = known.clone();
-            for piece in pieces {
+            for piece in sending {
                 self.send(&site, &key, &known, piece).await?;
             }
         }
@@ -140,7 +162,7 @@ impl ByteWriter {
     }
 
     /// Sends a piece, when there is room for one more.
-    async fn send(&mut self, site: &Site, key: &str, known: &Partial, piece: Piece) -> Result<()> {
+    async fn send(&mut self, site: &Site, key: &str, known: &Partial, sending: Sending) -> Result<()> {
         while let Some(done) = self.sending.try_join_next() {
             self.arrived(done)?;
         }
@@ -151,16 +173,22 @@ impl ByteWriter {
         self.sending.spawn(async move {
             let _permit = permit;
             let upload = place.upload(&site, &stream, &key, &known).await?;
-            let what = match piece {
-                Piece::Part(index, bytes) => {
-                    let target = site.home.key(&upload.path)?;
-                    Arrived::Part(index, site.bucket.put_part(&target, &upload.id, index, bytes).await?)
+            let target = Upload { key: site.home.key(&upload.path)?, id: upload.id };
+            let what = match sending {
+                Sending::Held(Piece::Part(index, bytes)) => {
+                    Arrived::Part(index, site.bucket.put_part(&target.key, &target.id, index, bytes).await?)
                 }
-                Piece::Fragment(from, bytes) => {
-                    let to = from + bytes.len() as u64;
-                    let path = site.home.partial_path(&format!("{key}-{from}-{:08x}", fastrand::u32(..)));
-                    site.bucket.put(&site.home.key(&path)?, bytes, PutMode::Overwrite).await?;
-                    Arrived::Fragment(Fragment { from, to, path })
+                Sending::Held(Piece::Fragment(from, bytes)) => {
+                    Arrived::Fragment(fragment(&site, &key, from, bytes).await?)
+                }
+                Sending::Named(Stretch::Part(index, range), source) => {
+                    let copied = copy::part(&place, &site, &target, index, range, &source).await?;
+                    Arrived::Copied(index, copied)
+                }
+                Sending::Named(Stretch::Fragment(range), source) => {
+                    let from = range.start;
+                    let bytes = copy::read(&place, &site, range, &source).await?;
+                    Arrived::Fragment(fragment(&site, &key, from, bytes).await?)
                 }
             };
             Ok(Sent { key, what })
@@ -179,7 +207,7 @@ impl ByteWriter {
         let mut objects = std::mem::take(&mut self.objects);
         for (key, (known, run)) in &mut objects {
             if let Some(rest) = run.rest() {
-                self.send(&site, key, known, rest).await?;
+                self.send(&site, key, known, Sending::Held(rest)).await?;
             }
         }
         while let Some(done) = self.sending.join_next().await {
@@ -189,13 +217,20 @@ impl ByteWriter {
         for (key, (known, _)) in objects {
             // Of an empty object nothing was sent.
             let upload = self.place.upload(&site, &self.load.stream, &key, &known).await?;
+            let target = Upload { key: site.home.key(&upload.path)?, id: upload.id.clone() };
+            let mut unverified = BTreeMap::new();
             let mut object = PartialObject { known, upload, parts: BTreeMap::new(), fragments: Vec::new() };
             for sent in self.sent.remove(&key).unwrap_or_default() {
                 match sent.what {
                     Arrived::Part(index, id) => drop(object.parts.insert(index, id)),
+                    Arrived::Copied(index, Copied { part, unverified: length }) => {
+                        unverified.extend(length.map(|length| (index, length)));
+                        object.parts.insert(index, part);
+                    }
                     Arrived::Fragment(fragment) => object.fragments.push(fragment),
                 }
             }
+            copy::verify(&site, &target, &unverified).await?;
             receipt.objects.insert(key, object);
         }
         Ok(receipt)
@@ -242,12 +277,24 @@ impl Drop for ByteWriter {
             }
             hidden.extend(sent.into_iter().filter_map(|sent| match sent.what {
                 Arrived::Fragment(fragment) => Some(fragment.path),
-                Arrived::Part(..) => None,
+                Arrived::Part(..) | Arrived::Copied(..) => None,
             }));
             let keys = place.in_use.touched_by(part);
             place.release(&cx, &load, part, keys.into_iter(), &hidden);
         });
     }
+}
+
+fn held(pieces: impl IntoIterator<Item = Piece>) -> Vec<Sending> {
+    pieces.into_iter().map(Sending::Held).collect()
+}
+
+/// Keeps bytes that are no whole part in a hidden object.
+async fn fragment(site: &Site, key: &str, from: u64, bytes: Bytes) -> Result<Fragment> {
+    let to = from + bytes.len() as u64;
+    let path = site.home.partial_path(&format!("{key}-{from}-{:08x}", fastrand::u32(..)));
+    site.bucket.put(&site.home.key(&path)?, bytes, PutMode::Overwrite).await?;
+    Ok(Fragment { from, to, path })
 }
 
 /// Refuses a chunk whose object may not have its name.
