@@ -155,11 +155,17 @@ impl Blocks {
                 if tag.is_empty() { call.header("if-none-match", "*") } else { call.header("if-match", tag) };
         }
         call = call.header(MARK_HEADER, mark);
-        let Appearance { content_type, content_encoding, cache_control, storage_class, tags } = appearance;
+        for (name, value) in &appearance.metadata {
+            call = call.header(format!("x-ms-meta-{name}"), value);
+        }
+        let Appearance { content_type, content_encoding, cache_control, storage_class, tags, .. } =
+            appearance;
         for (name, value) in [
             ("x-ms-blob-content-type", content_type),
             ("x-ms-blob-content-encoding", content_encoding),
             ("x-ms-blob-cache-control", cache_control),
+            ("x-ms-blob-content-disposition", &appearance.content_disposition),
+            ("x-ms-blob-content-language", &appearance.content_language),
             ("x-ms-access-tier", storage_class),
         ] {
             if let Some(value) = value {

@@ -1,5 +1,6 @@
 //! Requests that `object_store` has not: they are signed by it, and sent like all others.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ pub(crate) struct Call {
     container: Option<String>,
     key: Option<String>,
     query: Vec<(&'static str, String)>,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(Cow<'static, str>, String)>,
     body: Bytes,
 }
 
@@ -68,8 +69,8 @@ impl Call {
     }
 
     /// Adds a header whose name is in small letters.
-    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub(crate) fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -136,12 +137,13 @@ impl Rest {
         let headers = request.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(call.body.len()));
         for (name, value) in call.headers {
-            let value = HeaderValue::from_str(&value).map_err(|_| {
+            let header = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(&value).ok());
+            let (name, value) = header.ok_or_else(|| {
                 Error::config("a header takes neither line breaks nor control characters")
                     .detail("header", name)
                     .help("check the options that say what blobs say of themselves")
             })?;
-            headers.insert(HeaderName::from_static(name), value);
+            headers.insert(name, value);
         }
         Ok(request)
     }

@@ -53,6 +53,7 @@ impl Provider for AzureWrites {
                 cache_control: config.cache_control,
                 storage_class: config.access_tier,
                 tags: config.tags,
+                ..Appearance::default()
             },
         };
         let opener = StreamContainer { session, name: Some(name) };

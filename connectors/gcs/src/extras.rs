@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE,
+    HeaderName,
+};
 use http::{HeaderValue, Method};
 use reqwest::Request;
 use towpath_core::{Error, Result};
@@ -75,6 +78,19 @@ impl Extras for GcsExtras {
             if let Some(value) = value {
                 headers.insert(name, header(option, value)?);
             }
+        }
+        for (name, value) in [
+            (CONTENT_DISPOSITION, &appearance.content_disposition),
+            (CONTENT_LANGUAGE, &appearance.content_language),
+        ] {
+            if let Some(value) = value {
+                headers.insert(name, header("header", value)?);
+            }
+        }
+        for (name, value) in &appearance.metadata {
+            let name = HeaderName::try_from(format!("x-goog-meta-{name}"))
+                .map_err(|_| Error::config("this is no name of a note").detail("name", name))?;
+            headers.insert(name, header("metadata", value)?);
         }
         let Writing { kms_key, acl } = &*self.writing;
         for (name, value) in [(KMS_KEY, kms_key), (ACL, acl)] {

@@ -78,6 +78,10 @@ impl Extras for S3Extras {
         let upload = upload.set_content_encoding(appearance.content_encoding.clone());
         let upload = upload.set_cache_control(appearance.cache_control.clone());
         let upload = upload.set_storage_class(appearance.storage_class.as_deref().map(Into::into));
+        let upload = upload.set_content_disposition(appearance.content_disposition.clone());
+        let upload = upload.set_content_language(appearance.content_language.clone());
+        let noted = appearance.metadata.iter();
+        let upload = noted.fold(upload, |upload, (name, value)| upload.metadata(name, value));
         let upload = upload.set_tagging(tagging(appearance));
         let upload = upload.set_acl(acl.clone());
         let upload = upload.set_server_side_encryption(encryption.map(Encryption::of_sdk));

@@ -52,6 +52,7 @@ impl Provider for S3Writes {
                 cache_control: config.cache_control,
                 storage_class: config.storage_class,
                 tags: config.tags,
+                ..Appearance::default()
             },
         };
         let opener = StreamBucket { session, name: Some(name.into()), writing: Arc::new(writing) };

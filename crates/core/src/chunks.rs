@@ -48,7 +48,7 @@ pub fn chunk_schema() -> SchemaRef {
 /// | column | type | |
 /// |---|---|---|
 /// | `length` | int64 | how many bytes are named. Null where `data` holds them |
-/// | `source` | string | where they lie, as source and sink of one [`Realm`](crate::Realm) understand it; then `data` is null |
+/// | `source` | string | where they lie, as source and sink of one [`Realm`](crate::Realm) understand it; then `data` is null, or empty |
 ///
 /// Bytes that are named may be any number. They are those from `offset` on, there as here.
 pub fn reference_schema() -> SchemaRef {

@@ -90,6 +90,15 @@ pub struct Appearance {
     /// How caches treat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_control: Option<String>,
+    /// Whether a browser shows or saves it, and under which name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_disposition: Option<String>,
+    /// The language of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_language: Option<String>,
+    /// Whatever its owner has noted of it, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
     /// How it is stored, as the provider calls it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storage_class: Option<String>,
@@ -99,6 +108,19 @@ pub struct Appearance {
 }
 
 impl Appearance {
+    /// What this does not say, the other one does, but for how it is stored and by what it is found.
+    pub(crate) fn or(mut self, other: Self) -> Self {
+        self.content_type = self.content_type.or(other.content_type);
+        self.content_encoding = self.content_encoding.or(other.content_encoding);
+        self.cache_control = self.cache_control.or(other.cache_control);
+        self.content_disposition = self.content_disposition.or(other.content_disposition);
+        self.content_language = self.content_language.or(other.content_language);
+        for (name, value) in other.metadata {
+            self.metadata.entry(name).or_insert(value);
+        }
+        self
+    }
+
     /// Whether it says nothing.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()

@@ -7,6 +7,7 @@ use futures::stream::{self, StreamExt};
 use object_store::multipart::PartId;
 use object_store::{Attribute, GetOptions, PutMode, PutOptions, UpdateVersion};
 use towpath_core::{ErrorKind, Result};
+use towpath_files::FileEntry;
 
 use crate::extras::{Appearance, CopySource, ListRequest, Operation, Upload};
 use crate::{Bucket, Refusal, retry};
@@ -129,6 +130,33 @@ impl Bucket {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What an object says of itself, as far as all stores tell it alike: not how it is stored, nor its tags.
+    pub(crate) async fn appearance(&self, file: &FileEntry) -> Result<Appearance> {
+        let key = &file.path;
+        let location = self.location(key)?;
+        let head = retry(self.cx(), async || {
+            let options = GetOptions { head: true, version: file.version.clone(), ..GetOptions::default() };
+            let head = self.store().get_opts(&location, options).await;
+            head.map_err(|error| self.error(error, Operation::Read, key))
+        });
+        let mut appearance = Appearance::default();
+        for (attribute, value) in &head.await?.attributes {
+            let value = value.as_ref().to_owned();
+            match attribute {
+                Attribute::ContentType => appearance.content_type = Some(value),
+                Attribute::ContentEncoding => appearance.content_encoding = Some(value),
+                Attribute::CacheControl => appearance.cache_control = Some(value),
+                Attribute::ContentDisposition => appearance.content_disposition = Some(value),
+                Attribute::ContentLanguage => appearance.content_language = Some(value),
+                Attribute::Metadata(name) if name != MARK => {
+                    appearance.metadata.insert(name.to_string(), value);
+                }
+                _ => {}
+            }
+        }
+        Ok(appearance)
     }
 
     /// Begins an upload whose object will carry this mark.

@@ -5,10 +5,10 @@
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
-use towpath_core::{Json, WriteDisposition};
+use towpath_core::{Json, LoadSpec, ScanRequest, WriteDisposition, reference_schema};
 use towpath_testkit::http::{Request, Response, TestServer};
-use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, behind, forward};
-use towpath_testkit::rows;
+use towpath_testkit::objects::{ObjectSite, ObjectSiteTools, behind, forward, last_token, merged};
+use towpath_testkit::{rows, steps};
 use url::Url;
 
 use crate::account::{self, done, origin, sas, send, token};
@@ -99,4 +99,41 @@ async fn what_the_service_may_not_read_is_sent_again() {
     })
     .await;
     assert!(sent(&prefix, &server, &json!({})).await >= 2 * SIZE);
+}
+
+#[tokio::test]
+async fn what_the_options_do_not_say_a_blob_says_as_the_one_that_was_copied() {
+    let prefix = Prefix::new().await;
+    let said = [
+        ("x-ms-blob-type", "BlockBlob"),
+        ("x-ms-blob-content-type", "text/x-tide"),
+        ("x-ms-blob-content-disposition", "attachment"),
+        ("x-ms-blob-content-language", "nl"),
+        ("x-ms-blob-cache-control", "max-age=7"),
+        ("x-ms-meta-port", "Delft"),
+    ];
+    done(prefix.ask(Method::PUT, "in/small", &[], &said, b"small".to_vec()).await).await;
+    let server = copying().await;
+    let options = |more: Json| merged(json!({"endpoint": at(&server), "format": "bytes"}), &more);
+    let source = prefix.source("in/", &options(json!({}))).await;
+    let sink = prefix.sink("out/", &options(json!({"content_type": "text/plain"}))).await;
+    let cx = prefix.cx.with_copier(sink.capabilities().copies_from);
+    let load = LoadSpec::new("p", "s", "1", WriteDisposition::Append);
+    let begun = sink.begin(&cx, &load).await.unwrap();
+    let begun = sink.evolve(&cx, &begun, &reference_schema()).await.unwrap();
+    let mut writer = sink.writer(&cx, &begun, 1).await.unwrap();
+    for batch in steps::batches(&*source, &cx, &ScanRequest::default()).await.unwrap() {
+        writer.write(batch.rows).await.unwrap();
+    }
+    let staged = writer.finish().await.unwrap();
+    sink.commit(&cx, &begun, &last_token(&begun), vec![staged]).await.unwrap();
+    for (name, value) in [
+        ("content-type", "text/plain"),
+        ("content-disposition", "attachment"),
+        ("content-language", "nl"),
+        ("cache-control", "max-age=7"),
+        ("x-ms-meta-port", "Delft"),
+    ] {
+        assert_eq!(prefix.header("out/small", name).await.as_deref(), Some(value), "{name}");
+    }
 }

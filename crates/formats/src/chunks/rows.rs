@@ -32,16 +32,15 @@ pub fn batch(file: &File, offset: u64, data: Bytes) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(chunk_schema(), columns)?)
 }
 
-/// A chunk that names its bytes, as a batch of one row. An empty one holds them: there is nothing to copy.
+/// A chunk that names its bytes, as a batch of one row. An empty one also holds them.
 ///
 /// # Errors
 /// `DataInvalid` for a place behind what any file system holds.
 pub fn reference(file: &File, offset: u64, length: u64, source: &str) -> Result<RecordBatch> {
     let mut columns = described(file, offset)?;
-    let is_named = length > 0;
-    columns.push(if is_named { Arc::new(BinaryArray::new_null(1)) } else { held(Bytes::new())? });
-    columns.push(Arc::new(Int64Array::from(vec![is_named.then(|| number(length)).transpose()?])));
-    columns.push(Arc::new(StringArray::from(vec![is_named.then_some(source)])));
+    columns.push(if length == 0 { held(Bytes::new())? } else { Arc::new(BinaryArray::new_null(1)) });
+    columns.push(Arc::new(Int64Array::from(vec![number(length)?])));
+    columns.push(Arc::new(StringArray::from(vec![source])));
     Ok(RecordBatch::try_new(reference_schema(), columns)?)
 }
 
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_may_name_its_bytes_unless_there_are_none() {
+    fn a_chunk_may_name_its_bytes() {
         let file = File { name: "a".into(), size: Some(5 << 30), ..File::default() };
         let found = |length: u64| {
             let rows = reference(&file, 7, length, "there").unwrap();
@@ -216,7 +215,7 @@ mod tests {
             (chunk.length(), chunk.data.len(), chunk.named.map(|named| named.source.to_owned()))
         };
         assert_eq!(found(3 << 30), (3 << 30, 0, Some("there".to_owned())));
-        assert_eq!(found(0), (0, 0, None));
+        assert_eq!(found(0), (0, 0, Some("there".to_owned())));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn read_instead(place: &Place, site: &Site, named: &Reference, why: &str) {
 
 /// Named bytes, read.
 pub(super) async fn read(place: &Place, site: &Site, range: Range<u64>, named: &Reference) -> Result<Bytes> {
-    let bucket = place.outlet.opener.other(&named.bucket).open(site.bucket.cx()).await?;
+    let bucket = place.source(site, named).await?;
     let mut bytes = BytesMut::new();
     let mut from = range.start;
     while from < range.end {
@@ -118,7 +118,7 @@ async fn told(place: &Place, site: &Site, named: &Reference, error: Error) -> Er
         return error;
     }
     let now = async {
-        let bucket = place.outlet.opener.other(&named.bucket).open(site.bucket.cx()).await?;
+        let bucket = place.source(site, named).await?;
         bucket.head(&named.file.path, named.file.version.as_deref()).await
     };
     match now.await {
@@ -129,11 +129,11 @@ async fn told(place: &Place, site: &Site, named: &Reference, error: Error) -> Er
 }
 
 /// Holds the lengths of copied parts against those that the service tells.
-pub(super) async fn verify(site: &Site, upload: &Upload, wanted: &BTreeMap<usize, u64>) -> Result<()> {
+pub(super) async fn verify(site: &Site, upload: Upload, wanted: BTreeMap<usize, u64>) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
     }
-    let found = match site.bucket.part_sizes(upload).await {
+    let found = match site.bucket.part_sizes(&upload).await {
         Ok(Some(found)) => found,
         Ok(None) => return Ok(()),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {

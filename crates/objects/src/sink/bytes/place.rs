@@ -9,6 +9,8 @@ use towpath_core::{Context, LoadSpec, Result};
 use towpath_files::sink::{ByteFolder, InUse, Partial};
 
 use super::partial::{OpenUpload, PartialObjects};
+use crate::Bucket;
+use crate::reference::Reference;
 use crate::sink::home::{Home, Site};
 use crate::sink::output::Outlet;
 use crate::sink::upload::Leftover;
@@ -22,11 +24,20 @@ pub(super) struct Place {
     /// Whether the service copies named bytes; until it refuses.
     pub(super) copies: AtomicBool,
     open: Mutex<HashMap<String, Arc<OnceCell<OpenUpload>>>>,
+    /// The buckets of bytes that are named.
+    sources: tokio::sync::Mutex<HashMap<String, Bucket>>,
 }
 
 impl Place {
     pub(super) fn new(folder: ByteFolder, outlet: Arc<Outlet>) -> Self {
-        Self { folder, outlet, in_use: InUse::default(), copies: true.into(), open: Mutex::default() }
+        Self {
+            folder,
+            outlet,
+            in_use: InUse::default(),
+            copies: true.into(),
+            open: Mutex::default(),
+            sources: tokio::sync::Mutex::default(),
+        }
     }
 
     pub(super) fn home(&self, load: &LoadSpec) -> Home {
@@ -59,13 +70,15 @@ impl Place {
         }
     }
 
-    /// The upload of a partial object, which the first who needs it begins.
+    /// The upload of a partial object, which the first who needs it begins. What the options do not say of it, it says as the one
+    /// whose bytes are named.
     pub(super) async fn upload(
         &self,
         site: &Site,
         stream: &str,
         key: &str,
         known: &Partial,
+        named: Option<&Reference>,
     ) -> Result<OpenUpload> {
         let cell = self
             .open
@@ -77,12 +90,26 @@ impl Place {
         let begin = async || {
             let path = self.path(&site.home, stream, key, known);
             let mark = format!("{:016x}", fastrand::u64(..));
-            let appearance = self.outlet.settings.appearance.clone();
+            let mut appearance = self.outlet.settings.appearance.clone();
+            if let Some(named) = named {
+                let source = self.source(site, named).await?;
+                appearance = appearance.or(source.appearance(&named.file).await?);
+            }
             let id = site.bucket.begin_upload(&site.home.key(&path)?, &mark, &appearance).await?;
             let part_size = self.outlet.settings.part_size.bytes();
             Ok(OpenUpload { path, id, mark, appearance, part_size })
         };
         cell.get_or_try_init(begin).await.cloned()
+    }
+
+    /// The bucket of named bytes, as the sink sees it.
+    pub(super) async fn source(&self, site: &Site, named: &Reference) -> Result<Bucket> {
+        let mut sources = self.sources.lock().await;
+        if let Some(known) = sources.get(&named.bucket) {
+            return Ok(known.clone());
+        }
+        let bucket = self.outlet.opener.other(&named.bucket).open(site.bucket.cx()).await?;
+        Ok(sources.entry(named.bucket.clone()).or_insert(bucket).clone())
     }
 
     /// Notes that a part's bytes are not wanted. An upload that nobody else needs is given up; so are hidden objects.

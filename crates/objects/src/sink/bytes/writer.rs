@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::PutMode;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -30,7 +31,7 @@ pub struct ByteWriter {
     part: u32,
     site: Option<Site>,
     /// What is known of the objects, and their bytes that make no part yet.
-    objects: BTreeMap<String, (Partial, Run)>,
+    objects: BTreeMap<String, Gathered>,
     sending: JoinSet<Result<Sent>>,
     sent: HashMap<String, Vec<Sent>>,
     notes: Vec<String>,
@@ -39,6 +40,14 @@ pub struct ByteWriter {
     rejected: Vec<Rejected>,
     /// Whether a receipt was given for what was written.
     is_staged: bool,
+}
+
+/// What is known of an object, its bytes that make no part yet, and whose bytes are named for it.
+#[derive(Default)]
+struct Gathered {
+    known: Partial,
+    run: Run,
+    named: Option<copy::Source>,
 }
 
 /// A piece that has arrived.
@@ -115,7 +124,7 @@ impl ByteWriter {
             self.bytes += chunk.length();
             let part_size = self.place.outlet.settings.part_size.bytes();
             let of_chunk = Partial::of(&chunk);
-            let (known, run) = self.objects.entry(key.clone()).or_default();
+            let Gathered { known, run, named: last } = self.objects.entry(key.clone()).or_default();
             if known.name.is_empty() {
                 *known = of_chunk;
             } else {
@@ -124,7 +133,7 @@ impl ByteWriter {
             let sending = match chunk.named {
                 None => held(run.push(chunk.offset, chunk.data, part_size, known.size)),
                 Some(named) => {
-                    let source: copy::Source = Arc::new(Reference::of(named.source)?);
+                    let source = last.insert(Arc::new(Reference::of(named.source)?)).clone();
                     let bytes = chunk.offset..chunk.offset.saturating_add(named.length);
                     let stretches = cut(bytes, part_size, known.size).into_iter();
                     // What came before them, and touches them, is no whole part any more.
@@ -172,7 +181,11 @@ impl ByteWriter {
         let (key, known) = (key.to_owned(), known.clone());
         self.sending.spawn(async move {
             let _permit = permit;
-            let upload = place.upload(&site, &stream, &key, &known).await?;
+            let named = match &sending {
+                Sending::Held(_) => None,
+                Sending::Named(_, source) => Some(source.clone()),
+            };
+            let upload = place.upload(&site, &stream, &key, &known, named.as_deref()).await?;
             let target = Upload { key: site.home.key(&upload.path)?, id: upload.id };
             let what = match sending {
                 Sending::Held(Piece::Part(index, bytes)) => {
@@ -205,7 +218,7 @@ impl ByteWriter {
     async fn finish_objects(&mut self) -> Result<Receipt> {
         let site = self.site().await?;
         let mut objects = std::mem::take(&mut self.objects);
-        for (key, (known, run)) in &mut objects {
+        for (key, Gathered { known, run, .. }) in &mut objects {
             if let Some(rest) = run.rest() {
                 self.send(&site, key, known, Sending::Held(rest)).await?;
             }
@@ -214,9 +227,10 @@ impl ByteWriter {
             self.arrived(done)?;
         }
         let mut receipt = Receipt { notes: std::mem::take(&mut self.notes), ..Receipt::default() };
-        for (key, (known, _)) in objects {
+        let mut verifying = Vec::new();
+        for (key, Gathered { known, named, .. }) in objects {
             // Of an empty object nothing was sent.
-            let upload = self.place.upload(&site, &self.load.stream, &key, &known).await?;
+            let upload = self.place.upload(&site, &self.load.stream, &key, &known, named.as_deref()).await?;
             let target = Upload { key: site.home.key(&upload.path)?, id: upload.id.clone() };
             let mut unverified = BTreeMap::new();
             let mut object = PartialObject { known, upload, parts: BTreeMap::new(), fragments: Vec::new() };
@@ -230,9 +244,11 @@ impl ByteWriter {
                     Arrived::Fragment(fragment) => object.fragments.push(fragment),
                 }
             }
-            copy::verify(&site, &target, &unverified).await?;
+            verifying.push(copy::verify(&site, target, unverified));
             receipt.objects.insert(key, object);
         }
+        let at_once = self.place.outlet.settings.parts_in_flight;
+        stream::iter(verifying).buffer_unordered(at_once).try_collect::<()>().await?;
         Ok(receipt)
     }
 }
