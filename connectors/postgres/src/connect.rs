@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio_postgres::{Client, Config, CopyOutStream, NoTls, SimpleQueryMessage};
 use towpath_core::{Error, Result};
 
@@ -102,6 +103,11 @@ impl Session {
     /// Reads many rows, with the connection's work done in the reader's own task.
     pub(crate) fn read(&self, rows: CopyOutStream) -> Driven<Pin<Box<CopyOutStream>>> {
         self.driver.read(Box::pin(rows))
+    }
+
+    /// Sends rows, as messages, in the midst of a `COPY` whose sink is finished next.
+    pub(crate) async fn write(&self, messages: Bytes) {
+        self.driver.write(messages).await;
     }
 
     /// Statements without parameters and results.

@@ -1,4 +1,4 @@
-//! The work of a connection: done by a task of its own, or by whoever reads many rows over it.
+//! The work of a connection: done by a task of its own, or by whoever reads or writes many rows over it.
 //!
 //! Rows come a few KiB at a time. From one task to another that is a wake-up each, and a change of thread; within one task
 //! it is a function call.
@@ -27,7 +27,7 @@ struct Shared(Mutex<State>);
 struct State {
     /// Gone once it has ended.
     connection: Option<Connection>,
-    /// Whether a reader does the work.
+    /// Whether somebody else does the work.
     is_lent: bool,
     /// Wakes the task when it has to go on.
     task: Option<Waker>,
@@ -48,8 +48,24 @@ impl Driver {
 
     /// Rows that are read by the task that asks for them.
     pub(crate) fn read<S>(&self, rows: S) -> Driven<S> {
+        Driven { rows, aside: self.aside.clone(), loan: self.lend() }
+    }
+
+    /// Sends messages with rows, by the task that waits for it. When it is done they are on their way, or the connection
+    /// has ended, as the driver's own sink tells when it is finished.
+    pub(crate) async fn write(&self, messages: Bytes) {
+        let loan = self.lend();
+        self.aside.send(messages);
+        std::future::poll_fn(|cx| {
+            let ended = loan.0.state().work(cx).is_ready();
+            if ended || self.aside.is_sent() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    fn lend(&self) -> Loan {
         self.shared.state().is_lent = true;
-        Driven { rows, aside: self.aside.clone(), shared: self.shared.clone() }
+        Loan(self.shared.clone())
     }
 }
 
@@ -93,8 +109,11 @@ impl State {
 pub(crate) struct Driven<S> {
     rows: S,
     aside: Aside,
-    shared: Arc<Shared>,
+    loan: Loan,
 }
+
+/// The work of a connection, done by who holds this. When it is dropped, the connection's own task goes on.
+struct Loan(Arc<Shared>);
 
 impl<S, E> Driven<S>
 where
@@ -123,15 +142,15 @@ where
             return Poll::Ready(rows);
         }
         // When it has ended, the rows tell why.
-        let _ = self.shared.state().work(cx);
+        let _ = self.loan.0.state().work(cx);
         self.poll_ready_rows(cx)
     }
 }
 
-impl<S> Drop for Driven<S> {
+impl Drop for Loan {
     fn drop(&mut self) {
         let task = {
-            let mut state = self.shared.state();
+            let mut state = self.0.state();
             state.is_lent = false;
             state.task.take()
         };

@@ -1,19 +1,21 @@
-//! The rows of `COPY`, taken out of a connection before the driver sees them.
+//! The rows of `COPY`, which come and go below the driver.
 //!
-//! The driver makes a message of each row, which costs more than to decode it. So what comes from the server is looked
-//! through here: rows are put aside by many at once, and everything else goes on to the driver.
+//! The driver makes a message of each row that comes, which costs more than to decode it. So what comes from the server is
+//! looked through here: rows are put aside by many at once, and everything else goes on to the driver. Rows for the server
+//! would be copied into the driver's own buffer. They are messages already, and go past it.
 //! The form of messages: <https://www.postgresql.org/docs/current/protocol-message-formats.html>.
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::io::poll_read_buf;
+use towpath_core::{Error, ErrorKind, Result};
 
 /// How much is read at once, and how many bytes of rows are put aside together.
 const PIECE: usize = 128 << 10;
@@ -52,6 +54,17 @@ impl Frames {
         })
     }
 
+    /// Messages with rows, one behind the other. `None` when they are not whole, or others.
+    #[cfg(test)]
+    pub(crate) fn whole(bytes: Bytes) -> Option<Self> {
+        let (mut rest, mut count) = (&*bytes, 0);
+        while !rest.is_empty() {
+            (_, rest) = rest.split_at_checked(message_length(rest).filter(|_| rest[0] == COPY_DATA)?)?;
+            count += 1;
+        }
+        Some(Self { bytes, count })
+    }
+
     /// The first message, and those behind it.
     pub(crate) fn split_first(mut self) -> Option<(Bytes, Self)> {
         let length = message_length(&self.bytes)?;
@@ -76,6 +89,25 @@ impl Frames {
     }
 }
 
+/// Leaves room for the head of a message that begins here, and tells where it begins.
+pub(crate) fn begin_message(buffer: &mut Vec<u8>) -> usize {
+    let begin = buffer.len();
+    buffer.extend_from_slice(&[COPY_DATA, 0, 0, 0, 0]);
+    begin
+}
+
+/// Ends the message that began there.
+///
+/// # Errors
+/// `DataInvalid` when it is longer than a message can be.
+pub(crate) fn end_message(buffer: &mut [u8], begin: usize) -> Result<()> {
+    let length = i32::try_from(buffer.len() - begin - 1).map_err(|_| {
+        Error::new(ErrorKind::DataInvalid, "a row is larger than Postgres can take").connector(crate::NAME)
+    })?;
+    buffer[begin + 1..begin + HEAD].copy_from_slice(&length.to_be_bytes());
+    Ok(())
+}
+
 /// One message.
 impl From<&[u8]> for Frames {
     fn from(message: &[u8]) -> Self {
@@ -90,7 +122,7 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
     Some(1 + length as usize)
 }
 
-/// Where rows wait for their reader.
+/// Where rows wait: those that came for their reader, and those that go for their connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Aside(Arc<Mutex<Waiting>>);
 
@@ -98,6 +130,8 @@ pub(crate) struct Aside(Arc<Mutex<Waiting>>);
 struct Waiting {
     frames: VecDeque<Frames>,
     bytes: usize,
+    /// Whole messages, or what is left of them.
+    leaving: Bytes,
 }
 
 impl Aside {
@@ -114,6 +148,16 @@ impl Aside {
         let mut waiting = self.waiting();
         waiting.bytes += frames.bytes.len();
         waiting.frames.push_back(frames);
+    }
+
+    /// Lets messages go to the server, before anything that the driver sends from now on. One call at a time.
+    pub(crate) fn send(&self, messages: Bytes) {
+        self.waiting().leaving = messages;
+    }
+
+    /// Whether all of them went.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.waiting().leaving.is_empty()
     }
 
     fn is_full(&self) -> bool {
@@ -233,12 +277,28 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Sends the rows that are to go, if there are.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut waiting = self.aside.waiting();
+        while !waiting.leaving.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_write(cx, &waiting.leaving))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                sent => waiting.leaving.advance(sent),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(cx))?;
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
@@ -321,6 +381,46 @@ mod tests {
             assert!(!taken(&aside).is_empty());
         }
         assert!(first + taken(&aside).len() <= rows);
+    }
+
+    #[tokio::test]
+    async fn rows_for_the_server_go_before_what_the_driver_sends_behind_them() {
+        let (mut server, mut wire, aside) = connection();
+        wire.write_all(b"copy").await.unwrap();
+        aside.send(Bytes::from_static(b" rows"));
+        assert!(!aside.is_sent());
+        wire.write_all(b" done").await.unwrap();
+        assert!(aside.is_sent());
+        aside.send(Bytes::from_static(b" more"));
+        wire.flush().await.unwrap();
+        drop(wire);
+        let mut sent = String::new();
+        server.read_to_string(&mut sent).await.unwrap();
+        assert_eq!(sent, "copy rows done more");
+    }
+
+    #[tokio::test]
+    async fn rows_that_the_server_does_not_take_yet_are_sent_later() {
+        let (mut server, client) = duplex(8);
+        let aside = Aside::default();
+        let mut wire = Wire::new(client, aside.clone());
+        aside.send(Bytes::from_static(b"more than fits at once"));
+        assert!(wire.flush().now_or_never().is_none());
+        assert!(!aside.is_sent());
+        let mut sent = [0; 22];
+        let (_, flushed) = tokio::join!(server.read_exact(&mut sent), wire.flush());
+        flushed.unwrap();
+        assert_eq!(&sent, b"more than fits at once");
+        assert!(aside.is_sent());
+    }
+
+    #[test]
+    fn a_message_tells_its_length() {
+        let mut buffer = b"before".to_vec();
+        let begin = begin_message(&mut buffer);
+        buffer.extend_from_slice(b"rows");
+        end_message(&mut buffer, begin).unwrap();
+        assert_eq!(buffer, [&b"before"[..], &message(b'd', b"rows")].concat());
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! A column that grows value by value.
+//! A column that grows by many values at once.
 
 use std::sync::Arc;
 
@@ -9,8 +9,8 @@ use arrow::array::{
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::compute::kernels::cast_utils::parse_decimal;
 use arrow::datatypes::{
-    Date32Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    Time64MicrosecondType, TimestampMicrosecondType, UInt32Type,
+    ArrowPrimitiveType, Date32Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, i256,
 };
 use towpath_core::{Error, Result};
 
@@ -24,7 +24,7 @@ const EPOCH_MICROSECONDS: i64 = EPOCH_DAYS as i64 * 86_400_000_000;
 
 type Appended = std::result::Result<(), Refusal>;
 
-/// A column that grows value by value. A value that is refused is null in it.
+/// A column that grows by many values at once. A value that is refused is null in it.
 pub(super) enum Builder {
     Bool(BooleanBuilder),
     Int2(PrimitiveBuilder<Int16Type>),
@@ -100,84 +100,63 @@ impl Builder {
         }
     }
 
-    pub(super) fn append_null(&mut self) {
+    /// Appends values. One that is refused leaves a null, or a list or struct with a null in it, and `refuse` is told which
+    /// it was and why.
+    pub(super) fn append_all<'a>(
+        &mut self,
+        values: impl Iterator<Item = Option<&'a [u8]>>,
+        refuse: &mut dyn FnMut(usize, Refusal),
+    ) {
+        // What a value is read as is decided once for all of them.
         match self {
-            Self::Bool(builder) => builder.append_null(),
-            Self::Int2(builder) => builder.append_null(),
-            Self::Int4(builder) => builder.append_null(),
-            Self::Int8(builder) => builder.append_null(),
-            Self::Oid(builder) => builder.append_null(),
-            Self::Float4(builder) => builder.append_null(),
-            Self::Float8(builder) => builder.append_null(),
-            Self::Decimal128(builder, ..) => builder.append_null(),
-            Self::Decimal256(builder, ..) => builder.append_null(),
-            Self::NumericText(builder) | Self::Text(builder) | Self::Jsonb(builder) | Self::Uuid(builder) => {
-                builder.append_null();
+            Self::Bool(builder) => {
+                let read = |bytes| Ok(fixed::<1>(bytes)? != [0]);
+                each(values, refuse, read, |value| builder.append_option(value));
             }
-            Self::Bytes(builder) => builder.append_null(),
-            Self::Date(builder) => builder.append_null(),
-            Self::Time(builder) => builder.append_null(),
-            Self::Timestamp(builder, _) => builder.append_null(),
-            Self::List(list) => list.append_null(),
-            Self::Struct(fields) => fields.append_null(),
-        }
-    }
-
-    /// Appends a value. One that is refused leaves a null, or a list or struct with a null in it, and says why.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Appended {
-        match self {
-            Self::List(list) => list.append(bytes),
-            Self::Struct(fields) => fields.append(bytes),
-            scalar => {
-                let appended = scalar.append_scalar(bytes);
-                if appended.is_err() {
-                    scalar.append_null();
-                }
-                appended
+            Self::Int2(builder) => numbers(builder, values, refuse, i16::from_be_bytes),
+            Self::Int4(builder) => numbers(builder, values, refuse, i32::from_be_bytes),
+            Self::Int8(builder) => numbers(builder, values, refuse, i64::from_be_bytes),
+            Self::Oid(builder) => numbers(builder, values, refuse, u32::from_be_bytes),
+            Self::Float4(builder) => numbers(builder, values, refuse, f32::from_be_bytes),
+            Self::Float8(builder) => numbers(builder, values, refuse, f64::from_be_bytes),
+            Self::Time(builder) => numbers(builder, values, refuse, i64::from_be_bytes),
+            Self::Date(builder) => {
+                let read = |bytes| date(i32::from_be_bytes(fixed(bytes)?));
+                each(values, refuse, read, |value| builder.append_option(value));
             }
-        }
-    }
-
-    /// Appends a value that is neither list nor struct, or nothing.
-    #[inline]
-    fn append_scalar(&mut self, bytes: &[u8]) -> Appended {
-        match self {
-            Self::Bool(builder) => builder.append_value(fixed::<1>(bytes)? != [0]),
-            Self::Int2(builder) => builder.append_value(i16::from_be_bytes(fixed(bytes)?)),
-            Self::Int4(builder) => builder.append_value(i32::from_be_bytes(fixed(bytes)?)),
-            Self::Int8(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
-            Self::Oid(builder) => builder.append_value(u32::from_be_bytes(fixed(bytes)?)),
-            Self::Float4(builder) => builder.append_value(f32::from_be_bytes(fixed(bytes)?)),
-            Self::Float8(builder) => builder.append_value(f64::from_be_bytes(fixed(bytes)?)),
-            Self::Decimal128(builder, _, scale) => builder.append_value(numeric(bytes)?.unscaled(*scale)?),
-            Self::Decimal256(builder, precision, scale) => {
-                let text = numeric(bytes)?.text();
-                let value = parse_decimal::<Decimal256Type>(&text, *precision, *scale);
-                let value = value.map_err(|_| {
-                    Refusal::new(text, "a decimal cannot hold it; read it with `numeric: text`")
-                })?;
-                builder.append_value(value);
-            }
-            Self::NumericText(builder) => builder.append_value(numeric(bytes)?.text()),
-            Self::Text(builder) => builder.append_value(text(bytes)?),
-            // The first byte is the version of the form.
-            Self::Jsonb(builder) => match bytes {
-                [1, json @ ..] => builder.append_value(text(json)?),
-                _ => return Err(unknown_form(bytes)),
-            },
-            Self::Uuid(builder) => {
-                let uuid = u128::from_be_bytes(fixed(bytes)?);
-                builder.append_value(towpath_sql::format_uuid(uuid));
-            }
-            Self::Bytes(builder) => builder.append_value(bytes),
-            Self::Date(builder) => builder.append_value(date(i32::from_be_bytes(fixed(bytes)?))?),
-            Self::Time(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
             Self::Timestamp(builder, _) => {
-                builder.append_value(timestamp(i64::from_be_bytes(fixed(bytes)?))?);
+                let read = |bytes| timestamp(i64::from_be_bytes(fixed(bytes)?));
+                each(values, refuse, read, |value| builder.append_option(value));
             }
-            Self::List(_) | Self::Struct(_) => return Err(unknown_form(bytes)),
+            Self::Decimal128(builder, _, scale) => {
+                let read = |bytes| numeric(bytes)?.unscaled(*scale);
+                each(values, refuse, read, |value| builder.append_option(value));
+            }
+            Self::Decimal256(builder, precision, scale) => {
+                let read = |bytes| decimal256(bytes, *precision, *scale);
+                each(values, refuse, read, |value| builder.append_option(value));
+            }
+            Self::NumericText(builder) => {
+                let read = |bytes| Ok(numeric(bytes)?.text());
+                each(values, refuse, read, |value| builder.append_option(value));
+            }
+            Self::Text(builder) => each(values, refuse, text, |value| builder.append_option(value)),
+            Self::Jsonb(builder) => each(values, refuse, jsonb, |value| builder.append_option(value)),
+            Self::Uuid(builder) => {
+                let read = |bytes| Ok(towpath_sql::format_uuid(u128::from_be_bytes(fixed(bytes)?)));
+                each(values, refuse, read, |value| builder.append_option(value));
+            }
+            Self::Bytes(builder) => each(values, refuse, Ok, |value| builder.append_option(value)),
+            Self::List(list) => nested(values, refuse, |value| list.append(value)),
+            Self::Struct(fields) => nested(values, refuse, |value| fields.append(value)),
         }
-        Ok(())
+    }
+
+    /// Appends one value, as [`append_all`](Self::append_all) does.
+    fn append(&mut self, value: Option<&[u8]>) -> Appended {
+        let mut appended = Ok(());
+        self.append_all(std::iter::once(value), &mut |_, refusal| appended = Err(refusal));
+        appended
     }
 
     pub(super) fn finish(self) -> Result<ArrayRef> {
@@ -221,7 +200,11 @@ impl ListBuilder {
         self.offsets[0].push(end + parts);
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Appended {
+    fn append(&mut self, value: Option<&[u8]>) -> Appended {
+        let Some(bytes) = value else {
+            self.append_null();
+            return Ok(());
+        };
         let array = match WireArray::read(bytes).and_then(|array| self.fits(array)) {
             Ok(array) => array,
             Err(refusal) => {
@@ -244,12 +227,11 @@ impl ListBuilder {
             lists *= length;
         }
         let mut appended = Ok(());
-        for item in array.items {
-            match item {
-                None => self.items.append_null(),
-                Some(item) => appended = appended.and(self.items.append(item)),
+        self.items.append_all(array.items.into_iter(), &mut |_, refusal| {
+            if appended.is_ok() {
+                appended = Err(refusal);
             }
-        }
+        });
         appended
     }
 
@@ -284,12 +266,17 @@ impl ListBuilder {
 impl StructBuilder {
     fn append_null(&mut self) {
         for builder in &mut self.builders {
-            builder.append_null();
+            // Nothing is refused of a null.
+            let _ = builder.append(None);
         }
         self.nulls.append_null();
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Appended {
+    fn append(&mut self, value: Option<&[u8]>) -> Appended {
+        let Some(bytes) = value else {
+            self.append_null();
+            return Ok(());
+        };
         let Some(values) = self.values(bytes) else {
             self.append_null();
             return Err(unknown_form(bytes));
@@ -297,10 +284,7 @@ impl StructBuilder {
         self.nulls.append_non_null();
         let mut appended = Ok(());
         for (builder, value) in self.builders.iter_mut().zip(values) {
-            match value {
-                None => builder.append_null(),
-                Some(value) => appended = appended.and(builder.append(value)),
-            }
+            appended = appended.and(builder.append(value));
         }
         appended
     }
@@ -356,6 +340,43 @@ impl<'a> WireArray<'a> {
     }
 }
 
+/// Reads each value and appends it; nothing for one that is refused.
+fn each<'a, V>(
+    values: impl Iterator<Item = Option<&'a [u8]>>,
+    refuse: &mut dyn FnMut(usize, Refusal),
+    read: impl Fn(&'a [u8]) -> std::result::Result<V, Refusal>,
+    mut append: impl FnMut(Option<V>),
+) {
+    for (index, value) in values.enumerate() {
+        append(value.map(&read).transpose().unwrap_or_else(|refusal| {
+            refuse(index, refusal);
+            None
+        }));
+    }
+}
+
+fn numbers<'a, T: ArrowPrimitiveType, const N: usize>(
+    builder: &mut PrimitiveBuilder<T>,
+    values: impl Iterator<Item = Option<&'a [u8]>>,
+    refuse: &mut dyn FnMut(usize, Refusal),
+    read: impl Fn([u8; N]) -> T::Native,
+) {
+    each(values, refuse, |bytes| fixed(bytes).map(&read), |value| builder.append_option(value));
+}
+
+/// Appends values that have parts. What is appended for one that is refused is decided there.
+fn nested<'a>(
+    values: impl Iterator<Item = Option<&'a [u8]>>,
+    refuse: &mut dyn FnMut(usize, Refusal),
+    mut append: impl FnMut(Option<&'a [u8]>) -> Appended,
+) {
+    for (index, value) in values.enumerate() {
+        if let Err(refusal) = append(value) {
+            refuse(index, refusal);
+        }
+    }
+}
+
 fn fixed<const N: usize>(bytes: &[u8]) -> std::result::Result<[u8; N], Refusal> {
     bytes.try_into().map_err(|_| unknown_form(bytes))
 }
@@ -368,6 +389,20 @@ fn text(bytes: &[u8]) -> std::result::Result<&str, Refusal> {
     std::str::from_utf8(bytes).map_err(|_| {
         Refusal::new(String::from_utf8_lossy(bytes), "it is no UTF-8; give the database an encoding")
     })
+}
+
+/// The first byte is the version of the form.
+fn jsonb(bytes: &[u8]) -> std::result::Result<&str, Refusal> {
+    match bytes {
+        [1, json @ ..] => text(json),
+        _ => Err(unknown_form(bytes)),
+    }
+}
+
+fn decimal256(bytes: &[u8], precision: u8, scale: i8) -> std::result::Result<i256, Refusal> {
+    let text = numeric(bytes)?.text();
+    parse_decimal::<Decimal256Type>(&text, precision, scale)
+        .map_err(|_| Refusal::new(text, "a decimal cannot hold it; read it with `numeric: text`"))
 }
 
 fn unknown_form(bytes: &[u8]) -> Refusal {

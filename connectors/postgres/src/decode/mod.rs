@@ -71,42 +71,81 @@ pub(crate) fn decode(
 ) -> Result<Decoded> {
     // The server sends a message for each.
     let capacity = rows.iter().map(Frames::count).sum();
-    let mut builders: Vec<Builder> =
-        columns.iter().map(|column| Builder::new(&column.decode, capacity)).collect();
-    let mut refused: Vec<(usize, usize, Refusal)> = Vec::new();
-    let mut count = 0;
+    let mut columns = Columns::new(columns, capacity);
     for message in rows.iter().flat_map(Frames::messages) {
         let mut reader = Reader { rest: message };
         while !reader.rest.is_empty() {
             match reader.i16()? {
                 // Behind the last row.
                 -1 => break,
-                fields if usize::try_from(fields) == Ok(builders.len()) => {}
-                fields => {
-                    return Err(malformed(&format!(
-                        "a row has {fields} fields instead of {}",
-                        builders.len()
-                    )));
-                }
+                fields => columns.must_be(fields)?,
             }
-            for (index, builder) in builders.iter_mut().enumerate() {
-                match reader.field()? {
-                    None => builder.append_null(),
-                    Some(bytes) => {
-                        if let Err(refusal) = builder.append(bytes) {
-                            refused.push((count, index, refusal));
-                        }
-                    }
-                }
-            }
-            count += 1;
+            columns.take_row(&mut reader)?;
         }
     }
+    columns.append_found();
+    let Columns { builders, mut refused, count, .. } = columns;
+    refused.sort_by_key(|(row, column, _)| (*row, *column));
     let arrays = builders.into_iter().map(Builder::finish).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(count));
     let rows = RecordBatch::try_new_with_options(schema.clone(), arrays, &options)?;
     let (rows, rejected) = without_refused(rows, refused, place)?;
     Ok(Decoded { rows, rejected, count: count as u64 })
+}
+
+/// How many rows are found before their values are appended. They stay near until then.
+const FOUND_ROWS: usize = 128;
+
+/// Columns under way. Values are found row by row and appended column by column, so that what a column does with its values
+/// is decided once for many.
+struct Columns<'a> {
+    builders: Vec<Builder>,
+    /// Of rows that were found: the values of the first one, then those of the next.
+    found: Vec<Option<&'a [u8]>>,
+    /// Row, column and why.
+    refused: Vec<(usize, usize, Refusal)>,
+    /// How many rows came.
+    count: usize,
+    /// How many of them were appended.
+    appended: usize,
+}
+
+impl<'a> Columns<'a> {
+    fn new(columns: &[Column], rows: usize) -> Self {
+        let builders: Vec<_> = columns.iter().map(|column| Builder::new(&column.decode, rows)).collect();
+        let found = Vec::with_capacity(FOUND_ROWS * builders.len());
+        Self { builders, found, refused: Vec::new(), count: 0, appended: 0 }
+    }
+
+    fn must_be(&self, fields: i16) -> Result<()> {
+        let expected = self.builders.len();
+        if usize::try_from(fields) == Ok(expected) {
+            return Ok(());
+        }
+        Err(malformed(&format!("a row has {fields} fields instead of {expected}")))
+    }
+
+    fn take_row(&mut self, reader: &mut Reader<'a>) -> Result<()> {
+        for _ in 0..self.builders.len() {
+            self.found.push(reader.field()?);
+        }
+        self.count += 1;
+        if self.count - self.appended == FOUND_ROWS {
+            self.append_found();
+        }
+        Ok(())
+    }
+
+    fn append_found(&mut self) {
+        let Self { builders, found, refused, appended, .. } = self;
+        let width = builders.len();
+        for (column, builder) in builders.iter_mut().enumerate() {
+            let values = found.iter().skip(column).step_by(width).copied();
+            builder.append_all(values, &mut |row, refusal| refused.push((*appended + row, column, refusal)));
+        }
+        found.clear();
+        *appended = self.count;
+    }
 }
 
 /// Takes the rows out in which a value had no place.

@@ -13,11 +13,15 @@ use towpath_core::{Result, conform_array};
 use values::Values;
 
 use crate::types::{Wire, encoded_type};
+use crate::wire;
 
 /// What stands in front of the first row: the signature, no flags, no extension.
-pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What stands behind the last row.
-pub(crate) const TRAILER: &[u8] = &[0xff, 0xff];
+const TRAILER: &[u8] = &[0xff, 0xff];
+
+/// A message ends behind the row that makes it so long. The server keeps each one whole.
+const MESSAGE: usize = 64 << 10;
 
 /// A row with a value that Postgres cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +45,7 @@ impl Refusal {
     }
 }
 
-/// Rows in the form of `COPY`, without header and trailer, and those that were left out.
+/// Rows in the form of `COPY`, as the messages that hold them, and those that were left out.
 pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(Vec<u8>, Vec<Refused>)> {
     let columns = rows
         .columns()
@@ -55,7 +59,13 @@ pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(Vec<u8>, Vec
     let mut buffer =
         Vec::with_capacity(rows.get_array_memory_size() + rows.num_rows() * (2 + 4 * values.len()));
     let mut refused = Vec::new();
+    let mut message = wire::begin_message(&mut buffer);
+    buffer.put_slice(HEADER);
     for row in 0..rows.num_rows() {
+        if buffer.len() - message >= MESSAGE {
+            wire::end_message(&mut buffer, message)?;
+            message = wire::begin_message(&mut buffer);
+        }
         let start = buffer.len();
         buffer.put_i16(fields);
         for (column, values) in values.iter().enumerate() {
@@ -66,6 +76,8 @@ pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(Vec<u8>, Vec
             }
         }
     }
+    buffer.put_slice(TRAILER);
+    wire::end_message(&mut buffer, message)?;
     Ok((buffer, refused))
 }
 

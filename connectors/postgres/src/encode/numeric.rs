@@ -93,7 +93,7 @@ impl Digits {
         let weight = end as i16 - 1 - (scale.div_ceil(4) as i16);
         let count = sent.len() as u16;
         let (weight, sign) = if sent.is_empty() { (0, POSITIVE) } else { (weight, sign) };
-        // Put together first, so that room is asked for once.
+        // Put together first, and copied as a whole, which is cheaper than to copy as much as there is.
         let mut field = [0; HEAD + 2 * MOST];
         field[..4].copy_from_slice(&(8 + 2 * i32::from(count)).to_be_bytes());
         field[4..6].copy_from_slice(&count.to_be_bytes());
@@ -103,6 +103,8 @@ impl Digits {
         for (place, digit) in field[HEAD..].chunks_exact_mut(2).zip(sent.iter().rev()) {
             place.copy_from_slice(&digit.to_be_bytes());
         }
-        buffer.extend_from_slice(&field[..HEAD + 2 * sent.len()]);
+        let end = buffer.len() + HEAD + 2 * sent.len();
+        buffer.extend_from_slice(&field);
+        buffer.truncate(end);
     }
 }

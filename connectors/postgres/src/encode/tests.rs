@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 
 use super::*;
 use crate::config::{Arrays, Numeric};
-use crate::decode::decode;
+use crate::decode::{decode, without_header};
 use crate::types::{Described, column, wire};
 use crate::wire::Frames;
 
@@ -20,10 +20,15 @@ fn batch(array: ArrayRef) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable([("c", array, true)]).unwrap()
 }
 
+/// The rows in messages, as who reads them gets them.
+fn rows_of(messages: Vec<u8>) -> Vec<Frames> {
+    without_header(&Frames::whole(messages.into()).unwrap()).unwrap()
+}
+
 /// Encodes a column for a type and reads it back with the decoder of the source.
 fn there_and_back(array: &ArrayRef, target: &Type, modifier: i32, dimensions: usize) -> ArrayRef {
     let wire = wire(array.data_type(), target).expect("the type has a binary form");
-    let (bytes, refused) = encode(&batch(array.clone()), &[wire]).unwrap();
+    let (messages, refused) = encode(&batch(array.clone()), &[wire]).unwrap();
     assert_eq!(refused, []);
     let described = Described {
         name: "c".into(),
@@ -35,7 +40,7 @@ fn there_and_back(array: &ArrayRef, target: &Type, modifier: i32, dimensions: us
     };
     let columns = [column(&described, Numeric::Exact, Arrays::List)];
     let schema = Arc::new(arrow_schema::Schema::new(vec![columns[0].field.clone()]));
-    let decoded = decode(&columns, &schema, &[Frames::from(&*bytes)], "t").unwrap();
+    let decoded = decode(&columns, &schema, &rows_of(messages), "t").unwrap();
     assert!(decoded.rejected.is_empty(), "{:?}", decoded.rejected);
     decoded.rows.column(0).clone()
 }

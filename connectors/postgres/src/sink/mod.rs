@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 use towpath_core::{
     Begun, Checkpoint, CommitToken, Committed, Context, Delivery, Error, LoadSpec, Result, Sink,
     SinkCapabilities, Staged, WriteDisposition,
@@ -37,7 +38,7 @@ use crate::pool::{Pool, Pooled};
 use landing::Landing;
 
 /// A batch is a transaction: large enough for its round trips not to count.
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Writes into a table.
 #[derive(Clone)]
@@ -64,6 +65,11 @@ impl Transaction {
 
     async fn execute(&self, what: &str, sql: &str) -> Result<()> {
         self.session.execute(what, sql).await
+    }
+
+    /// Sends rows in the midst of a `COPY`.
+    async fn write(&self, messages: Bytes) {
+        self.session.write(messages).await;
     }
 
     async fn commit(self) -> Result<()> {

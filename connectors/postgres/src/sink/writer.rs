@@ -7,7 +7,6 @@ use std::fmt;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use futures::SinkExt;
 use tokio_postgres::SimpleQueryMessage;
 use towpath_core::{
     Begun, Context, Error, ErrorKind, Rejected, Result, Retry, Staged, WriteDisposition, Writer, json_row,
@@ -17,14 +16,12 @@ use towpath_sql::{Dialect, TableName};
 use super::landing::{Landing, LandingColumn, Receipt};
 use super::merge::ROW_NUMBER;
 use super::{PostgresSink, Transaction};
-use crate::encode::{HEADER, Refused, TRAILER, encode};
+use crate::encode::{Refused, encode};
 use crate::errors::failed;
 use crate::types::Wire;
 
 /// Asks for the number of a transaction that writes no rows.
 const NO_ROWS: &str = "SELECT txid_current()";
-/// How much is handed to the driver at once.
-const CHUNK: usize = 256 << 10;
 
 /// Stages rows.
 pub struct PostgresWriter {
@@ -281,17 +278,12 @@ async fn number_and_start(transaction: &Transaction, number: &str) -> Result<(St
     Ok((number.to_owned(), start.to_owned()))
 }
 
-/// Rows in the form of `COPY`, without header and trailer.
-async fn copy(transaction: &Transaction, sql: &str, rows: Bytes) -> Result<()> {
+/// Rows in the form of `COPY`, as messages.
+async fn copy(transaction: &Transaction, sql: &str, messages: Bytes) -> Result<()> {
     let failed = |error| failed("writing", error);
     let sink = transaction.client().copy_in::<_, Bytes>(sql).await.map_err(failed)?;
-    let mut sink = std::pin::pin!(sink);
-    sink.feed(Bytes::from_static(HEADER)).await.map_err(failed)?;
-    for start in (0..rows.len()).step_by(CHUNK) {
-        sink.feed(rows.slice(start..rows.len().min(start + CHUNK))).await.map_err(failed)?;
-    }
-    sink.feed(Bytes::from_static(TRAILER)).await.map_err(failed)?;
-    sink.finish().await.map(drop).map_err(failed)
+    transaction.write(messages).await;
+    std::pin::pin!(sink).finish().await.map(drop).map_err(failed)
 }
 
 impl Writer for PostgresWriter {

@@ -30,9 +30,11 @@ use crate::wire::Frames;
 const BATCH_ROWS: usize = 64 << 10;
 /// How many batches of a split are decoded at once, while more come.
 const DECODING: usize = 2;
-/// Rows come in the order of their blocks, each time, so that it can be gone on behind so many of them.
+/// Rows come in the order of their blocks, each time, so that it can be gone on behind so many of them. There is no
+/// expression worth compiling, and a large piece would make each session of the server load its compiler.
 const IN_ORDER: &str = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL synchronize_seqscans = off; \
-     SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off";
+     SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off; \
+     SET LOCAL jit = off";
 
 pub(super) fn read(
     source: &PostgresSource,
