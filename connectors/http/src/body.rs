@@ -3,10 +3,13 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::future::{Either, select};
+use futures::poll;
+use reqwest::header::HeaderMap;
 use towpath_core::{ByteSize, Context, Error, Outcome, Permit, Result};
 
 use crate::decode::{Chunks, is_encoded};
@@ -45,8 +48,12 @@ impl Deadline {
         &self,
         cx: &Context,
         (name, limit): (&str, Duration),
-        future: impl Future<Output = T> + Unpin,
+        mut future: impl Future<Output = T> + Unpin,
     ) -> Result<T> {
+        // What is here already needs no clock: most small bodies come with their heads.
+        if let Poll::Ready(value) = poll!(&mut future) {
+            return Ok(value);
+        }
         let left =
             self.total.map(|(total, end)| (total, end.saturating_duration_since(cx.clock().monotonic())));
         let (name, limit, wait) = match left {
@@ -62,19 +69,20 @@ impl Deadline {
 }
 
 impl Body {
-    /// The body of an answer.
+    /// The body of an answer that came with these headers.
     ///
     /// # Errors
     /// `Unsupported` for an encoding that we do not know.
     pub(crate) fn new(
         response: reqwest::Response,
+        headers: &HeaderMap,
         cx: &Context,
         permit: Permit,
         idle: Duration,
         deadline: Deadline,
     ) -> Result<Self> {
-        let announced = response.content_length().filter(|_| !is_encoded(response.headers()));
-        let chunks = Chunks::new(response, cx.metrics().clone())?;
+        let announced = response.content_length().filter(|_| !is_encoded(headers));
+        let chunks = Chunks::new(response, headers, cx.metrics().clone())?;
         Ok(Self::of(chunks, announced, cx, permit, idle, deadline))
     }
 

@@ -33,12 +33,12 @@ pub(crate) enum Chunks {
 }
 
 impl Chunks {
-    /// The chunks of an answer. What comes over the wire is counted.
+    /// The chunks of an answer that came with these headers. What comes over the wire is counted.
     ///
     /// # Errors
     /// `Unsupported` for an encoding that we do not know.
-    pub(crate) fn new(response: Response, metrics: Arc<Metrics>) -> Result<Self> {
-        let encodings = encodings(response.headers())?;
+    pub(crate) fn new(response: Response, headers: &HeaderMap, metrics: Arc<Metrics>) -> Result<Self> {
+        let encodings = encodings(headers)?;
         if encodings.is_empty() || response.content_length() == Some(0) {
             return Ok(Self::Plain(response, metrics));
         }

@@ -216,10 +216,13 @@ impl Targets {
     /// The values by which requests for the same URL differ.
     pub(crate) fn label(&self, index: u64) -> Result<Option<String>> {
         let (target, index) = self.target(index)?;
+        if target.unseen.is_empty() {
+            return Ok(None);
+        }
         let values = self.values(target, index);
         let shown = |param: &usize| format!("{}={}", self.params[*param].0, values[*param].text);
         let shown: Vec<String> = target.unseen.iter().map(shown).collect();
-        Ok((!shown.is_empty()).then(|| shown.join(", ")))
+        Ok(Some(shown.join(", ")))
     }
 
     fn url_of(&self, target: &Target, values: &[Value]) -> Result<Url> {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use towpath_core::{Context, Outcome, Result};
-use url::Url;
+use url::{Position, Url};
 
+use crate::auth::has_user;
 use crate::budgets::{Budgets, Matched, Ticket};
 use crate::errors::Refusal;
 use crate::limits::LONGEST_PAUSE;
@@ -25,7 +26,7 @@ impl Pace {
     /// # Errors
     /// `Cancelled`.
     pub(crate) async fn new(budgets: &Budgets, cx: &Context, url: &Url, by_token: bool) -> Result<Self> {
-        let origin = url.origin().ascii_serialization();
+        let origin = origin(url);
         let matched = budgets.of(url);
         let tickets = matched.acquire(cx).await?;
         Ok(Self { origin, matched, tickets, by_token })
@@ -87,5 +88,31 @@ impl Pace {
     /// Whether it has limits that are not those of the server.
     fn is_apart(&self) -> bool {
         self.by_token || !self.matched.is_empty()
+    }
+}
+
+/// The origin of a URL: what stands before its path, without user and password.
+fn origin(url: &Url) -> String {
+    if has_user(url) {
+        return url.origin().ascii_serialization();
+    }
+    url[..Position::BeforePath].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for (url, expected) in [
+            ("https://A.example:443/x?y#z", "https://a.example"),
+            ("http://a.example:8080", "http://a.example:8080"),
+            ("http://ann:secret@[::1]:8080/x", "http://[::1]:8080"),
+        ] {
+            let url = Url::parse(url).unwrap();
+            assert_eq!(origin(&url), expected);
+            assert_eq!(origin(&url), url.origin().ascii_serialization());
+        }
     }
 }

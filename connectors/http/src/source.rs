@@ -1,12 +1,13 @@
 //! The source: a split for each URL.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::SystemTime;
 
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use towpath_core::{
     BatchStream, Context, Dataset, Error, ErrorKind, Json, Parent, Planned, Position, Pushdown, Result,
     ResultExt, Resume, ScanPlan, ScanRequest, Source, SourceCapabilities, Split, chunk_schema,
@@ -14,7 +15,7 @@ use towpath_core::{
 use url::Url;
 
 use crate::CONNECTOR;
-use crate::auth::Home;
+use crate::auth::{Home, has_user};
 use crate::client::Client;
 use crate::conditional::{self, Candidate, Conditional};
 use crate::config::{Follow, SourceConfig};
@@ -33,6 +34,8 @@ pub struct HttpSource {
     shared: Arc<Shared>,
     targets: Arc<Targets>,
     base: Option<Url>,
+    /// Who credentials are meant for, of all URLs that bring none themselves.
+    home: Option<Arc<Home>>,
     cursor_param: Option<String>,
     /// What a data set is read by: the options that name its URLs.
     named: Json,
@@ -153,6 +156,8 @@ impl Source for HttpSource {
     }
 
     async fn plan(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {
+        let ahead = || Arc::new(Semaphore::new(request.parallelism.max(self.shared.pages_in_flight)));
+        self.shared.ahead.get_or_init(ahead);
         let planned =
             if self.shared.download.is_some() { self.files(cx, request) } else { self.splits(cx, request) };
         planned.map_err(|error| error.connector(CONNECTOR.name()).operation("plan"))
@@ -184,6 +189,8 @@ impl HttpSource {
     async fn new(config: SourceConfig, cx: &Context) -> Result<Self> {
         let targets = Targets::new(&config)?;
         let base = config.base_url.as_deref().map(base).transpose()?;
+        let plain_base = base.as_ref().filter(|base| !has_user(base));
+        let home = plain_base.map(|base| Home::new(Some(base), &mut base.clone())).transpose()?;
         config.pagination.validate(&config)?;
         Follow::validate(&config)?;
         let formats = Formats::new(&config)?;
@@ -212,6 +219,7 @@ impl HttpSource {
             robots,
             count: Count::default(),
             pages_in_flight,
+            ahead: OnceLock::new(),
             max_body,
             responses,
             metadata,
@@ -220,16 +228,18 @@ impl HttpSource {
             jobs,
         };
         let (shared, targets) = (Arc::new(shared), Arc::new(targets));
-        Ok(Self { shared, targets, base, cursor_param, named, conditional })
+        Ok(Self { shared, targets, base, home: home.map(Arc::new), cursor_param, named, conditional })
     }
 
     pub(crate) fn reading(&self, cx: &Context, mut request: Wanted) -> Result<Reading> {
-        let home = Arc::new(Home::new(self.base.as_ref(), &mut request.url)?);
-        let base = self.base.as_ref().unwrap_or(&request.url).clone();
+        let home = match &self.home {
+            Some(home) if !has_user(&request.url) => home.clone(),
+            _ => Arc::new(Home::new(self.base.as_ref(), &mut request.url)?),
+        };
         let (shared, request) = (self.shared.clone(), Arc::new(request));
         let pagination = shared.pagination.clone();
         let (columns, again) = (None, Again::default());
-        Ok(Reading { shared, cx: cx.clone(), pagination, request, home, base, columns, again })
+        Ok(Reading { shared, cx: cx.clone(), pagination, request, home, columns, again })
     }
 
     fn splits(&self, cx: &Context, request: &ScanRequest) -> Result<ScanPlan> {

@@ -1,11 +1,11 @@
 //! A wish to stop, shared by all who should.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use event_listener::Event;
-use futures::future::{BoxFuture, select};
+use futures::future::BoxFuture;
 
 use crate::{Error, Result};
 
@@ -24,36 +24,60 @@ use crate::{Error, Result};
 #[derive(Clone)]
 pub struct Cancellation(Arc<Flag>);
 
+/// A wish is handed down to the children, so that whoever waits looks at one flag, however many are above it.
+#[derive(Default)]
 struct Flag {
     set: AtomicBool,
     event: Event,
-    parent: Option<Cancellation>,
+    children: Mutex<Vec<Weak<Flag>>>,
+    /// Kept, so that a wish finds its way.
+    _parent: Option<Cancellation>,
+}
+
+impl Flag {
+    fn set(&self) {
+        let children = {
+            let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+            self.set.store(true, Ordering::SeqCst);
+            std::mem::take(&mut *children)
+        };
+        self.event.notify(usize::MAX);
+        children.iter().filter_map(Weak::upgrade).for_each(|child| child.set());
+    }
+
+    fn is_set(&self) -> bool {
+        self.set.load(Ordering::SeqCst)
+    }
 }
 
 impl Cancellation {
     /// One that is not set.
     pub fn new() -> Self {
-        Self::with_parent(None)
+        Self(Arc::default())
     }
 
     /// One that is set together with this one, or by itself.
     pub fn child(&self) -> Self {
-        Self::with_parent(Some(self.clone()))
-    }
-
-    fn with_parent(parent: Option<Cancellation>) -> Self {
-        Self(Arc::new(Flag { set: AtomicBool::new(false), event: Event::new(), parent }))
+        let child = Self(Arc::new(Flag { _parent: Some(self.clone()), ..Flag::default() }));
+        let mut children = self.0.children.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_cancelled() {
+            child.cancel();
+        } else {
+            children.retain(|known| known.strong_count() > 0);
+            children.push(Arc::downgrade(&child.0));
+        }
+        drop(children);
+        child
     }
 
     /// Asks everybody who holds it to stop.
     pub fn cancel(&self) {
-        self.0.set.store(true, Ordering::SeqCst);
-        self.0.event.notify(usize::MAX);
+        self.0.set();
     }
 
     /// Whether it is set.
     pub fn is_cancelled(&self) -> bool {
-        self.0.set.load(Ordering::SeqCst) || self.0.parent.as_ref().is_some_and(Self::is_cancelled)
+        self.0.is_set()
     }
 
     /// Fails when it is set: for loops.
@@ -67,21 +91,13 @@ impl Cancellation {
     /// Completes when it is set.
     pub fn cancelled(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let own = async {
-                while !self.0.set.load(Ordering::SeqCst) {
-                    let listener = self.0.event.listen();
-                    // It may have been set between the look and the listening.
-                    if self.0.set.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    listener.await;
+            while !self.is_cancelled() {
+                let listener = self.0.event.listen();
+                // It may have been set between the look and the listening.
+                if self.is_cancelled() {
+                    return;
                 }
-            };
-            match &self.0.parent {
-                None => own.await,
-                Some(parent) => {
-                    select(Box::pin(own), parent.cancelled()).await;
-                }
+                listener.await;
             }
         })
     }
@@ -103,6 +119,25 @@ impl fmt::Debug for Cancellation {
 mod tests {
     use super::*;
     use futures::executor::block_on;
+
+    #[test]
+    fn a_child_of_one_that_is_set_is_set() {
+        let parent = Cancellation::new();
+        parent.cancel();
+        assert!(parent.child().child().is_cancelled());
+    }
+
+    #[test]
+    fn children_that_are_gone_are_forgotten() {
+        let parent = Cancellation::new();
+        for _ in 0..100 {
+            drop(parent.child());
+        }
+        let grandchild = parent.child().child();
+        assert_eq!(parent.0.children.lock().unwrap().len(), 1);
+        parent.cancel();
+        assert!(grandchild.is_cancelled());
+    }
 
     #[test]
     fn a_waiting_child_is_woken_by_its_parent() {

@@ -7,23 +7,31 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
+use futures::poll;
 
 use crate::{Cancellation, Error, Limiter, Metrics, Outside, Permit, Realm, Result, Traffic, Unlimited};
 
 /// A bag of capabilities, cheap to clone. It is not a handle to the engine.
 #[derive(Clone)]
 pub struct Context {
+    shared: Arc<Shared>,
+    cancellation: Cancellation,
+    waits: PermitWaits,
+}
+
+/// What is the same for all operations of a stream.
+#[derive(Clone)]
+struct Shared {
     stream: Arc<str>,
     connection: Arc<Connection>,
-    cancellation: Cancellation,
     clock: Arc<dyn Clock>,
     cpu: Arc<dyn CpuPool>,
     metrics: Arc<Metrics>,
-    waits: PermitWaits,
     traffic: Traffic,
     outside: Outside,
     copier: Option<Realm>,
@@ -34,29 +42,28 @@ impl Context {
     /// work runs where it is called.
     pub fn builder(clock: Arc<dyn Clock>) -> ContextBuilder {
         ContextBuilder {
-            context: Context {
+            shared: Shared {
                 stream: "".into(),
                 connection: Arc::new(Connection::new("", Arc::new(Unlimited))),
-                cancellation: Cancellation::new(),
                 clock,
                 cpu: Arc::new(Inline),
                 metrics: Arc::default(),
-                waits: PermitWaits::default(),
                 traffic: Traffic::Live,
                 outside: Outside::default(),
                 copier: None,
             },
+            cancellation: Cancellation::new(),
         }
     }
 
     /// The stream on whose behalf this is done; empty where it is none.
     pub fn stream(&self) -> &str {
-        &self.stream
+        &self.shared.stream
     }
 
     /// The connection, with its limits and what its streams share.
     pub fn connection(&self) -> &Connection {
-        &self.connection
+        &self.shared.connection
     }
 
     /// Whether and when to stop.
@@ -66,22 +73,22 @@ impl Context {
 
     /// The time. Use it and nothing else, so that tests can turn it.
     pub fn clock(&self) -> &dyn Clock {
-        &*self.clock
+        &*self.shared.clock
     }
 
     /// The clock, to be kept.
     pub fn clock_arc(&self) -> Arc<dyn Clock> {
-        self.clock.clone()
+        self.shared.clock.clone()
     }
 
     /// Where the answers of servers come from, and whether they are kept.
     pub fn traffic(&self) -> &Traffic {
-        &self.traffic
+        &self.shared.traffic
     }
 
     /// What was filled into the pipeline file from outside, which no message and no recording may show.
     pub fn outside(&self) -> &Outside {
-        &self.outside
+        &self.shared.outside
     }
 
     /// The realm out of which the stream's sink has bytes copied by the service. A source of files as they are that is of the
@@ -94,8 +101,8 @@ impl Context {
     /// The time of day for what depends on when a run began, such as a window that ends now. Where answers come out of a
     /// recording, it is that of the recorded run, so that the same requests are made.
     pub fn began(&self) -> SystemTime {
-        match &self.traffic {
-            Traffic::Live => self.clock.now(),
+        match &self.shared.traffic {
+            Traffic::Live => self.shared.clock.now(),
             Traffic::Recorded(recorder) => recorder.began(),
             Traffic::Replayed(recording) => recording.began(),
         }
@@ -103,7 +110,7 @@ impl Context {
 
     /// The stream's counters.
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.shared.metrics
     }
 
     /// Runs work that keeps a processor busy (parsing, decompressing, encoding) on the CPU pool, so that the event
@@ -117,8 +124,9 @@ impl Context {
         F: FnOnce() -> Result<T> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let (metrics, clock, queued) = (self.metrics.clone(), self.clock.clone(), self.clock.monotonic());
-        self.cpu.spawn(Box::new(move || {
+        let (metrics, clock, queued) =
+            (self.shared.metrics.clone(), self.shared.clock.clone(), self.shared.clock.monotonic());
+        self.shared.cpu.spawn(Box::new(move || {
             let started = clock.monotonic();
             metrics.add_cpu_wait(started.saturating_duration_since(queued));
             let outcome = catch_unwind(AssertUnwindSafe(work));
@@ -138,7 +146,7 @@ impl Context {
     /// # Errors
     /// `Cancelled`.
     pub async fn sleep(&self, duration: Duration) -> Result<()> {
-        match select(self.clock.sleep(duration), Box::pin(self.cancellation.cancelled())).await {
+        match select(self.shared.clock.sleep(duration), self.cancellation.cancelled()).await {
             Either::Left(_) => Ok(()),
             Either::Right(_) => Err(Error::cancelled()),
         }
@@ -154,26 +162,29 @@ impl Context {
     pub async fn permit(&self, origin: &str) -> Result<Permit> {
         self.cancellation.check()?;
         let _waiting = self.waits.start();
-        let asked = self.clock.monotonic();
-        let answer =
-            select(self.connection.limiter.acquire(origin), Box::pin(self.cancellation.cancelled())).await;
-        self.metrics.add_limiter_wait(self.clock.monotonic().saturating_duration_since(asked));
-        match answer {
-            Either::Left((permit, _)) => {
-                self.metrics.add_requests(1);
-                Ok(permit)
-            }
-            Either::Right(_) => Err(Error::cancelled()),
-        }
+        let asked = self.shared.clock.monotonic();
+        let mut acquiring = self.shared.connection.limiter.acquire(origin);
+        // Mostly it is granted at once, and nobody need listen to the end of the run.
+        let permit = match poll!(&mut acquiring) {
+            Poll::Ready(permit) => Some(permit),
+            Poll::Pending => match select(acquiring, self.cancellation.cancelled()).await {
+                Either::Left((permit, _)) => Some(permit),
+                Either::Right(_) => None,
+            },
+        };
+        self.shared.metrics.add_limiter_wait(self.shared.clock.monotonic().saturating_duration_since(asked));
+        let permit = permit.ok_or_else(Error::cancelled)?;
+        self.shared.metrics.add_requests(1);
+        Ok(permit)
     }
 
     /// Waits for something that a connector itself limits, such as a connection of its pool. As with a permit, no server can
     /// be blamed for the time that it takes.
     pub async fn wait_for<T>(&self, ours: impl Future<Output = T>) -> T {
         let _waiting = self.waits.start();
-        let asked = self.clock.monotonic();
+        let asked = self.shared.clock.monotonic();
         let granted = ours.await;
-        self.metrics.add_limiter_wait(self.clock.monotonic().saturating_duration_since(asked));
+        self.shared.metrics.add_limiter_wait(self.shared.clock.monotonic().saturating_duration_since(asked));
         granted
     }
 
@@ -186,12 +197,14 @@ impl Context {
 
     /// The same context for another stream's counters and cancellation.
     pub fn for_stream(&self, stream: &str, metrics: Arc<Metrics>, cancellation: Cancellation) -> Self {
-        Self { stream: stream.into(), metrics, cancellation, ..self.clone() }
+        let shared = Shared { stream: stream.into(), metrics, ..Shared::clone(&self.shared) };
+        Self { shared: Arc::new(shared), cancellation, waits: self.waits.clone() }
     }
 
     /// The same context with another connection.
     pub fn for_connection(&self, connection: Arc<Connection>) -> Self {
-        Self { connection, ..self.clone() }
+        let shared = Shared { connection, ..Shared::clone(&self.shared) };
+        Self { shared: Arc::new(shared), ..self.clone() }
     }
 
     /// The same context for a source whose bytes may be named to a sink that copies out of this realm.
@@ -208,8 +221,8 @@ impl Context {
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
-            .field("stream", &self.stream)
-            .field("connection", &self.connection.name)
+            .field("stream", &self.shared.stream)
+            .field("connection", &self.shared.connection.name)
             .finish_non_exhaustive()
     }
 }
@@ -249,55 +262,57 @@ impl Drop for PermitWait<'_> {
 
 /// Builds a [`Context`].
 pub struct ContextBuilder {
-    context: Context,
+    shared: Shared,
+    cancellation: Cancellation,
 }
 
 impl ContextBuilder {
     /// Names the stream.
     pub fn stream(mut self, stream: &str) -> Self {
-        self.context.stream = stream.into();
+        self.shared.stream = stream.into();
         self
     }
 
     /// Sets the connection.
     pub fn connection(mut self, connection: Arc<Connection>) -> Self {
-        self.context.connection = connection;
+        self.shared.connection = connection;
         self
     }
 
     /// Sets the cancellation.
     pub fn cancellation(mut self, cancellation: Cancellation) -> Self {
-        self.context.cancellation = cancellation;
+        self.cancellation = cancellation;
         self
     }
 
     /// Sets the pool for CPU work.
     pub fn cpu(mut self, cpu: Arc<dyn CpuPool>) -> Self {
-        self.context.cpu = cpu;
+        self.shared.cpu = cpu;
         self
     }
 
     /// Sets where answers come from.
     pub fn traffic(mut self, traffic: Traffic) -> Self {
-        self.context.traffic = traffic;
+        self.shared.traffic = traffic;
         self
     }
 
     /// Sets what was filled into the pipeline file from outside.
     pub fn outside(mut self, outside: Outside) -> Self {
-        self.context.outside = outside;
+        self.shared.outside = outside;
         self
     }
 
     /// Sets the counters.
     pub fn metrics(mut self, metrics: Arc<Metrics>) -> Self {
-        self.context.metrics = metrics;
+        self.shared.metrics = metrics;
         self
     }
 
     /// The context.
     pub fn build(self) -> Context {
-        self.context
+        let Self { shared, cancellation } = self;
+        Context { shared: Arc::new(shared), cancellation, waits: PermitWaits::default() }
     }
 }
 

@@ -57,6 +57,12 @@ impl MemoryBudget {
         self.0.peak.load(Relaxed) * UNIT
     }
 
+    /// How many bytes are in use.
+    #[cfg(test)]
+    pub(crate) fn in_use(&self) -> u64 {
+        self.0.in_use.load(Relaxed) * UNIT
+    }
+
     fn units(&self, bytes: usize) -> u32 {
         u32::try_from((bytes as u64).div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, self.0.units)
     }
@@ -68,6 +74,21 @@ impl MemoryBudget {
 }
 
 impl Lease {
+    /// Both leases as one.
+    pub(crate) fn merge(&mut self, mut other: Self) {
+        if let Some(permit) = other.permit.split(other.permit.num_permits()) {
+            self.permit.merge(permit);
+        }
+    }
+
+    /// Gives back what is more than so many bytes.
+    pub(crate) fn shrink(&mut self, bytes: usize) {
+        let (units, held) = (self.budget.units(bytes) as usize, self.permit.num_permits());
+        if let Some(rest) = self.permit.split(held.saturating_sub(units)) {
+            self.budget.0.in_use.fetch_sub(rest.num_permits() as u64, Relaxed);
+        }
+    }
+
     /// This lease for so many bytes: gives back what is too much. What is missing is waited for with nothing held, so that
     /// leases can never wait for each other; the batch in hand is over the budget only while its reader waits.
     pub(crate) async fn resize(mut self, bytes: usize, metrics: &Metrics) -> Self {
@@ -77,9 +98,7 @@ impl Lease {
             drop(self);
             return budget.lease(bytes, metrics).await;
         }
-        if let Some(rest) = self.permit.split(held - units) {
-            self.budget.0.in_use.fetch_sub(rest.num_permits() as u64, Relaxed);
-        }
+        self.shrink(bytes);
         self
     }
 }
@@ -129,6 +148,19 @@ mod tests {
         };
         futures::future::join(grow(a), grow(b)).await;
         assert_eq!(budget.0.free.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn merged_leases_are_given_back_together() {
+        let (budget, metrics) = (budget(10), Metrics::default());
+        let (mut lease, other) =
+            (budget.lease(2 << 10, &metrics).await, budget.lease(3 << 10, &metrics).await);
+        lease.merge(other);
+        assert_eq!(budget.0.free.available_permits(), 5);
+        lease.shrink(1 << 10);
+        assert_eq!((budget.0.free.available_permits(), budget.0.in_use.load(Relaxed)), (9, 1));
+        drop(lease);
+        assert_eq!((budget.0.free.available_permits(), budget.0.in_use.load(Relaxed)), (10, 0));
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ use std::time::SystemTime;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, USER_AGENT};
 use towpath_core::{Error, Result, Secret};
-use url::{Origin, Url};
+use url::Url;
 
 use crate::client::Call;
 use crate::config::{Auth, ConnectionOptions, KeyPlace, TokenPlace};
@@ -205,9 +205,14 @@ impl Home {
     /// For requests that begin at this URL, which loses its user and password. With a base URL, the connection's
     /// credentials are meant for that.
     pub(crate) fn new(base: Option<&Url>, url: &mut Url) -> Result<Self> {
-        let user = (!url.username().is_empty() || url.password().is_some()).then(|| user(url)).transpose()?;
+        let user = has_user(url).then(|| user(url)).transpose()?;
         without_user(url);
         Ok(Self { connection: base.unwrap_or(url).clone(), user: user.map(|user| (url.clone(), user)) })
+    }
+
+    /// A URL of the host that credentials are meant for.
+    pub(crate) fn url(&self) -> &Url {
+        &self.connection
     }
 
     /// A text without the user and password of the URL.
@@ -228,6 +233,11 @@ impl Home {
     pub(crate) fn owns(&self, url: &Url) -> bool {
         is_own(&self.connection, url)
     }
+}
+
+/// Whether a URL holds a user or password.
+pub(crate) fn has_user(url: &Url) -> bool {
+    !url.username().is_empty() || url.password().is_some()
 }
 
 /// User and password of a URL as a header.
@@ -255,10 +265,16 @@ fn is_own(home: &Url, url: &Url) -> bool {
             && (home.port(), url.port()) == (None, None)
             && home.host() == url.host()
     };
-    match (home.origin(), url.origin()) {
-        (Origin::Tuple(..), Origin::Tuple(..)) => home.origin() == url.origin() || is_upgrade(),
-        _ => false,
-    }
+    same_origin(home, url) || is_upgrade()
+}
+
+/// Whether two HTTP URLs have the same scheme, host and port.
+pub(crate) fn same_origin(left: &Url, right: &Url) -> bool {
+    let is_http = matches!(left.scheme(), "http" | "https");
+    is_http
+        && left.scheme() == right.scheme()
+        && left.host() == right.host()
+        && left.port_or_known_default() == right.port_or_known_default()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use towpath_core::{Context, Error, Outcome, Permit, Result, Traffic};
 use url::Url;
 
 use super::{Call, Client};
-use crate::auth::Token;
+use crate::auth::{Token, same_origin};
 use crate::body::Deadline;
 use crate::decode::ACCEPTED;
 use crate::errors::no_answer;
@@ -25,20 +25,18 @@ impl Client {
         deadline: Deadline,
         permit: Permit,
     ) -> Result<(Response, Permit)> {
-        let mut request = Request::new(call.method.clone(), call.url.clone());
-        *request.headers_mut() = call.headers.clone();
-        // A URL and the headers of a request cannot be borrowed at once.
-        let (mut url, mut headers) = (request.url().clone(), std::mem::take(request.headers_mut()));
+        let (mut url, mut headers) = (call.url.clone(), call.headers.clone());
         headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         self.credentials.put(&mut url, &mut headers, &call.home, token);
         if let Some((home, private)) = &call.private
-            && home.origin() == url.origin()
+            && same_origin(home, &url)
         {
             headers.extend(private.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         self.credentials.sign(call, &mut url, &mut headers, cx.clock().now())?;
         let known = self.known(cx, call, (&url, &headers), token);
-        (*request.url_mut(), *request.headers_mut()) = (url, headers);
+        let mut request = Request::new(call.method.clone(), url);
+        *request.headers_mut() = headers;
         *request.body_mut() = call.body.clone().map(Into::into);
         self.execute(cx, request, known.as_ref(), deadline, permit).await
     }

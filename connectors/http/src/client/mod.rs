@@ -138,11 +138,12 @@ impl Client {
             let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
             pace.sent();
             turn.sent();
-            let (response, permit) = self.attempt(cx, call, token.as_deref(), deadline, permit).await?;
+            let (mut response, permit) = self.attempt(cx, call, token.as_deref(), deadline, permit).await?;
             pace.answered();
             let limits = limits(cx, response.headers());
             if self.rotation.as_ref().is_some_and(|all| all.learn(cx, &mut turn, response.status(), limits)) {
-                let mut body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+                let headers = std::mem::take(response.headers_mut());
+                let mut body = Body::new(response, &headers, cx, permit, self.timeouts.idle.get(), deadline)?;
                 body.beginning(REFUSAL_BYTES, Outcome::Success).await;
                 continue;
             }
@@ -156,13 +157,13 @@ impl Client {
                 continue;
             }
             let status = response.status();
-            let headers = response.headers().clone();
+            let headers = std::mem::take(response.headers_mut());
             let at = cx.clock().now();
             let idle = self.timeouts.idle.get();
             let mut body = if call.raw && status.is_success() {
                 Body::raw(response, cx, permit, idle, deadline)
             } else {
-                Body::new(response, cx, permit, idle, deadline)?
+                Body::new(response, &headers, cx, permit, idle, deadline)?
             };
             let redirected = !visited.is_empty();
             if status.is_success() || call.also == Some(status) || call.takes.contains(&status) {
@@ -203,10 +204,10 @@ impl Client {
         let permit = cx.permit(pace.origin()).await?;
         pace.sent();
         let deadline = Deadline::new(cx, self.timeouts.total.map(towpath_core::HumanDuration::get));
-        let (response, permit) = self.execute(cx, request, None, deadline, permit).await?;
-        let (status, headers) = (response.status(), response.headers().clone());
+        let (mut response, permit) = self.execute(cx, request, None, deadline, permit).await?;
+        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
         let limits = limits(cx, &headers);
-        let mut body = Body::new(response, cx, permit, self.timeouts.idle.get(), deadline)?;
+        let mut body = Body::new(response, &headers, cx, permit, self.timeouts.idle.get(), deadline)?;
         if status.is_success() {
             return Ok(Exchanged { status, headers, limits, body: body.collect(TOKEN_BYTES).await? });
         }

@@ -14,14 +14,14 @@ mod ranged;
 mod spot;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use tokio::sync::Semaphore;
 use towpath_core::{Batch, BatchStream, ByteSize, Context, Error, Position, Result};
 use towpath_formats::Piece;
-use url::Url;
 
 use crate::CONNECTOR;
 use crate::auth::Home;
@@ -58,6 +58,8 @@ pub(crate) struct Shared {
     /// What event streams have given in this run.
     pub(crate) count: Count,
     pub(crate) pages_in_flight: usize,
+    /// How many pages are asked for before their turn, over all splits. A stream that was not planned has no others.
+    pub(crate) ahead: OnceLock<Arc<Semaphore>>,
     pub(crate) max_body: ByteSize,
     pub(crate) responses: Arc<Responses>,
     pub(crate) metadata: Metadata,
@@ -91,8 +93,6 @@ pub(crate) struct Reading {
     pub(crate) request: Arc<Wanted>,
     /// Who credentials are meant for.
     pub(crate) home: Arc<Home>,
-    /// A URL of the host that headers of the stream are meant for.
-    pub(crate) base: Url,
     /// The columns that are wanted; `None` for all.
     pub(crate) columns: Option<Arc<[String]>>,
     /// What becomes of rows that come again.
@@ -344,7 +344,7 @@ impl Reading {
         self.shared.formats.accept(&mut call.headers);
         wanted.describe_body(&mut call.headers);
         if !wanted.headers.is_empty() {
-            call.private = Some((self.base.clone(), wanted.headers.clone()));
+            call.private = Some((self.home.url().clone(), wanted.headers.clone()));
         }
         call.body = wanted.body.as_ref().map(Content::bytes);
         call.responses = Some(self.shared.responses.clone());

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 use towpath_core::{Batch, Error, Position, Result};
 
@@ -21,13 +22,21 @@ pub(super) struct Pages {
     /// That page, when its request has been sent.
     ahead: Option<Ahead>,
     /// Known pages that are read at once, in order. The first is `next`.
-    known: VecDeque<(Place, Task<Done>)>,
+    known: VecDeque<Known>,
     /// The pages that were told so far, as hashes.
     told: HashSet<u64>,
     /// Where in the first page to begin.
     begin: (u64, Position),
     /// The digest of the last page's records.
     last: Option<u64>,
+}
+
+/// A known page that is being read.
+struct Known {
+    place: Place,
+    task: Task<Done>,
+    /// Its share of what all splits may read before its turn; whose turn it is needs none.
+    _ahead: Option<OwnedSemaphorePermit>,
 }
 
 /// Work that goes on by itself and ends when nobody wants it any more.
@@ -141,15 +150,15 @@ impl Pages {
 
     /// Reads one of several known pages, and sees to it that those behind it are on their way.
     async fn known_page(&mut self, place: Place, row: u64, within: Position) -> Result<Done> {
-        if self.known.front().is_none_or(|(first, _)| first.page != place.page) {
+        if self.known.front().is_none_or(|first| first.place.page != place.page) {
             self.known.clear();
-            self.spawn(place.clone(), row, within);
+            self.spawn(place.clone(), row, within, None);
         }
         self.fill(&place);
-        let Some((_, task)) = self.known.pop_front() else {
+        let Some(first) = self.known.pop_front() else {
             return Err(Error::unexpected("a page that was just asked for is gone"));
         };
-        let done = task.join().await?;
+        let done = first.task.join().await?;
         // The next ones start before the batches of this one are consumed.
         if let Some(next) = &done.next {
             self.fill(next);
@@ -157,28 +166,34 @@ impl Pages {
         Ok(done)
     }
 
-    /// Starts as many of the pages from `place` on as may be under way.
+    /// Starts as many of the pages from `place` on as may be under way. Many splits together start no more than can be asked
+    /// for at once: what waits for its request costs memory, and is no faster for it.
     fn fill(&mut self, place: &Place) {
         while self.known.len() < self.reading.shared.pages_in_flight {
             let next = match self.known.back() {
                 None => Some(place.clone()),
                 // How many pages there are may have been corrected since.
-                Some((last, _)) => {
-                    self.reading.pagination.next_known(&Place { known: place.known, ..last.clone() })
+                Some(last) => {
+                    self.reading.pagination.next_known(&Place { known: place.known, ..last.place.clone() })
                 }
             };
             let Some(next) = next.filter(|next| next.known.is_some()) else { return };
-            self.spawn(next, 0, Position::Start);
+            let ahead = match self.reading.shared.ahead.get().map(|ahead| ahead.clone().try_acquire_owned()) {
+                None => None,
+                Some(Ok(ahead)) => Some(ahead),
+                Some(Err(_)) => return,
+            };
+            self.spawn(next, 0, Position::Start, ahead);
         }
     }
 
-    fn spawn(&mut self, place: Place, row: u64, within: Position) {
+    fn spawn(&mut self, place: Place, row: u64, within: Position, ahead: Option<OwnedSemaphorePermit>) {
         let (reading, page) = (self.reading.clone(), place.clone());
         let task = Task::spawn(async move {
             let opened = Fetched::get(&reading, &page).await?.open(&reading).await?;
             finish(&reading, &opened, &page, row, within).await
         });
-        self.known.push_back((place, task));
+        self.known.push_back(Known { place, task, _ahead: ahead });
     }
 
     /// Ends pages that a server gives again and again, because it does not know the parameter that counts them.

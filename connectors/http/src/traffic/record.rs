@@ -23,8 +23,11 @@ pub(super) fn answer(known: &Known, recorder: &Arc<dyn Recorder>, answer: Respon
     let (status, mut headers) = (answer.status(), answer.headers().clone());
     let encoded = !known.raw && is_encoded(&headers);
     // What comes over the wire is counted where it is read.
-    let chunks =
-        if encoded { Chunks::new(answer, Arc::default())? } else { Chunks::Plain(answer, Arc::default()) };
+    let chunks = if encoded {
+        Chunks::new(answer, &headers, Arc::default())?
+    } else {
+        Chunks::Plain(answer, Arc::default())
+    };
     if encoded {
         headers.remove(CONTENT_ENCODING);
         headers.remove(CONTENT_LENGTH);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use serde_json::json;
-use towpath_core::{ErrorKind, Json, Position};
+use towpath_core::{ErrorKind, Json, Position, ScanRequest};
 use towpath_testkit::http::{Request, Response, TestServer};
 
 use crate::support::{error, eventually, ids, open, read, to_json, with};
@@ -115,6 +115,30 @@ async fn no_more_pages_are_in_flight_than_allowed() {
     options["pages_in_flight"] = json!(1);
     read(options).await.unwrap();
     assert_eq!(server.peak(), 1);
+}
+
+#[tokio::test]
+async fn many_urls_ask_for_pages_ahead_only_as_far_as_they_may_be_read_at_once() {
+    let server = TestServer::start(|request: Request| async move {
+        let page = request.number("page").unwrap();
+        Response::json(&json!({"pages": 12, "data": ids(page..page + 1)})).delay(Duration::from_millis(50))
+    })
+    .await;
+    let pagination = json!({"type": "page_number", "total_pages": "$.pages"});
+    let more = json!({"records": "$.data", "params": {"id": [1, 2, 3]}, "pagination": pagination, "pages_in_flight": 4});
+    // One page of each URL is always on its way, and of those behind it the greater of both numbers together.
+    for (parallelism, peak) in [(1, 5..=7), (100, 8..=12)] {
+        server.clear();
+        let opened = open(with(server.url("/items/{id}"), more.clone())).await;
+        let mut request = ScanRequest::default();
+        request.parallelism = parallelism;
+        let splits = opened.splits(&request).await.unwrap();
+        let reads = splits.iter().map(|split| opened.batches(split, Position::Start));
+        for batches in futures::future::join_all(reads).await {
+            assert_eq!(to_json(&batches.unwrap()), ids(1..13));
+        }
+        assert!(peak.contains(&server.peak()), "{} with {parallelism}", server.peak());
+    }
 }
 
 #[tokio::test]

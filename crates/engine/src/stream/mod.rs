@@ -12,6 +12,7 @@
 
 mod committer;
 mod covered;
+mod joined;
 mod outcome;
 mod planner;
 mod prepare;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join;
+use futures::future::{BoxFuture, join};
 use futures::{FutureExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use towpath_core::{Batch, BatchStream, Error, ErrorKind, Position, Result, Resume, Retry, Split};
 
@@ -22,15 +22,16 @@ const MOST_OVERHEAD: u64 = 16 << 20;
 /// How often a split without positions is read anew from its start.
 const RESTARTS: u32 = 3;
 
-/// Takes splits from the queue and reads each in a task of its own. A failed split ends the stream, or only itself.
+/// Takes splits from the queue and reads them in tasks, as many as there are splits to read at once. A failed split ends the
+/// stream, or only itself.
 pub(super) async fn dispatch(
     stream: Arc<Stream>,
-    mut queue: mpsc::Receiver<Assignment>,
+    queue: mpsc::Receiver<Assignment>,
     routes: Vec<Route>,
     commits: mpsc::Sender<Event>,
 ) -> Result<()> {
     let slots = Arc::new(Semaphore::new(stream.readers()));
-    let routes: Arc<[Route]> = routes.into();
+    let (routes, queue): (Arc<[Route]>, _) = (routes.into(), Arc::new(Mutex::new(queue)));
     let mut readers = JoinSet::new();
     loop {
         let slot = slots
@@ -41,14 +42,17 @@ pub(super) async fn dispatch(
         while let Some(ended) = readers.try_join_next() {
             joined(ended)?;
         }
-        let Some(assignment) = queue.recv().await else { break };
-        if stream.reading.is_cancelled() {
-            continue;
-        }
-        let (stream, routes, commits) = (stream.clone(), routes.clone(), commits.clone());
+        let Some(assignment) = queue.lock().await.recv().await else { break };
+        let (stream, queue) = (stream.clone(), queue.clone());
+        let (routes, commits) = (routes.clone(), commits.clone());
         let reading = async move {
             let _slot = slot;
-            read(stream, assignment, &routes, commits).await;
+            let mut next = Some(assignment);
+            while let Some(assignment) = next.filter(|_| !stream.reading.is_cancelled()) {
+                read(&stream, assignment, &routes, &commits).await;
+                // Who waits for the next one has the lock; then there is none.
+                next = queue.try_lock().ok().and_then(|mut queue| queue.try_recv().ok());
+            }
         };
         // A task is moved about while it begins and ends, and this one is large.
         readers.spawn(reading.boxed());
@@ -64,16 +68,16 @@ fn joined(ended: std::result::Result<(), tokio::task::JoinError>) -> Result<()> 
 }
 
 /// Reads a split and notes how it ended.
-async fn read(stream: Arc<Stream>, assignment: Assignment, routes: &[Route], commits: mpsc::Sender<Event>) {
-    let id = assignment.split.id.to_string();
-    let progress = stream.opened.progress.clone();
-    let _slot = connection_slot(&stream).await;
+async fn read(stream: &Arc<Stream>, assignment: Assignment, routes: &[Route], commits: &mpsc::Sender<Event>) {
+    let id = &assignment.split.id.0;
+    let progress = &stream.opened.progress;
+    let _slot = connection_slot(stream).await;
     let _reading = progress.reading();
     let result = if stream.resume == Resume::Exact {
-        read_shared(&stream, &assignment, routes).await
+        read_shared(stream, &assignment, routes).await
     } else {
         // It has a writer in it, and would make every reader as large.
-        Box::pin(read_alone(&stream, &assignment, &commits)).await
+        Box::pin(read_alone(stream, &assignment, commits)).await
     };
     match result {
         Ok(()) => progress.add_splits_done(1),
@@ -83,11 +87,11 @@ async fn read(stream: Arc<Stream>, assignment: Assignment, routes: &[Route], com
         {
             progress.add_splits_failed(1);
             tracing::warn!(stream = stream.opened.load.stream, split = id, %error, "a split failed; the next run reads it again");
-            stream.tally.fail(&error, Some(&id));
+            stream.tally.fail(&error, Some(id));
         }
         Err(error) => {
             progress.add_splits_failed(1);
-            stream.tally.fail_stream(&error, &id);
+            stream.tally.fail_stream(&error, id);
             stream.reading.cancel();
         }
     }
@@ -203,9 +207,10 @@ async fn feed_batches(
 ) -> Result<Option<Position>> {
     let metrics = stream.opened.between_cx.metrics();
     let (mut expected, mut last) = (FIRST_LEASE, None);
+    let mut cancelled = stream.reading.cancelled();
     loop {
         let lease = stream.opened.batches.lease(expected, metrics).await;
-        let Some(batch) = next(stream, batches).await? else { return Ok(last) };
+        let Some(batch) = next(&mut cancelled, batches).await? else { return Ok(last) };
         let size = batch.memory_size();
         // The next batch is likely to be as large as this one.
         expected = size.max(FIRST_LEASE);
@@ -218,10 +223,10 @@ async fn feed_batches(
     }
 }
 
-async fn next(stream: &Stream, batches: &mut BatchStream) -> Result<Option<Batch>> {
+async fn next(cancelled: &mut BoxFuture<'_, ()>, batches: &mut BatchStream) -> Result<Option<Batch>> {
     tokio::select! {
         biased;
-        () = stream.reading.cancelled() => Err(Error::cancelled()),
+        () = cancelled => Err(Error::cancelled()),
         batch = batches.next() => batch.transpose(),
     }
 }

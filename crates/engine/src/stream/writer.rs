@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use towpath_core::{Json, Result, Staged};
 
 use super::covered::Covered;
+use super::joined::Joined;
 use super::queue::{Held, Sender, queue};
 use super::target::{Conformed, OpenWriter};
 use super::{Event, Item, Stream};
@@ -134,28 +133,6 @@ struct Writing {
     since: Option<Instant>,
 }
 
-/// Small batches that wait to be written together.
-#[derive(Default)]
-struct Joined {
-    batches: Vec<RecordBatch>,
-    held: Vec<Held>,
-    generation: u64,
-    rows: usize,
-    bytes: usize,
-}
-
-impl Joined {
-    /// One batch of all. What the parts hold is given back once it is written.
-    fn into_rows(mut self) -> Result<(RecordBatch, Vec<Held>)> {
-        let held = std::mem::take(&mut self.held);
-        let rows = match <[RecordBatch; 1]>::try_from(self.batches) {
-            Ok([rows]) => rows,
-            Err(batches) => concat_batches(&batches[0].schema(), &batches)?,
-        };
-        Ok((rows, held))
-    }
-}
-
 impl Writing {
     fn new(stream: Arc<Stream>, queue: mpsc::Receiver<Item>, commits: Option<mpsc::Sender<Event>>) -> Self {
         let changing = stream.target.changing();
@@ -177,9 +154,11 @@ impl Writing {
 
     async fn run_until_closed(&mut self) -> Result<()> {
         loop {
-            let linger = (!self.joined.batches.is_empty()).then(|| Instant::now() + LINGER);
+            let linger = (!self.joined.is_empty()).then(|| Instant::now() + LINGER);
             let due = self.due();
             tokio::select! {
+                // What is there is taken first: to listen and to set timers costs more than a small batch.
+                biased;
                 item = self.queue.recv() => match item {
                     Some(item) => self.take(item).await?,
                     None => return self.flush().await,
@@ -187,6 +166,10 @@ impl Writing {
                 _ = self.changing.changed(), if self.open.is_some() => self.finish_writer().await?,
                 () = at(linger) => self.flush().await?,
                 () = at(due) => self.stage().await?,
+            }
+            if self.open.is_some() && self.changing.has_changed().unwrap_or(false) {
+                self.changing.mark_unchanged();
+                self.finish_writer().await?;
             }
             if self.is_due() {
                 self.stage().await?;
@@ -217,24 +200,18 @@ impl Writing {
             self.flush().await?;
             self.joined.generation = generation;
         }
-        let (count, bytes) = (rows.num_rows(), rows.get_array_memory_size());
-        self.rows += count as u64;
-        self.bytes += bytes as u64;
-        self.joined.rows += count;
-        self.joined.bytes += bytes;
-        self.joined.batches.push(rows);
-        self.joined.held.push(held);
-        Ok(())
+        self.rows += rows.num_rows() as u64;
+        self.bytes += rows.get_array_memory_size() as u64;
+        self.joined.push(rows, held)
     }
 
     /// Writes what was joined, and gives its memory back.
     async fn flush(&mut self) -> Result<()> {
-        if self.joined.batches.is_empty() {
+        if self.joined.is_empty() {
             return Ok(());
         }
-        let generation = self.joined.generation;
-        let joined = std::mem::replace(&mut self.joined, Joined { generation, ..Joined::default() });
-        if self.open.as_ref().is_some_and(|open| open.generation < generation) {
+        let joined = self.joined.take();
+        if self.open.as_ref().is_some_and(|open| open.generation < joined.generation) {
             self.finish_writer().await?;
         }
         let open = match &mut self.open {
@@ -264,12 +241,10 @@ impl Writing {
     /// Writes what was joined, if the open writer's columns are late enough for it.
     async fn flush_into_open(&mut self) -> Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        if open.generation < self.joined.generation || self.joined.batches.is_empty() {
+        if open.generation < self.joined.generation || self.joined.is_empty() {
             return Ok(());
         }
-        let joined = std::mem::take(&mut self.joined);
-        self.joined.generation = joined.generation;
-        let (rows, _held) = joined.into_rows()?;
+        let (rows, _held) = self.joined.take().into_rows()?;
         open.write(rows).await
     }
 

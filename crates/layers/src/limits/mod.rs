@@ -109,9 +109,15 @@ impl ConnectionLimiter {
 #[deny(clippy::missing_trait_methods)]
 impl Limiter for ConnectionLimiter {
     async fn acquire(&self, origin: &str) -> Permit {
-        let (origin, ticket, turn) = self.run.change(|state, now| state.enter(self.connection, origin, now));
-        let waiting = Waiting { run: &self.run, origin, ticket, turn, is_over: false };
-        let granted = waiting.granted().await;
+        let entered = self.run.change(|state, now| {
+            state.start(self.connection, origin, now).ok_or_else(|| state.enter(self.connection, origin, now))
+        });
+        let granted = match entered {
+            Ok(granted) => granted,
+            Err((origin, ticket, turn)) => {
+                Waiting { run: &self.run, origin, ticket, turn, is_over: false }.granted().await
+            }
+        };
         let run = self.run.clone();
         Permit::new(run.clock.monotonic(), move |outcome, took| {
             run.change(|state, now| state.release(granted, outcome, took, now));

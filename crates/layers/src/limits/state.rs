@@ -139,6 +139,16 @@ impl State {
         self.connections[connection].in_flight
     }
 
+    /// Starts a request at once, where nobody waits and nothing holds it back. It need not stand in a line then.
+    pub(super) fn start(&mut self, connection: ConnectionId, origin: &str, now: Instant) -> Option<Granted> {
+        if !self.heads.is_empty() || self.in_flight >= self.max_in_flight {
+            return None;
+        }
+        let id = self.origin_id(connection, origin, now);
+        let is_ready = matches!(self.readiness(id, now, &mut Vec::new()), Readiness::Now);
+        is_ready.then(|| self.grant(id, now))
+    }
+
     /// Puts a request at the end of the line of its origin.
     pub(super) fn enter(
         &mut self,
@@ -275,13 +285,20 @@ impl State {
     fn grant_first(&mut self, id: OriginId, now: Instant) {
         let origin = self.origins.get_mut(&id).expect("a head's origin is known");
         let (ticket, turn) = origin.line.pop_front().expect("a head stands in its origin's line");
-        origin.in_flight += 1;
-        origin.peak_in_flight = origin.peak_in_flight.max(origin.in_flight);
-        origin.counts.requests += 1;
         self.heads.remove(&(ticket, id));
         if let Some((head, _)) = origin.line.front() {
             self.heads.insert((*head, id));
         }
+        turn.granted.set(self.grant(id, now)).expect("a turn comes once");
+        self.woken.push(turn);
+    }
+
+    /// Takes the slots for a request.
+    fn grant(&mut self, id: OriginId, now: Instant) -> Granted {
+        let origin = self.origins.get_mut(&id).expect(IN_USE);
+        origin.in_flight += 1;
+        origin.peak_in_flight = origin.peak_in_flight.max(origin.in_flight);
+        origin.counts.requests += 1;
         let connection = &mut self.connections[origin.connection];
         connection.in_flight += 1;
         if let Some(bucket) = &mut connection.bucket {
@@ -290,8 +307,7 @@ impl State {
         self.in_flight += 1;
         let round = origin.adaptive.as_mut().map(AdaptiveLimit::on_start);
         let epoch = origin.pace.take(now);
-        turn.granted.set(Granted { origin: id, round, epoch }).expect("a turn comes once");
-        self.woken.push(turn);
+        Granted { origin: id, round, epoch }
     }
 
     fn set_alarm(&mut self, id: OriginId, ticket: Ticket, at: Instant) {

@@ -38,26 +38,36 @@ enum Values {
 }
 
 struct Text {
+    /// Where texts end, behind a zero; empty as long as there are none.
     offsets: Vec<i32>,
     data: String,
 }
 
 impl Text {
     fn new() -> Self {
-        Self { offsets: vec![0], data: String::new() }
+        Self { offsets: Vec::new(), data: String::new() }
     }
 
     fn push(&mut self, text: &str) {
+        self.begin();
         self.data.push_str(text);
         self.offsets.push(offset(self.data.len()));
     }
 
+    fn begin(&mut self) {
+        if self.offsets.is_empty() {
+            self.offsets.push(0);
+        }
+    }
+
     fn truncate(&mut self, len: usize) {
+        self.begin();
         self.offsets.truncate(len + 1);
         self.data.truncate(index(self.offsets[len]));
     }
 
     fn finish(&mut self, nulls: Option<arrow::buffer::NullBuffer>) -> Result<StringArray> {
+        self.begin();
         let Self { offsets, data } = std::mem::replace(self, Self::new());
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
         Ok(StringArray::try_new(offsets, data.into_bytes().into(), nulls)?)
