@@ -95,7 +95,7 @@ impl Context {
     /// same one may name bytes instead of reading them: its rows then have the columns of
     /// [`reference_schema`](crate::reference_schema). `None` where bytes are wanted, also by a step in between.
     pub fn copier(&self) -> Option<&Realm> {
-        self.copier.as_ref()
+        self.shared.copier.as_ref()
     }
 
     /// The time of day for what depends on when a run began, such as a window that ends now. Where answers come out of a
@@ -209,7 +209,8 @@ impl Context {
 
     /// The same context for a source whose bytes may be named to a sink that copies out of this realm.
     pub fn with_copier(&self, copier: Option<Realm>) -> Self {
-        Self { copier, ..self.clone() }
+        let shared = Shared { copier, ..Shared::clone(&self.shared) };
+        Self { shared: Arc::new(shared), ..self.clone() }
     }
 
     /// The same context with another cancellation.
