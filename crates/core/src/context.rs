@@ -1,12 +1,11 @@
 //! What a connector may use of its surroundings: cancellation, clock, CPU pool, limits, metrics, shared clients.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +13,7 @@ use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either, select};
 use futures::poll;
 
-use crate::{Cancellation, Error, Limiter, Metrics, Outside, Permit, Realm, Result, Traffic, Unlimited};
+use crate::{Cancellation, Connection, Error, Metrics, Outside, Permit, Realm, Result, Traffic, Unlimited};
 
 /// A bag of capabilities, cheap to clone. It is not a handle to the engine.
 #[derive(Clone)]
@@ -163,7 +162,7 @@ impl Context {
         self.cancellation.check()?;
         let _waiting = self.waits.start();
         let asked = self.shared.clock.monotonic();
-        let mut acquiring = self.shared.connection.limiter.acquire(origin);
+        let mut acquiring = self.shared.connection.limiter().acquire(origin);
         // Mostly it is granted at once, and nobody need listen to the end of the run.
         let permit = match poll!(&mut acquiring) {
             Poll::Ready(permit) => Some(permit),
@@ -223,7 +222,7 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("stream", &self.shared.stream)
-            .field("connection", &self.shared.connection.name)
+            .field("connection", &self.shared.connection.name())
             .finish_non_exhaustive()
     }
 }
@@ -317,58 +316,6 @@ impl ContextBuilder {
     }
 }
 
-/// A connection of the pipeline: its name, its limits, and whatever its streams share, such as a client with its pool.
-pub struct Connection {
-    name: String,
-    limiter: Arc<dyn Limiter>,
-    shared: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
-}
-
-impl Connection {
-    /// A connection with these limits.
-    pub fn new(name: impl Into<String>, limiter: Arc<dyn Limiter>) -> Self {
-        Self { name: name.into(), limiter, shared: Mutex::default() }
-    }
-
-    /// Its name in the pipeline.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Its limits: ask before each request.
-    pub fn limiter(&self) -> &Arc<dyn Limiter> {
-        &self.limiter
-    }
-
-    /// A value that all streams of this connection share, made by the first who asks for this type under this key.
-    ///
-    /// # Errors
-    /// What `make` returns.
-    pub fn shared<T: Send + Sync + 'static>(
-        &self,
-        key: &str,
-        make: impl FnOnce() -> Result<T>,
-    ) -> Result<Arc<T>> {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = (TypeId::of::<T>(), key.to_owned());
-        if let Some(known) = shared.get(&slot) {
-            return Ok(known.clone().downcast().expect("the slot's key holds the type's id"));
-        }
-        let value = Arc::new(make()?);
-        shared.insert(slot, value.clone());
-        Ok(value)
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("name", &self.name)
-            .field("limiter", &self.limiter)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Where time comes from.
 pub trait Clock: Send + Sync {
     /// The time of day.
@@ -400,6 +347,7 @@ impl CpuPool for Inline {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limiter;
     use futures::executor::block_on;
 
     struct StoppedClock(Instant);
@@ -491,15 +439,5 @@ mod tests {
         drop(waiting);
         assert!(!waits.any());
         assert_eq!(block_on(context.wait_for(async { 7 })), 7);
-    }
-
-    #[test]
-    fn what_a_connection_shares_is_made_once_for_each_key() {
-        let connection = Connection::new("shop", Arc::new(Unlimited));
-        let first = connection.shared("a", || Ok(1_u32)).unwrap();
-        let again = connection.shared("a", || Ok(2_u32)).unwrap();
-        let other = connection.shared("b", || Ok(3_u32)).unwrap();
-        assert_eq!((*first, *again, *other), (1, 1, 3));
-        assert!(connection.shared::<u32>("c", || Err(Error::data("no"))).is_err());
     }
 }

@@ -24,6 +24,7 @@ mod checkpoint;
 mod chunks;
 mod column_type;
 mod columns;
+mod connection;
 mod connector;
 mod context;
 mod error;
@@ -47,8 +48,9 @@ pub use checkpoint::{
 pub use chunks::{CHUNK_BYTES, chunk_schema, is_chunks, reference_schema};
 pub use column_type::{ColumnType, TypeFamily};
 pub use columns::Columns;
+pub use connection::Connection;
 pub use connector::{Connector, OptionError, SinkEntry, SourceEntry};
-pub use context::{Clock, Connection, Context, ContextBuilder, CpuPool, Job, PermitWaits};
+pub use context::{Clock, Context, ContextBuilder, CpuPool, Job, PermitWaits};
 pub use error::{Error, ErrorKind, Result, ResultExt, Retry};
 pub use json::{json_row, json_value};
 pub use limiter::{Limiter, Outcome, Permit, Unlimited};
