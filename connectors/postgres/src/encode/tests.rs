@@ -147,7 +147,18 @@ fn several_columns_make_one_row() {
     ];
     let rows =
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true))).unwrap();
-    let (bytes, _) = encode(&rows, &[Wire::Int4, Wire::Text]).unwrap();
-    let expected: Bytes = [&[0, 2][..], &[0, 0, 0, 4, 0, 0, 0, 7], &[0xff; 4]].concat().into();
-    assert_eq!(bytes, expected);
+    let (message, _) = encode(&rows, &[Wire::Int4, Wire::Text]).unwrap();
+    let row = [&[0, 2][..], &[0, 0, 0, 4, 0, 0, 0, 7], &[0xff; 4]].concat();
+    let expected: Bytes = [&[b'd', 0, 0, 0, 39][..], HEADER, &row, TRAILER].concat().into();
+    assert_eq!(message, expected);
+}
+
+#[test]
+fn many_rows_are_several_messages_and_none_is_torn() {
+    let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..1000).map(|row| "x".repeat(row))));
+    let (messages, _) = encode(&batch(texts.clone()), &[Wire::Text]).unwrap();
+    let frames = Frames::whole(messages.into()).unwrap();
+    assert!((7..10).contains(&frames.count()), "{}", frames.count());
+    assert!(frames.messages().all(|message| message.len() < MESSAGE + 1000 + HEADER.len()));
+    assert_eq!(&there_and_back(&texts, &Type::TEXT, -1, 0), &texts);
 }

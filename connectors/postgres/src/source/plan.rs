@@ -41,6 +41,8 @@ struct Common {
     cursor: Option<CursorRange>,
     filter: Option<towpath_core::Predicate>,
     limit: Option<u64>,
+    /// What reading a split holds in memory beside its batches.
+    memory: u64,
 }
 
 impl Common {
@@ -53,6 +55,19 @@ impl Common {
             filter: self.filter.clone(),
             limit: self.limit,
         }
+    }
+
+    fn step(
+        &self,
+        id: String,
+        (only, piece): (Option<TableName>, Piece),
+        estimate: Estimate,
+        place: &Place,
+    ) -> Result<Planned> {
+        let payload = serde_json::to_value(self.scan(only, piece))
+            .map_err(|error| Error::unexpected("a split is no JSON").source(error))?;
+        let split = Split::new(id, payload).estimate(estimate).memory(self.memory);
+        Ok(Planned::Split { split, resume: at(place)? })
     }
 }
 
@@ -74,7 +89,13 @@ pub(super) async fn plan(source: &PostgresSource, cx: &Context, request: &ScanRe
         columns
     });
     let schema = schema_of(&shape.wanted(columns.as_deref()));
-    let common = Common { columns, cursor, filter: request.filter.clone(), limit: request.limit };
+    let common = Common {
+        columns,
+        cursor,
+        filter: request.filter.clone(),
+        limit: request.limit,
+        memory: read::memory(source),
+    };
     let splits = splits(source, cx, &reading, &shape, &common, request).await?;
     reading.end().await?;
     let mut plan = ScanPlan::new(Some(schema), splits);
@@ -150,12 +171,6 @@ fn place(planned: &Position) -> Result<Option<Place>> {
     }
 }
 
-fn step(id: String, scan: &Scan, estimate: Estimate, resume: Position) -> Result<Planned> {
-    let payload =
-        serde_json::to_value(scan).map_err(|error| Error::unexpected("a split is no JSON").source(error))?;
-    Ok(Planned::Split { split: Split::new(id, payload).estimate(estimate), resume })
-}
-
 fn at(place: &Place) -> Result<Position> {
     let place = serde_json::to_value(place);
     place.map(Position::At).map_err(|error| Error::unexpected("a place is no JSON").source(error))
@@ -198,9 +213,8 @@ fn whole(source: &PostgresSource, common: &Common, shape: &Shape, place: Option<
     };
     let estimate =
         shape.relation.as_ref().map(|relation| estimate(relation, relation.blocks)).unwrap_or_default();
-    let step = at(&Place::Relation(TableName::unqualified("")))
-        .and_then(|resume| step(name, &common.scan(None, Piece::Whole), estimate, resume));
-    stream::iter([step]).boxed()
+    let place = Place::Relation(TableName::unqualified(""));
+    stream::iter([common.step(name, (None, Piece::Whole), estimate, &place)]).boxed()
 }
 
 fn estimate(relation: &Relation, blocks: u64) -> Estimate {
@@ -278,16 +292,16 @@ fn member_steps(
         if start > 0 {
             return Box::new(std::iter::empty());
         }
-        let scan = common.scan(Some(name.clone()), Piece::Whole);
-        let planned = at(&Place::Relation(name.clone()))
-            .and_then(|resume| step(name.to_string(), &scan, estimate(&member, 0), resume));
+        let rows = (Some(name.clone()), Piece::Whole);
+        let place = Place::Relation(name.clone());
+        let planned = common.step(name.to_string(), rows, estimate(&member, 0), &place);
         return Box::new(std::iter::once(planned));
     }
     Box::new(blocks(start, total, size).map(move |range| {
-        let scan = common.scan(Some(name.clone()), Piece::Blocks(range.start, range.end));
-        let resume = at(&Place::Blocks { relation: name.clone(), next: range.end, total })?;
+        let rows = (Some(name.clone()), Piece::Blocks(range.start, range.end));
+        let place = Place::Blocks { relation: name.clone(), next: range.end, total };
         let id = format!("{name}:{}-{}", range.start, range.end);
-        step(id, &scan, estimate(&member, range.end - range.start), resume)
+        common.step(id, rows, estimate(&member, range.end - range.start), &place)
     }))
 }
 
@@ -312,8 +326,8 @@ async fn by_key(
     let steps = (next..=boundaries.len()).map(move |index| {
         let from = index.checked_sub(1).map(|before| boundaries[before].clone());
         let piece = Piece::Keys { column: column.clone(), from, to: boundaries.get(index).cloned() };
-        let resume = at(&Place::Keys { boundaries: boundaries.clone(), next: index + 1 })?;
-        step(format!("{column}:{index}"), &common.scan(None, piece), Estimate { rows, bytes }, resume)
+        let place = Place::Keys { boundaries: boundaries.clone(), next: index + 1 };
+        common.step(format!("{column}:{index}"), (None, piece), Estimate { rows, bytes }, &place)
     });
     Ok(stream::iter(steps.collect::<Vec<_>>()).boxed())
 }

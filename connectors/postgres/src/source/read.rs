@@ -36,6 +36,12 @@ const IN_ORDER: &str = "SET LOCAL max_parallel_workers_per_gather = 0; SET LOCAL
      SET LOCAL enable_indexscan = off; SET LOCAL enable_indexonlyscan = off; SET LOCAL enable_bitmapscan = off; \
      SET LOCAL jit = off";
 
+/// What reading a split holds in memory beside its batches: rows as they came, of those that are decoded and of those that
+/// come meanwhile.
+pub(super) fn memory(source: &PostgresSource) -> u64 {
+    source.inner.config.batch_size.bytes().saturating_mul(2 + DECODING as u64)
+}
+
 pub(super) fn read(
     source: &PostgresSource,
     cx: &Context,
