@@ -38,7 +38,7 @@ use crate::pool::{Pool, Pooled};
 use landing::Landing;
 
 /// A batch is a transaction: large enough for its round trips not to count.
-const BATCH_BYTES: usize = 3 << 20;
+const BATCH_BYTES: usize = 4 << 20;
 
 /// Writes into a table.
 #[derive(Clone)]
