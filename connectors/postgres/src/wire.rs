@@ -15,7 +15,6 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use tokio_util::io::poll_read_buf;
-use towpath_core::{Error, ErrorKind, Result};
 
 /// How much is read at once, and how many bytes of rows are put aside together.
 const PIECE: usize = 128 << 10;
@@ -96,16 +95,10 @@ pub(crate) fn begin_message(buffer: &mut Vec<u8>) -> usize {
     begin
 }
 
-/// Ends the message that began there.
-///
-/// # Errors
-/// `DataInvalid` when it is longer than a message can be.
-pub(crate) fn end_message(buffer: &mut [u8], begin: usize) -> Result<()> {
-    let length = i32::try_from(buffer.len() - begin - 1).map_err(|_| {
-        Error::new(ErrorKind::DataInvalid, "a row is larger than Postgres can take").connector(crate::NAME)
-    })?;
+/// Ends the message that began there. It must be one that the server takes: less than 1 GiB.
+pub(crate) fn end_message(buffer: &mut [u8], begin: usize) {
+    let length = u32::try_from(buffer.len() - begin - 1).expect("rows of 1 GiB are refused");
     buffer[begin + 1..begin + HEAD].copy_from_slice(&length.to_be_bytes());
-    Ok(())
 }
 
 /// One message.
@@ -419,7 +412,7 @@ mod tests {
         let mut buffer = b"before".to_vec();
         let begin = begin_message(&mut buffer);
         buffer.extend_from_slice(b"rows");
-        end_message(&mut buffer, begin).unwrap();
+        end_message(&mut buffer, begin);
         assert_eq!(buffer, [&b"before"[..], &message(b'd', b"rows")].concat());
     }
 

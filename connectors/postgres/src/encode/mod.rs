@@ -22,6 +22,8 @@ const TRAILER: &[u8] = &[0xff, 0xff];
 
 /// A message ends behind the row that makes it so long. The server keeps each one whole.
 const MESSAGE: usize = 64 << 10;
+/// The longest row. A message of more than 1 GiB ends the connection: `PQ_LARGE_MESSAGE_LIMIT` of `src/include/libpq/libpq.h`.
+const LONGEST_ROW: usize = (1 << 30) - 2 * MESSAGE;
 
 /// A row with a value that Postgres cannot hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +49,10 @@ impl Refusal {
 
 /// Rows in the form of `COPY`, as the messages that hold them, and those that were left out.
 pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(Vec<u8>, Vec<Refused>)> {
+    encode_within(rows, wires, LONGEST_ROW)
+}
+
+fn encode_within(rows: &RecordBatch, wires: &[Wire], longest: usize) -> Result<(Vec<u8>, Vec<Refused>)> {
     let columns = rows
         .columns()
         .iter()
@@ -63,13 +69,14 @@ pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(Vec<u8>, Vec
     buffer.put_slice(HEADER);
     for row in 0..rows.num_rows() {
         if buffer.len() - message >= MESSAGE {
-            wire::end_message(&mut buffer, message)?;
+            wire::end_message(&mut buffer, message);
             message = wire::begin_message(&mut buffer);
         }
         let start = buffer.len();
         buffer.put_i16(fields);
         for (column, values) in values.iter().enumerate() {
-            if let Err(Refusal { value, reason }) = values.put(row, &mut buffer) {
+            let put = values.put(row, &mut buffer).and_then(|()| must_fit(buffer.len() - start, longest));
+            if let Err(Refusal { value, reason }) = put {
                 buffer.truncate(start);
                 refused.push(Refused { row, column, value, reason: reason.to_owned() });
                 break;
@@ -77,8 +84,15 @@ pub(crate) fn encode(rows: &RecordBatch, wires: &[Wire]) -> Result<(Vec<u8>, Vec
         }
     }
     buffer.put_slice(TRAILER);
-    wire::end_message(&mut buffer, message)?;
+    wire::end_message(&mut buffer, message);
     Ok((buffer, refused))
+}
+
+fn must_fit(row: usize, longest: usize) -> std::result::Result<(), Refusal> {
+    if row <= longest {
+        return Ok(());
+    }
+    Err(Refusal::new(format!("{row} bytes up to here"), "Postgres takes no row of more than 1 GiB"))
 }
 
 /// The column in one of the types that are encoded. What goes as text becomes text here.

@@ -162,3 +162,16 @@ fn many_rows_are_several_messages_and_none_is_torn() {
     assert!(frames.messages().all(|message| message.len() < MESSAGE + 1000 + HEADER.len()));
     assert_eq!(&there_and_back(&texts, &Type::TEXT, -1, 0), &texts);
 }
+
+#[test]
+fn a_row_that_no_message_can_hold_is_refused_and_the_others_go() {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "much too long", "b"]));
+    let (messages, refused) = encode_within(&batch(texts), &[Wire::Text], 8).unwrap();
+    let refused: Vec<_> = refused.iter().map(|refused| (refused.row, refused.column)).collect();
+    assert_eq!(refused, [(1, 0)]);
+    let rows: Vec<_> = rows_of(messages)
+        .iter()
+        .flat_map(|frames| frames.messages().map(<[u8]>::to_vec).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(rows.concat(), [&[0, 1, 0, 0, 0, 1, b'a', 0, 1, 0, 0, 0, 1, b'b'][..], TRAILER].concat());
+}
