@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::json;
 use towpath_core::{
     Begun, Checkpoint, ColumnType, CommitToken, Committed, Context, Delivery, DynSink, Error, Json, LoadSpec,
-    Rejected, Result, Secret, Sink, SinkCapabilities, Staged, TypeFamily, WriteDisposition, Writer, json_row,
-    merge_schemas,
+    Realm, Rejected, Result, Secret, Sink, SinkCapabilities, Staged, TypeFamily, WriteDisposition, Writer,
+    json_row, merge_schemas,
 };
 
 use super::MemoryTarget;
@@ -87,6 +87,12 @@ impl MemorySink {
     /// Sets the kinds of types that it holds; columns of others are refused.
     pub fn types(mut self, types: &[TypeFamily]) -> Self {
         self.capabilities.types = types.to_vec();
+        self
+    }
+
+    /// Says out of which realm bytes are copied for it.
+    pub fn copies_from(mut self, realm: Realm) -> Self {
+        self.capabilities.copies_from = Some(realm);
         self
     }
 

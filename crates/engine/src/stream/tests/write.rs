@@ -3,7 +3,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow_schema::Schema;
 use serde_json::json;
-use towpath_core::{ByteSize, Pushdown, Resume, WriteDisposition};
+use towpath_core::{ByteSize, Pushdown, Realm, Resume, WriteDisposition};
 use towpath_testkit::memory::MemoryData;
 use towpath_testkit::rows;
 
@@ -153,4 +153,18 @@ async fn a_batch_without_columns_and_rows_only_says_how_far_its_split_is() {
     let (outcome, progress) = harness.run().await;
     assert!(outcome.is_done(), "{outcome:?}");
     assert_eq!(progress.rows_committed(), 2);
+}
+
+#[test]
+fn a_source_hears_of_a_sink_that_copies_unless_somebody_in_between_looks_at_rows() {
+    let hears = |change: fn(&mut Harness)| {
+        let mut harness = Harness::new(1, 1);
+        harness.sink = |sink| sink.copies_from(Realm::new("memory", "here"));
+        change(&mut harness);
+        harness.opened().copier() == Some(Realm::new("memory", "here"))
+    };
+    assert!(hears(|_| {}));
+    assert!(!hears(|harness| harness.steps = json!([{ "rename": { "id": "number" } }])));
+    assert!(!hears(|harness| harness.cursor = Some("id".to_owned())));
+    assert!(!hears(|harness| harness.sink = |sink| sink));
 }
