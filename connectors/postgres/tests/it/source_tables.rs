@@ -91,7 +91,7 @@ async fn what_the_split_size_says_is_what_a_split_holds() {
     assert!(batches("4KiB").await > 2 * batches("64KiB").await);
     // The engine reads as many splits at once as its memory has room for.
     let split = count(json!({ "table": "t", "split_by": "none", "batch_size": "64KiB" })).await.remove(0);
-    assert_eq!(split.memory, Some(4 * 64 << 10));
+    assert_eq!(split.memory, Some(256 << 10));
 }
 
 #[tokio::test]
