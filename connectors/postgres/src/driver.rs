@@ -212,4 +212,32 @@ mod tests {
         assert_eq!(rows.next().await, Some(Ok(Frames::from(&b"last"[..]))));
         assert_eq!(rows.next().await, None);
     }
+
+    #[tokio::test]
+    async fn a_writer_does_the_work_itself_until_its_rows_went() {
+        let workers: Arc<Mutex<Vec<Option<tokio::task::Id>>>> = Arc::default();
+        let aside = Aside::default();
+        let (noted, going) = (workers.clone(), aside.clone());
+        let connection = std::future::poll_fn(move |cx| {
+            let mut noted = noted.lock().unwrap();
+            noted.push(tokio::task::try_id());
+            // All at the third time.
+            going.send(Bytes::from_static(&b"rows"[..if noted.len() < 3 { 4 } else { 0 }]));
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let driver = Driver::spawn(connection, aside.clone());
+        driver.write(Bytes::from_static(b"rows")).await;
+        assert!(aside.is_sent());
+        // A test is no task that was spawned.
+        assert_eq!(*workers.lock().unwrap(), [None; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_writer_does_not_wait_for_a_connection_that_ended() {
+        let aside = Aside::default();
+        let driver = Driver::spawn(std::future::ready(Ok(())), aside.clone());
+        driver.write(Bytes::from_static(b"rows")).await;
+        assert!(!aside.is_sent());
+    }
 }
