@@ -62,7 +62,8 @@ pub trait Sink: Sized + Send + Sync + 'static {
 
     /// Makes the staged rows and the token's progress visible and durable in one atomic step. Applies the token with
     /// [`Checkpoint::apply`] to the checkpoint *as the target holds it now*. For `replace`, called once, at the end,
-    /// and the old rows go in the same step. `staged` may be empty: then only progress is stored.
+    /// and the old rows go in the same step. `staged` comes in the order of the splits, where each has a writer of its own,
+    /// else of the parts. It may be empty: then only progress is stored.
     ///
     /// Promise: a token that has been applied before changes nothing and answers [`Committed::AlreadyApplied`], so the
     /// retry layer may always call again.
@@ -130,6 +131,10 @@ pub struct SinkCapabilities {
     pub dispositions: Vec<WriteDisposition>,
     /// How many writers may work at once.
     pub max_writers: usize,
+    /// Whether all rows end up behind each other, as in one file. Then splits that share writers share a single one, so that
+    /// their order stays; splits that have writers of their own are still read side by side, and a commit gets what they
+    /// staged in the order of the splits.
+    pub one_sequence: bool,
     /// The kinds of types that it can hold. A column of another kind is refused before anything is written.
     pub types: Vec<TypeFamily>,
     /// Whether the target can gain columns and wider types once rows are committed.
@@ -154,6 +159,7 @@ impl SinkCapabilities {
             delivery,
             dispositions: dispositions.to_vec(),
             max_writers: usize::MAX,
+            one_sequence: false,
             types: TypeFamily::ALL.to_vec(),
             evolves: true,
             column_bytes: 0,
@@ -166,6 +172,12 @@ impl SinkCapabilities {
     /// Sets how many writers may work at once.
     pub fn max_writers(mut self, max_writers: usize) -> Self {
         self.max_writers = max_writers;
+        self
+    }
+
+    /// Says that all rows end up behind each other.
+    pub fn one_sequence(mut self) -> Self {
+        self.one_sequence = true;
         self
     }
 

@@ -15,6 +15,7 @@ use arrow::datatypes::{
 use towpath_core::{Error, Result};
 
 use super::numeric::Numeric;
+use super::text::TextBuilder;
 use super::{Reader, Refusal};
 use crate::types::{Decode, list_item, struct_fields};
 
@@ -36,7 +37,7 @@ pub(super) enum Builder {
     Decimal128(Decimal128Builder, u8, i8),
     Decimal256(Decimal256Builder, u8, i8),
     NumericText(StringBuilder),
-    Text(StringBuilder),
+    Text(TextBuilder),
     Jsonb(StringBuilder),
     Uuid(StringBuilder),
     Bytes(BinaryBuilder),
@@ -79,7 +80,7 @@ impl Builder {
                 Self::Decimal256(Decimal256Builder::with_capacity(rows), *precision, *scale)
             }
             Decode::NumericText => Self::NumericText(text()),
-            Decode::Text => Self::Text(text()),
+            Decode::Text => Self::Text(TextBuilder::with_capacity(rows)),
             Decode::Jsonb => Self::Jsonb(text()),
             Decode::Uuid => Self::Uuid(StringBuilder::with_capacity(rows, 36 * rows)),
             Decode::Bytes => Self::Bytes(BinaryBuilder::with_capacity(rows, 16 * rows)),
@@ -104,7 +105,7 @@ impl Builder {
     /// it was and why.
     pub(super) fn append_all<'a>(
         &mut self,
-        values: impl Iterator<Item = Option<&'a [u8]>>,
+        values: impl Iterator<Item = Option<&'a [u8]>> + Clone,
         refuse: &mut dyn FnMut(usize, Refusal),
     ) {
         // What a value is read as is decided once for all of them.
@@ -140,7 +141,7 @@ impl Builder {
                 let read = |bytes| Ok(numeric(bytes)?.text());
                 each(values, refuse, read, |value| builder.append_option(value));
             }
-            Self::Text(builder) => each(values, refuse, text, |value| builder.append_option(value)),
+            Self::Text(builder) => builder.append_all(values, refuse),
             Self::Jsonb(builder) => each(values, refuse, jsonb, |value| builder.append_option(value)),
             Self::Uuid(builder) => {
                 let read = |bytes| Ok(towpath_sql::format_uuid(u128::from_be_bytes(fixed(bytes)?)));
@@ -174,10 +175,10 @@ impl Builder {
             Self::Decimal256(mut builder, precision, scale) => {
                 Arc::new(builder.finish().with_precision_and_scale(precision, scale)?)
             }
-            Self::NumericText(mut builder)
-            | Self::Text(mut builder)
-            | Self::Jsonb(mut builder)
-            | Self::Uuid(mut builder) => Arc::new(builder.finish()),
+            Self::Text(builder) => builder.finish()?,
+            Self::NumericText(mut builder) | Self::Jsonb(mut builder) | Self::Uuid(mut builder) => {
+                Arc::new(builder.finish())
+            }
             Self::Bytes(mut builder) => Arc::new(builder.finish()),
             Self::Date(mut builder) => Arc::new(builder.finish()),
             Self::Time(mut builder) => Arc::new(builder.finish()),
@@ -385,7 +386,7 @@ fn numeric(bytes: &[u8]) -> std::result::Result<Numeric<'_>, Refusal> {
     Numeric::read(bytes).ok_or_else(|| unknown_form(bytes))
 }
 
-fn text(bytes: &[u8]) -> std::result::Result<&str, Refusal> {
+pub(super) fn text(bytes: &[u8]) -> std::result::Result<&str, Refusal> {
     std::str::from_utf8(bytes).map_err(|_| {
         Refusal::new(String::from_utf8_lossy(bytes), "it is no UTF-8; give the database an encoding")
     })

@@ -4,6 +4,7 @@
 
 mod builder;
 mod numeric;
+mod text;
 
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;

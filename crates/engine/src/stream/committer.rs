@@ -22,7 +22,8 @@ pub(super) struct Committer {
     /// How many splits a `replace` has been told, and which of them are over.
     told: u64,
     ended: Ordinals,
-    staged: Vec<Staged>,
+    /// What was staged since the last commit, and the split of which all of it is, if it is one.
+    staged: Vec<(Option<u64>, Staged)>,
     planned: Advance<Position>,
     since: Option<Position>,
     plan_complete: bool,
@@ -107,10 +108,10 @@ impl Committer {
                 self.since = since.or(self.since.take());
                 Ok(false)
             }
-            Event::Part { staged, covered, seen } => {
+            Event::Part { split, staged, covered, seen } => {
                 self.cover(covered)?;
                 self.seen = greater(self.seen.take(), seen);
-                self.staged.extend(staged);
+                self.staged.extend(staged.into_iter().map(|staged| (split, staged)));
                 Ok(true)
             }
         }
@@ -178,7 +179,7 @@ impl Committer {
 
     async fn commit(&mut self, finished: bool) -> Result<()> {
         let token = self.token(finished);
-        let staged = std::mem::take(&mut self.staged);
+        let staged = self.take_staged();
         let refused = self.commit_what_fits(&token, &staged).await?;
         let opened = &self.stream.opened;
         self.stream.tally.committed(&staged);
@@ -192,6 +193,13 @@ impl Committer {
             tracked.held = Some(tracked.next.clone());
         }
         Ok(())
+    }
+
+    /// What was staged, in the order of the splits, or of the writers that they share.
+    fn take_staged(&mut self) -> Vec<Staged> {
+        let mut staged = std::mem::take(&mut self.staged);
+        staged.sort_by_key(|(split, staged)| (*split, staged.part));
+        staged.into_iter().map(|(_, staged)| staged).collect()
     }
 
     /// Commits until the target refuses no more rows. Returns how many it refused.

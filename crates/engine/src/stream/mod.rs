@@ -122,8 +122,8 @@ enum Event {
     Planned { ordinal: u64, split: Option<Split>, from: Position, planned: Position },
     /// Planning is complete.
     PlanComplete { since: Option<Position> },
-    /// A writer has staged rows; these splits have got this far.
-    Part { staged: Vec<Staged>, covered: Covered, seen: Option<Json> },
+    /// A writer has staged rows; these splits have got this far. `split` is the one of which all of them are, if it is one.
+    Part { split: Option<u64>, staged: Vec<Staged>, covered: Covered, seen: Option<Json> },
 }
 
 /// Runs a stream. Failures are in the outcome.
@@ -265,7 +265,9 @@ impl Stream {
         if self.resume != Resume::Exact {
             return Vec::new();
         }
-        let writers = self.opened.max_writers.min(self.opened.sink.capabilities().max_writers).max(1);
+        let capabilities = self.opened.sink.capabilities();
+        let most = if capabilities.one_sequence { 1 } else { capabilities.max_writers };
+        let writers = self.opened.max_writers.min(most).max(1);
         (0..writers)
             .map(|_| {
                 let (route, task) = writer::shared(self.clone(), commits.clone());

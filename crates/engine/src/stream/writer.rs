@@ -54,6 +54,8 @@ impl Drop for Assigned {
 /// Rows that a writer has staged, and how far their splits have got.
 #[derive(Default)]
 pub(super) struct Part {
+    /// The split of which all rows are, if it is one.
+    split: Option<u64>,
     staged: Vec<Staged>,
     covered: Covered,
     seen: Option<Json>,
@@ -61,7 +63,7 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn into_event(self) -> Event {
-        Event::Part { staged: self.staged, covered: self.covered, seen: self.seen }
+        Event::Part { split: self.split, staged: self.staged, covered: self.covered, seen: self.seen }
     }
 
     pub(super) fn staged_copies(&self) -> Vec<Staged> {
@@ -110,6 +112,7 @@ impl Own {
         self.writing.run_until_closed().await?;
         self.writing.stage().await?;
         let mut part = self.writing.part;
+        part.split = Some(self.ordinal);
         // Only the end is a position that a split without positions can go on from.
         part.covered.keep_end_of(self.ordinal);
         Ok(part)

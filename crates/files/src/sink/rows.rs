@@ -64,9 +64,8 @@ impl<D: Destination> Sink for RowSink<D> {
         cx: &Context,
         begun: &Begun,
         token: &CommitToken,
-        mut staged: Vec<Staged>,
+        staged: Vec<Staged>,
     ) -> Result<Committed> {
-        staged.sort_by_key(|staged| staged.part);
         let receipts = receipts::<D>(&staged)?;
         let committed = self.commit_receipts(cx, begun, token, &receipts).await;
         committed.map_err(|error| named::<D>(error).operation("commit"))

@@ -62,7 +62,7 @@ impl Target {
     pub(super) fn capabilities(&self) -> SinkCapabilities {
         let delivery = Delivery::ExactlyOnce;
         let capabilities = if self.template.is_plain() {
-            SinkCapabilities::new(delivery, &[WriteDisposition::Replace]).max_writers(1)
+            SinkCapabilities::new(delivery, &[WriteDisposition::Replace]).one_sequence()
         } else {
             SinkCapabilities::new(delivery, &[WriteDisposition::Append, WriteDisposition::Replace])
         };

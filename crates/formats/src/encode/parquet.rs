@@ -25,6 +25,7 @@ use self::lane::{Lane, Work};
 use self::splice::Spliced;
 use super::pipeline::Pipeline;
 use super::{Stage, slice_bytes};
+use crate::columnar::parquet::chunks::Chunks;
 use crate::{Input, Output, ParquetCompression, ParquetWrite};
 
 /// Rows that are encoded in one go. Batches are joined and cut to exactly this many, so that pages end at the same rows
@@ -38,8 +39,8 @@ const CHUNK_BYTES: usize = 4 << 20;
 const ROW_GROUP_BYTES: usize = 96 << 20;
 
 /// What a column holds on average: encoded pages until its row group ends, a dictionary with the table to look it up, and
-/// its share of the chunks under way. Measured with the columns of TPC-H.
-pub(super) const COLUMN_BYTES: usize = 3 << 19;
+/// its share of the chunks under way and of the rows that wait for it. Measured with the columns of TPC-H.
+pub(super) const COLUMN_BYTES: usize = 2 << 20;
 
 /// A column is written without a dictionary once that has so many bytes: looking up each value in a larger one costs more
 /// time and memory than it saves in the file.
@@ -66,7 +67,17 @@ pub(super) struct ParquetStage {
     chunk: Vec<RecordBatch>,
     chunk_rows: usize,
     chunk_bytes: usize,
-    pipeline: Pipeline<Option<Vec<Arc<Lane>>>>,
+    pipeline: Pipeline<Ready>,
+}
+
+/// What comes out of the pipeline.
+enum Ready {
+    /// Rows were encoded, and their row group goes on.
+    Rows,
+    /// The lanes of a row group have ended.
+    RowGroup(Vec<Arc<Lane>>),
+    /// A row group of another file was fetched.
+    Fetched(Arc<Spliced>, usize, Chunks),
 }
 
 /// The row group under way.
@@ -147,32 +158,50 @@ impl ParquetStage {
         last: bool,
         output: &mut dyn Output,
     ) -> Result<()> {
-        while self.pipeline.is_full() {
-            self.advance(output).await?;
-        }
+        self.make_room(output).await?;
         let jobs = lanes.iter().map(|lane| {
             lane.give(work(lane));
             let (cx, lane) = (self.cx.clone(), lane.clone());
             async move { cx.cpu(move || lane.run()).await }
         });
         let jobs = futures::future::try_join_all(jobs.collect::<Vec<_>>());
-        let lanes = last.then(|| lanes.to_vec());
-        self.pipeline.push(async move {
-            jobs.await?;
-            Ok(lanes)
-        });
-        while let Some(done) = self.pipeline.try_next() {
-            self.append(done?, output).await?;
+        let ready = if last { Ready::RowGroup(lanes.to_vec()) } else { Ready::Rows };
+        self.begin(async move { jobs.await.map(|_| ready) }, output).await
+    }
+
+    /// Starts a job as soon as there is room, and appends what is there.
+    async fn begin(
+        &mut self,
+        job: impl Future<Output = Result<Ready>> + Send + 'static,
+        output: &mut dyn Output,
+    ) -> Result<()> {
+        self.make_room(output).await?;
+        self.pipeline.push(job);
+        while let Some(ready) = self.pipeline.try_next() {
+            self.append_ready(ready?, output).await?;
         }
         Ok(())
     }
 
+    async fn make_room(&mut self, output: &mut dyn Output) -> Result<()> {
+        while self.pipeline.is_full() {
+            self.advance(output).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the row group under way.
+    async fn end_open(&mut self, output: &mut dyn Output) -> Result<()> {
+        self.encode_chunk(output).await?;
+        match self.group.take() {
+            Some(group) => self.end_row_group(group, output).await,
+            None => Ok(()),
+        }
+    }
+
     /// Ends the row group under way, and waits for all.
     async fn end_all(&mut self, output: &mut dyn Output) -> Result<()> {
-        self.encode_chunk(output).await?;
-        if let Some(group) = self.group.take() {
-            self.end_row_group(group, output).await?;
-        }
+        self.end_open(output).await?;
         while !self.pipeline.is_empty() {
             self.advance(output).await?;
         }
@@ -181,14 +210,23 @@ impl ParquetStage {
 
     async fn advance(&mut self, output: &mut dyn Output) -> Result<()> {
         match self.pipeline.next().await {
-            Some(done) => self.append(done?, output).await,
+            Some(ready) => self.append_ready(ready?, output).await,
             None => Ok(()),
         }
     }
 
+    async fn append_ready(&mut self, ready: Ready, output: &mut dyn Output) -> Result<()> {
+        match ready {
+            Ready::Rows => Ok(()),
+            Ready::RowGroup(lanes) => self.append_encoded(lanes, output).await,
+            Ready::Fetched(spliced, index, chunks) => {
+                self.splice(move |file| spliced.append(index, &chunks, file), output).await
+            }
+        }
+    }
+
     /// Appends a row group whose lanes have ended.
-    async fn append(&mut self, ended: Option<Vec<Arc<Lane>>>, output: &mut dyn Output) -> Result<()> {
-        let Some(lanes) = ended else { return Ok(()) };
+    async fn append_encoded(&mut self, lanes: Vec<Arc<Lane>>, output: &mut dyn Output) -> Result<()> {
         let encoded = move |file: &mut FileWriter| {
             let chunks: Vec<_> = lanes.iter().flat_map(|lane| lane.closed()).collect();
             let bytes: u64 = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
@@ -244,11 +282,15 @@ impl Stage for ParquetStage {
     async fn append(&mut self, input: Arc<dyn Input>, output: &mut dyn Output) -> Result<bool> {
         let spliced = Spliced::of(&self.cx, input, &self.stored, self.row_group_rows).await?;
         let Some(spliced) = spliced.map(Arc::new) else { return Ok(false) };
-        self.end_all(output).await?;
+        self.end_open(output).await?;
         for index in 0..spliced.row_groups() {
-            let chunks = spliced.fetch(index).await?;
             let spliced = spliced.clone();
-            self.splice(move |file| spliced.append(index, &chunks, file), output).await?;
+            let fetch = async move {
+                let chunks = spliced.fetch(index).await?;
+                Ok(Ready::Fetched(spliced, index, chunks))
+            };
+            // It is fetched while the one before is appended.
+            self.begin(fetch, output).await?;
             self.row_groups += 1;
         }
         Ok(true)

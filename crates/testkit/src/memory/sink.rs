@@ -72,6 +72,12 @@ impl MemorySink {
         self
     }
 
+    /// Says that all rows end up behind each other.
+    pub fn one_sequence(mut self) -> Self {
+        self.capabilities.one_sequence = true;
+        self
+    }
+
     /// Sets how many bytes a writer says to hold for each column.
     pub fn column_bytes(mut self, column_bytes: usize) -> Self {
         self.capabilities.column_bytes = column_bytes;

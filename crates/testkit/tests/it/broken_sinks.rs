@@ -28,6 +28,7 @@ enum Flaw {
     EmptyCommitsAreSkipped,
     MergeAppends,
     ManyWritersAreClaimed,
+    OrderIsClaimed,
     RowsShowEarly,
     RepeatedTokensLandAgain,
     StagedRowsStay,
@@ -60,6 +61,7 @@ const FLAWS: &[(Flaw, &str, &str)] = &[
     (Flaw::EmptyCommitsAreSkipped, "replace_with_no_rows_empties", "expected 0 rows, found 3"),
     (Flaw::MergeAppends, "merge_replaces_by_key", "too many"),
     (Flaw::ManyWritersAreClaimed, "many_writers_at_once", "more than 1 writers at once"),
+    (Flaw::OrderIsClaimed, "one_sequence_lands_in_the_order_of_the_commit", "and lie in the order"),
     (Flaw::RowsShowEarly, "nothing_is_visible_before_the_commit", "after `write`: expected 0 rows"),
     (Flaw::RepeatedTokensLandAgain, "the_same_token_twice_lands_once", "after the same token twice"),
     (Flaw::StagedRowsStay, "a_crash_between_finish_and_commit_is_healed", "this was left behind"),
@@ -195,6 +197,7 @@ impl DynSink for BrokenSink {
         let capabilities = self.inner.capabilities();
         match self.flaw {
             Flaw::ManyWritersAreClaimed => capabilities.max_writers(8),
+            Flaw::OrderIsClaimed => capabilities.one_sequence(),
             Flaw::TypesAreDenied => capabilities.types(vec![TypeFamily::Int, TypeFamily::String]),
             Flaw::TypesAreClaimed => capabilities.types(TypeFamily::ALL.to_vec()),
             _ => capabilities,
@@ -259,6 +262,7 @@ impl DynSink for BrokenSink {
         let (mut begun, mut token) = (begun.clone(), token.clone());
         match self.flaw {
             Flaw::EmptyCommitsAreSkipped if staged.is_empty() => return Ok(Committed::Applied),
+            Flaw::OrderIsClaimed => staged.sort_by_key(|staged| staged.part),
             Flaw::AppendReplaces => begun.load.disposition = WriteDisposition::Replace,
             Flaw::MergeAppends => begun.load.disposition = WriteDisposition::Append,
             Flaw::ReceiptsAreLocal => {

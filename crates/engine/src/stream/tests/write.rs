@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 use arrow_schema::Schema;
 use serde_json::json;
 use towpath_core::{ByteSize, Pushdown, Realm, Resume, WriteDisposition};
+use towpath_testkit::faults::{Fault, Faults, Point};
 use towpath_testkit::memory::MemoryData;
 use towpath_testkit::rows;
 
@@ -69,6 +70,27 @@ async fn one_writer_is_enough_for_many_splits() {
     harness.run().await;
     harness.assert_complete();
     assert_eq!(harness.target.most_writers("s"), 1);
+}
+
+#[tokio::test]
+async fn splits_that_share_writers_share_one_where_rows_end_up_in_one_sequence() {
+    let mut harness = Harness::new(9, 3);
+    harness.sink = |sink| sink.one_sequence();
+    harness.run().await;
+    harness.assert_complete();
+    assert_eq!(harness.target.most_writers("s"), 1);
+}
+
+#[tokio::test]
+async fn splits_with_writers_of_their_own_are_read_side_by_side_and_land_in_their_order() {
+    let mut harness = Harness::new(9, 3).resume(Resume::Split);
+    harness.sink = |sink| sink.one_sequence();
+    harness.disposition = WriteDisposition::Replace;
+    // The first split is read anew, so that its rows are the last to be staged.
+    harness.faults = Faults::new().at_split(Point::Batch, "split0", 3, Fault::transient());
+    harness.run().await;
+    assert!(harness.target.most_writers("s") > 1);
+    assert_eq!(harness.rows(), harness.data.rows());
 }
 
 #[tokio::test]

@@ -137,3 +137,21 @@ pub async fn many_writers_at_once(fixture: &dyn SinkFixture) -> Verdict {
     rows_are(fixture, STREAM, &batches, "after the commit of all writers").await?;
     Ok(Kept::Proven)
 }
+
+/// Where all rows end up behind each other, they lie in the order in which the commit gets what was staged, whoever staged
+/// it first.
+pub async fn one_sequence_lands_in_the_order_of_the_commit(fixture: &dyn SinkFixture) -> Verdict {
+    let capabilities = capabilities(fixture).await?;
+    require!(capabilities.one_sequence, "the rows of several writers have no order");
+    let mut load = Load::begin(fixture, STREAM, &run_id(1), first_disposition(&capabilities)).await?;
+    let mut staged = Vec::new();
+    for first in [7, 4, 1] {
+        staged.push(load.stage(&[people(first..first + 3)]).await?);
+    }
+    staged.reverse();
+    load.commit(&load.last_token(), staged).await?;
+    let found: Vec<_> = fixture.rows(STREAM).await?.iter().map(|row| rows::canonical(&row["id"])).collect();
+    let expected: Vec<_> = (1..10).map(|id| rows::canonical(&json!(id))).collect();
+    ensure!(found == expected, "rows were told in the order {expected:?}, and lie in the order {found:?}");
+    Ok(Kept::Proven)
+}

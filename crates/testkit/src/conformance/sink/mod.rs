@@ -25,7 +25,7 @@ pub use crashes::{
     sweeping_throws_away_what_was_never_committed, the_same_token_twice_lands_once,
 };
 pub use landing::{
-    append_adds, many_writers_at_once, merge_replaces_by_key,
+    append_adds, many_writers_at_once, merge_replaces_by_key, one_sequence_lands_in_the_order_of_the_commit,
     replace_swaps_at_once_and_keeps_old_rows_until_then, replace_with_no_rows_empties,
     rows_come_back_as_written,
 };
@@ -95,6 +95,7 @@ macro_rules! __sink_promises {
             replace_with_no_rows_empties
             merge_replaces_by_key
             many_writers_at_once
+            one_sequence_lands_in_the_order_of_the_commit
             nothing_is_visible_before_the_commit
             the_same_token_twice_lands_once
             a_crash_between_finish_and_commit_is_healed
