@@ -3,6 +3,7 @@
 //! A connector brings a [`Store`]: how names are listed and bytes are read. [`FileSource`] makes a source of it, with
 //! globs, partition columns, pieces of large files, and a memory of what was read before.
 
+mod archive;
 mod discover;
 mod fingerprint;
 mod glob;
@@ -16,6 +17,7 @@ pub mod sink;
 mod source;
 mod store;
 
+pub use archive::{Archive, ArchiveFormat};
 pub use glob::{Glob, Level};
 pub use incremental::Incremental;
 pub use options::{HivePartitions, OnTruncated, Paths, SourceOptions};

@@ -1,11 +1,15 @@
 //! Decompression: which codec, and bytes out of compressed bytes.
 
+mod unpacker;
+
 use async_compression::codecs::DecodeV2;
 use async_compression::core::util::{PartialBuffer, WriteBuffer};
 use towpath_core::{ByteSize, Error, Result};
 
 use crate::Compression;
 use crate::feature::lacks;
+
+pub use unpacker::Unpacker;
 
 impl Compression {
     /// The codec of a file name's last extension.
