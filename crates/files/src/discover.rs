@@ -53,16 +53,15 @@ pub(crate) async fn discover<S: Store>(source: &FileSource<S>, cx: &Context) -> 
 }
 
 /// What is read, by the globs of its files and of the entries of those that are archives.
-async fn groups<S: Store>(
-    source: &FileSource<S>,
-    cx: &Context,
-) -> Result<BTreeMap<(String, String), Group>> {
+async fn groups<S: Store>(source: &FileSource<S>, cx: &Context) -> Result<BTreeMap<(String, String), Group>> {
     let mut walk = source.listing(cx).await?.walk(None);
     let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
     let mut files = 0;
     while let Some(found) = walk.next().await? {
         let mut items = source.items(cx, found.file);
         while let Some(item) = items.try_next().await? {
+            // Of a compressed archive only the first entry is looked at: all of it would have to be read.
+            let Some(item) = source.sample(cx, item).await? else { continue };
             files += 1;
             if files > MOST_FILES {
                 tracing::warn!(most = MOST_FILES, "there are more files than are looked at; narrow `path`");
@@ -91,7 +90,7 @@ fn options<S: Store>(source: &FileSource<S>, (glob, entries): &(String, String),
     let Some((archive, entry)) = source.options().archive.as_ref().zip(group.first.entry.as_ref()) else {
         return json!({ "path": path });
     };
-    let entries = if is_one { &entry.name } else { entries };
+    let entries = if is_one && group.first.packed.is_none() { &entry.name } else { entries };
     json!({ "path": path, "archive": { "format": archive.format, "entries": entries } })
 }
 

@@ -10,6 +10,7 @@ mod glob;
 mod incremental;
 pub mod names;
 mod options;
+mod packed_source;
 mod partitions;
 mod plan;
 mod seen;

@@ -6,12 +6,13 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use towpath_core::{
-    CHUNK_BYTES, Context, Error, ErrorKind, Estimate, PlanStream, Planned, Position, Result, ScanRequest,
-    Split,
+    CHUNK_BYTES, Context, Error, Estimate, PlanStream, Planned, Position, Result, ScanRequest, Split,
 };
 use towpath_formats::Piece;
 
 use crate::archive::Item;
+use crate::packed_source::no_entry;
+use crate::partitions::Keys;
 use crate::seen::{Seen, Tally};
 use crate::source::{FilePiece, FileSource};
 use crate::store::check_unchanged;
@@ -46,7 +47,7 @@ pub(crate) struct Planner<S: Store> {
     /// Where an interrupted planning goes on; `None` once it is behind that.
     behind: Option<Behind>,
     /// The keys of the folders of the first file.
-    partition_keys: Option<Vec<String>>,
+    keys: Keys,
     /// The file under way.
     opened: Option<Opened>,
     /// What of it is being cut.
@@ -98,7 +99,7 @@ impl<S: Store> Planner<S> {
             seen,
             columns: request.columns.clone(),
             behind,
-            partition_keys: None,
+            keys: Keys::default(),
             opened: None,
             under_way: None,
             complete: request.planned == Position::End,
@@ -174,22 +175,27 @@ impl<S: Store> Planner<S> {
             Some(behind) if index > behind => self.behind = None,
             _ => {}
         }
-        self.check_partitions(&item)?;
-        let reader = self.source.reader(&item)?;
-        let input = self.source.input(&self.cx, item.clone());
-        let pieces = reader.pieces(&self.cx, input, self.source.options().split_size.bytes());
+        let pieces = if item.is_packed() {
+            let whole = Piece { start: 0, end: None, line: 0, bytes: Some(item.file.size) };
+            stream::iter([Ok(whole)]).boxed()
+        } else {
+            if self.source.options().hive_partitions == HivePartitions::Required {
+                self.keys.check(&self.source.partitions(&item), &item.path())?;
+            }
+            let reader = self.source.reader(&item)?;
+            let input = self.source.input(&self.cx, item.clone());
+            reader.pieces(&self.cx, input, self.source.options().split_size.bytes())
+        };
         self.under_way = Some(Cutting { place, item, pieces });
         Ok(())
     }
 
-    /// An archive without an entry that is wanted is one too many, or too few are wanted.
+    /// Whether there was anything, where there must be.
     fn check_any(&self, opened: &Opened) -> Result<()> {
         if opened.has_any || self.source.options().allow_empty {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::NotFound, "no entry of the archive matches `archive.entries`")
-            .detail("path", &opened.found.file.path)
-            .help("check `archive.entries`, or set `allow_empty: true` if that is fine"))
+        Err(no_entry(&opened.found.file.path))
     }
 
     /// The step for a piece; `None` for one that had been planned.
@@ -217,27 +223,6 @@ impl<S: Store> Planner<S> {
             split = split.memory(2 * CHUNK_BYTES as u64);
         }
         Ok(Some(Planned::Split { split, resume }))
-    }
-
-    /// With `hive_partitions: true`, every file has the keys of the first one.
-    fn check_partitions(&mut self, item: &Item) -> Result<()> {
-        if self.source.options().hive_partitions != HivePartitions::Required {
-            return Ok(());
-        }
-        let keys: Vec<String> = self.source.partitions(item).into_iter().map(|(key, _)| key).collect();
-        let wrong = |message: String| {
-            Err(Error::new(ErrorKind::SchemaMismatch, message).detail("path", item.path()).help(
-                "move the file, let `path` leave it out, or set `hive_partitions: auto` to take each file as it is",
-            ))
-        };
-        if keys.is_empty() {
-            return wrong("the file lies in no folder `key=value`".to_owned());
-        }
-        let expected = self.partition_keys.get_or_insert_with(|| keys.clone());
-        if *expected == keys {
-            return Ok(());
-        }
-        wrong(format!("the file's folders name {}, those of others {}", keys.join(", "), expected.join(", ")))
     }
 }
 

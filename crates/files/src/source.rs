@@ -13,8 +13,9 @@ use towpath_core::{
 };
 use towpath_formats::{Input, Piece, Reader};
 
-use crate::archive::{self, EntryInput, Item, Limits};
+use crate::archive::{self, EntryInput, Item, Kind, Limits, Unpacked};
 use crate::names::tidy;
+use crate::packed_source::{self, no_entry};
 use crate::partitions::{Extension, partitions};
 use crate::plan::{self, Planner};
 use crate::seen::Seen;
@@ -66,8 +67,12 @@ impl<S: Store> Source for FileSource<S> {
         let listing = self.listing(cx).await?;
         let Some(first) = listing.walk(None).next().await.map_err(named::<S>)? else { return Ok(()) };
         self.store.probe(cx, &first.file).await.map_err(named::<S>)?;
-        let Some(item) = self.items(cx, first.file).try_next().await.map_err(named::<S>)? else { return Ok(()) };
-        self.reader(&item).map(drop).map_err(named::<S>)
+        let path = first.file.path.clone();
+        match self.first_of(cx, first.file).await.map_err(named::<S>)? {
+            Some(item) => self.reader(&item).map(drop).map_err(named::<S>),
+            None if self.options().allow_empty => Ok(()),
+            None => Err(named::<S>(no_entry(&path))),
+        }
     }
 
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
@@ -94,18 +99,14 @@ impl<S: Store> Source for FileSource<S> {
             return Ok(stream::empty().boxed());
         }
         let path = item.path().into_owned();
-        let extension = self.extension(&item, columns).map_err(named::<S>)?;
-        let of_file = extension.of_file();
-        let reader = self.reader(&item).map_err(named::<S>)?;
-        let input = self.input(cx, item);
-        let batches = reader.read(cx, input, &piece, from, of_file.as_deref());
-        let extended = batches.and_then(move |batch| {
-            let extended = extension.extend(batch.rows).map(|rows| Batch { rows, ..batch });
-            std::future::ready(extended)
-        });
-        Ok(extended
-            .map_err(move |error| error.connector(S::CONNECTOR).operation("read").detail("path", &path))
-            .boxed())
+        let batches = if item.is_packed() {
+            packed_source::read(self.clone(), cx, item, columns, &from)
+        } else {
+            let input = self.input(cx, item.clone());
+            self.batches(cx, &item, input, &piece, from, columns)
+        };
+        let named = move |error: Error| error.connector(S::CONNECTOR).operation("read").detail("path", &path);
+        Ok(batches.map_err(&named)?.map_err(named).boxed())
     }
 }
 
@@ -130,25 +131,82 @@ impl<S: Store> FileSource<S> {
 
     /// What is read of a file: the file, or the entries of the archive that it is.
     pub(crate) fn items(&self, cx: &Context, file: FileEntry) -> BoxStream<'static, Result<Item>> {
-        let (Some(archive), Some(limits)) = (&self.options().archive, &self.shared.limits) else {
-            return stream::iter([Ok(Item { file, entry: None })]).boxed();
+        let Some(archive) = &self.options().archive else {
+            return stream::iter([Ok(Item::file(file))]).boxed();
         };
-        let input = self.file_input(cx, file.clone());
-        let entries = archive::entries(cx, input, archive.format, &file.path, limits.clone());
-        let path = file.path.clone();
-        entries
-            .map_ok(move |entry| Item { file: file.clone(), entry: Some(entry) })
+        match Kind::of(archive.format, &file.path) {
+            Err(error) => stream::iter([Err(error)]).boxed(),
+            Ok(Kind::Packed(codec)) => {
+                stream::iter([Ok(Item { packed: Some(codec), ..Item::file(file) })]).boxed()
+            }
+            Ok(kind) => self.entries(cx, Item::file(file.clone()), self.file_input(cx, file), kind),
+        }
+    }
+
+    /// The entries of an archive.
+    fn entries(
+        &self,
+        cx: &Context,
+        item: Item,
+        input: Arc<dyn Input>,
+        kind: Kind,
+    ) -> BoxStream<'static, Result<Item>> {
+        let Some(limits) = self.shared.limits.clone() else { return stream::empty().boxed() };
+        let path = item.file.path.clone();
+        archive::entries(cx, input, kind, limits)
+            .map_ok(move |entry| Item { entry: Some(entry), ..item.clone() })
             .map_err(move |error| error.operation("read").detail("path", &path))
             .boxed()
     }
 
+    /// What a compressed archive becomes, and its entries.
+    pub(crate) fn unpack(
+        &self,
+        cx: &Context,
+        item: Item,
+    ) -> Result<(Unpacked, BoxStream<'static, Result<Item>>)> {
+        let codec = item.packed.ok_or_else(|| Error::unexpected("the archive is not compressed"))?;
+        let file = self.file_input(cx, item.file.clone());
+        let archive = Unpacked::new(cx, file, codec, self.options().max_decompressed);
+        let items = self.entries(cx, item, Arc::new(archive.clone()), Kind::Packed(codec));
+        Ok((archive, items))
+    }
+
+    /// What tells the columns of an item: itself, or the first entry of a compressed archive.
+    pub(crate) async fn sample(&self, cx: &Context, item: Item) -> Result<Option<Item>> {
+        if item.is_packed() { self.unpack(cx, item)?.1.try_next().await } else { Ok(Some(item)) }
+    }
+
     /// A file or an entry as the formats read it.
     pub(crate) fn input(&self, cx: &Context, item: Item) -> Arc<dyn Input> {
-        let input = self.file_input(cx, item.file);
-        match item.entry {
-            None => input,
-            Some(entry) => Arc::new(EntryInput::new(cx, input, entry)),
-        }
+        let file = self.file_input(cx, item.file);
+        let Some(entry) = item.entry else { return file };
+        let archive = match item.packed {
+            None => file,
+            Some(codec) => Arc::new(Unpacked::new(cx, file, codec, self.options().max_decompressed)),
+        };
+        Arc::new(EntryInput::new(cx, archive, entry))
+    }
+
+    /// The batches of a piece, with the columns of the path.
+    pub(crate) fn batches(
+        &self,
+        cx: &Context,
+        item: &Item,
+        input: Arc<dyn Input>,
+        piece: &Piece,
+        from: Position,
+        columns: Option<Vec<String>>,
+    ) -> Result<BatchStream> {
+        let extension = self.extension(item, columns)?;
+        let of_file = extension.of_file();
+        let path = item.path().into_owned();
+        let batches = self.reader(item)?.read(cx, input, piece, from, of_file.as_deref());
+        let extended = batches.and_then(move |batch| {
+            let extended = extension.extend(batch.rows).map(|rows| Batch { rows, ..batch });
+            std::future::ready(extended)
+        });
+        Ok(extended.map_err(move |error: Error| error.detail("path", &path)).boxed())
     }
 
     fn file_input(&self, cx: &Context, file: FileEntry) -> Arc<dyn Input> {
@@ -218,13 +276,21 @@ impl<S: Store> FileSource<S> {
         Ok((!fields.is_empty()).then(|| Arc::new(Schema::new(fields))))
     }
 
+    /// The first of what is read of a file.
+    async fn first_of(&self, cx: &Context, file: FileEntry) -> Result<Option<Item>> {
+        match self.items(cx, file).try_next().await? {
+            Some(item) => self.sample(cx, item).await,
+            None => Ok(None),
+        }
+    }
+
     /// What is read of the first new file; of the first of all where none is new.
     async fn first(&self, cx: &Context, listing: &S::Listing, seen: Option<&Seen>) -> Result<Option<Item>> {
         if let Some(seen) = seen {
             let mut walk = listing.walk_behind(None, seen.behind());
             while let Some(found) = walk.next().await? {
                 if seen.is_new(&found)
-                    && let Some(item) = self.items(cx, found.file).try_next().await?
+                    && let Some(item) = self.first_of(cx, found.file).await?
                 {
                     return Ok(Some(item));
                 }
@@ -232,7 +298,7 @@ impl<S: Store> FileSource<S> {
         }
         let mut walk = listing.walk(None);
         while let Some(found) = walk.next().await? {
-            if let Some(item) = self.items(cx, found.file).try_next().await? {
+            if let Some(item) = self.first_of(cx, found.file).await? {
                 return Ok(Some(item));
             }
         }

@@ -56,3 +56,16 @@ pub fn tar(entries: &[(&str, &[u8])]) -> Vec<u8> {
     }
     archive.into_inner().unwrap()
 }
+
+/// A tar that is compressed by gzip, in two members, as some programs write them.
+pub fn tar_gz(entries: &[(&str, &[u8])]) -> Vec<u8> {
+    let bytes = tar(entries);
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    let mut packed = Vec::new();
+    for part in [first, second] {
+        let mut encoder = flate2::write::GzEncoder::new(packed, Compression::fast());
+        encoder.write_all(part).unwrap();
+        packed = encoder.finish().unwrap();
+    }
+    packed
+}

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use towpath_formats::Compression;
 
 use crate::FileEntry;
 
@@ -44,12 +45,25 @@ pub(crate) struct Item {
     /// A file of the store.
     #[serde(flatten)]
     pub(crate) file: FileEntry,
+    /// By what it is compressed, if it is an archive that can be read only from its start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) packed: Option<Compression>,
     /// What of it, if it is an archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) entry: Option<Entry>,
 }
 
 impl Item {
+    /// A file that is no archive.
+    pub(crate) fn file(file: FileEntry) -> Self {
+        Self { file, packed: None, entry: None }
+    }
+
+    /// Whether it is a compressed archive with all of its entries.
+    pub(crate) fn is_packed(&self) -> bool {
+        self.packed.is_some() && self.entry.is_none()
+    }
+
     /// Its path: `in/a.zip!/dir/b.csv` for an entry.
     pub(crate) fn path(&self) -> Cow<'_, str> {
         self.called(&self.file.path)
@@ -95,11 +109,11 @@ mod tests {
         let file = FileEntry { path: "in/day=1/x=1.zip".to_owned(), size: 9, ..FileEntry::default() };
         let entry =
             Entry { index: 0, name: "y=2/a.csv".to_owned(), size: 5, body: Body::Plain { start: 512 } };
-        let item = Item { file: file.clone(), entry: Some(entry) };
+        let item = Item { entry: Some(entry), ..Item::file(file.clone()) };
         assert_eq!(item.path(), "in/day=1/x=1.zip!/y=2/a.csv");
         assert_eq!(item.called("s3://b/x.zip"), "s3://b/x.zip!/y=2/a.csv");
         assert_eq!((item.folders(), item.size()), ("in/day=1/y=2/a.csv".into(), 5));
-        let plain = Item { file, entry: None };
+        let plain = Item::file(file);
         assert_eq!((plain.path(), plain.size()), ("in/day=1/x=1.zip".into(), 9));
         let json = serde_json::to_value(&item).unwrap();
         assert_eq!(serde_json::from_value::<Item>(json).unwrap(), item);

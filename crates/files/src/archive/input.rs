@@ -43,10 +43,11 @@ impl EntryInput {
 
     /// Whether any range of it can be had without those before.
     fn is_plain(&self) -> bool {
-        match self.entry.body {
-            Body::Plain { .. } => true,
-            Body::Zip { method, .. } => method == 0,
-        }
+        self.archive.size().is_some()
+            && match self.entry.body {
+                Body::Plain { .. } => true,
+                Body::Zip { method, .. } => method == 0,
+            }
     }
 
     /// Some bytes of the archive, one after the other.
@@ -127,7 +128,10 @@ async fn stretch(input: &dyn Input, range: Range<u64>) -> Result<ByteStream> {
 
 impl fmt::Debug for EntryInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EntryInput").field("archive", &self.archive).field("entry", &self.entry).finish_non_exhaustive()
+        f.debug_struct("EntryInput")
+            .field("archive", &self.archive)
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ mod entry;
 mod input;
 mod name;
 mod options;
+mod packed;
 #[cfg(feature = "tar")]
 mod tar;
 #[cfg(test)]
@@ -21,11 +22,12 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use towpath_core::{ByteSize, Context, Error, Result};
-use towpath_formats::Input;
+use towpath_formats::{Compression, Input};
 
 pub(crate) use entry::{Body, Entry, Item, joined};
 pub(crate) use input::EntryInput;
 pub use options::{Archive, ArchiveFormat};
+pub(crate) use packed::Unpacked;
 use wanted::Wanted;
 
 use crate::SourceOptions;
@@ -66,49 +68,70 @@ impl Limits {
     }
 }
 
-/// The entries of an archive that are wanted. `path` tells what archive it is where the options do not.
-pub(crate) fn entries(
-    cx: &Context,
-    input: Arc<dyn Input>,
-    format: ArchiveFormat,
-    path: &str,
-    limits: Arc<Limits>,
-) -> Entries {
-    let format = match told(format, path) {
-        Ok(format) => format,
-        Err(error) => return stream::iter([Err(error)]).boxed(),
+/// What an archive is, and how it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Zip,
+    Tar,
+    /// A tar that is compressed as a whole.
+    Packed(Compression),
+}
+
+impl Kind {
+    /// What an archive is: as the options say, or told by its extension; the codec of a tar always by that.
+    ///
+    /// # Errors
+    /// `Config` when it cannot be told.
+    pub(crate) fn of(format: ArchiveFormat, path: &str) -> Result<Self> {
+        let name = path.rsplit_once('/').map_or(path, |(_, name)| name).to_ascii_lowercase();
+        let (stem, extension) = name.rsplit_once('.').unwrap_or((&name, ""));
+        let (codec, is_short) = codec(extension);
+        let is_tar = format == ArchiveFormat::Tar || is_short || stem.rsplit('.').next() == Some("tar");
+        match (format, extension, codec) {
+            (ArchiveFormat::Zip, ..) | (ArchiveFormat::Auto, "zip", _) => Ok(Self::Zip),
+            (_, _, Some(codec)) if is_tar => Ok(Self::Packed(codec)),
+            (ArchiveFormat::Tar, ..) | (ArchiveFormat::Auto, "tar", _) => Ok(Self::Tar),
+            _ => Err(Error::config("what archive it is cannot be told from the name")
+                .detail("path", path)
+                .help("set `archive.format` to zip or tar, or let `path` leave the file out")),
+        }
+    }
+}
+
+/// The codec of an extension, and whether that means a tar as well.
+fn codec(extension: &str) -> (Option<Compression>, bool) {
+    let codec = match extension {
+        "gz" | "gzip" | "tgz" => Compression::Gzip,
+        "zz" | "zlib" => Compression::Zlib,
+        "zst" | "zstd" | "tzst" => Compression::Zstd,
+        "bz2" | "tbz" | "tbz2" => Compression::Bzip2,
+        "xz" | "txz" => Compression::Xz,
+        "br" => Compression::Brotli,
+        "lz4" => Compression::Lz4,
+        _ => return (None, false),
     };
+    (Some(codec), extension.starts_with('t'))
+}
+
+/// The entries of an archive that are wanted. One that is compressed is given as what it becomes.
+pub(crate) fn entries(cx: &Context, input: Arc<dyn Input>, kind: Kind, limits: Arc<Limits>) -> Entries {
     let cx = cx.clone();
     let found = async move {
-        match format {
+        match kind {
             #[cfg(feature = "zip")]
-            ArchiveFormat::Zip => {
+            Kind::Zip => {
                 let entries = zip::entries(&cx, &input, limits).await?;
                 Ok(stream::iter(entries.into_iter().map(Ok)).boxed())
             }
             #[cfg(feature = "tar")]
-            ArchiveFormat::Tar => Ok(tar::entries(&cx, input, limits)),
+            Kind::Tar | Kind::Packed(_) => Ok(tar::entries(&cx, input, limits)),
             #[allow(unreachable_patterns, reason = "only where one is lacking")]
-            ArchiveFormat::Zip | ArchiveFormat::Auto => Err(lacks("zip")),
+            Kind::Zip => Err(lacks("zip")),
             #[allow(unreachable_patterns, reason = "only where one is lacking")]
-            ArchiveFormat::Tar => Err(lacks("tar")),
+            Kind::Tar | Kind::Packed(_) => Err(lacks("tar")),
         }
     };
     stream::once(found).try_flatten().boxed()
-}
-
-/// What archive it is.
-fn told(format: ArchiveFormat, path: &str) -> Result<ArchiveFormat> {
-    if format != ArchiveFormat::Auto {
-        return Ok(format);
-    }
-    let (_, extension) = path.rsplit_once('.').unwrap_or_default();
-    match extension.to_ascii_lowercase().as_str() {
-        "zip" => Ok(ArchiveFormat::Zip),
-        "tar" => Ok(ArchiveFormat::Tar),
-        _ => Err(Error::config("what archive it is cannot be told from the name")
-            .help("set `archive.format` to zip or tar, or let `path` leave the file out")),
-    }
 }
 
 fn lacks(feature: &str) -> Error {
@@ -133,11 +156,25 @@ mod tests {
 
     #[test]
     fn what_archive_it_is_tells_its_extension() {
-        assert_eq!(told(ArchiveFormat::Auto, "in/a.ZIP").unwrap(), ArchiveFormat::Zip);
-        assert_eq!(told(ArchiveFormat::Auto, "in/a.b.tar").unwrap(), ArchiveFormat::Tar);
-        assert_eq!(told(ArchiveFormat::Tar, "in/a.zip").unwrap(), ArchiveFormat::Tar);
-        for path in ["in/a", "in/a.csv", "in.zip/a"] {
-            let error = told(ArchiveFormat::Auto, path).unwrap_err().to_string();
+        let told = |format, path: &str| Kind::of(format, path).map_err(|error| error.to_string());
+        let auto = |path: &str| told(ArchiveFormat::Auto, path);
+        assert_eq!(auto("in/a.ZIP"), Ok(Kind::Zip));
+        assert_eq!(auto("in/a.b.tar"), Ok(Kind::Tar));
+        for (path, codec) in [
+            ("a.tar.gz", Compression::Gzip),
+            ("a.TGZ", Compression::Gzip),
+            ("a.tar.zst", Compression::Zstd),
+            ("a.tbz2", Compression::Bzip2),
+            ("a.tar.xz", Compression::Xz),
+            ("a.tar.lz4", Compression::Lz4),
+        ] {
+            assert_eq!(auto(path), Ok(Kind::Packed(codec)), "{path}");
+        }
+        assert_eq!(told(ArchiveFormat::Tar, "in/a.zip"), Ok(Kind::Tar));
+        assert_eq!(told(ArchiveFormat::Tar, "in/a.gz"), Ok(Kind::Packed(Compression::Gzip)));
+        assert_eq!(told(ArchiveFormat::Zip, "in/a.tar.gz"), Ok(Kind::Zip));
+        for path in ["in/a", "in/a.csv", "in.zip/a", "a.gz", "a.tar/b.gz"] {
+            let error = auto(path).unwrap_err();
             assert!(error.contains("`archive.format`"), "{path}: {error}");
         }
     }

@@ -8,7 +8,7 @@ use towpath_formats::{Input, MemoryInput};
 use towpath_testkit::context;
 
 use super::wanted::Wanted;
-use super::{ArchiveFormat, Entry, EntryInput, Limits, entries};
+use super::{Entry, EntryInput, Kind, Limits, entries};
 use crate::Paths;
 
 pub(super) fn limits(wanted: &str) -> Limits {
@@ -17,8 +17,8 @@ pub(super) fn limits(wanted: &str) -> Limits {
 }
 
 /// The entries of an archive.
-pub(super) async fn listed(archive: &[u8], format: ArchiveFormat, limits: Limits) -> Result<Vec<Entry>> {
-    entries(&context(), input(archive), format, "a", Arc::new(limits)).try_collect().await
+pub(super) async fn listed(archive: &[u8], kind: Kind, limits: Limits) -> Result<Vec<Entry>> {
+    entries(&context(), input(archive), kind, Arc::new(limits)).try_collect().await
 }
 
 pub(super) fn input(archive: &[u8]) -> Arc<dyn Input> {
@@ -36,9 +36,9 @@ pub(super) async fn content(archive: &[u8], entry: &Entry, from: u64) -> Result<
 }
 
 /// The error of listing all entries and reading them.
-pub(super) async fn error(archive: &[u8], format: ArchiveFormat, limits: Limits) -> String {
+pub(super) async fn error(archive: &[u8], kind: Kind, limits: Limits) -> String {
     let found = async {
-        for entry in listed(archive, format, limits).await? {
+        for entry in listed(archive, kind, limits).await? {
             content(archive, &entry, 0).await?;
         }
         Ok(())

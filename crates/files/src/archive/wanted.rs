@@ -37,8 +37,7 @@ impl Pattern {
         if name.is_empty() {
             return Err(Error::config("a path of `archive.entries` is empty"));
         }
-        let glob =
-            if Glob::has_wildcards(&name) { Glob::parse(&name)? } else { Glob::everything_in(&name)? };
+        let glob = if Glob::has_wildcards(&name) { Glob::parse(&name)? } else { Glob::everything_in(&name)? };
         Ok(Self { name, glob })
     }
 
@@ -59,9 +58,13 @@ mod tests {
     fn an_entry_is_named_or_lies_in_a_folder_or_matches_a_glob() {
         let wanted = |path: &str, name: &str| Wanted::new(&Paths(vec![path.to_owned()])).unwrap().has(name);
         assert!(wanted("a.csv", "a.csv") && !wanted("a.csv", "b/a.csv") && !wanted("a.csv", "a.csvx"));
-        assert!(wanted("dir", "dir/x/a.csv") && wanted("./dir/", "dir/a.csv") && !wanted("dir", "dir2/a.csv"));
+        assert!(
+            wanted("dir", "dir/x/a.csv") && wanted("./dir/", "dir/a.csv") && !wanted("dir", "dir2/a.csv")
+        );
         assert!(wanted("**/*", "a") && wanted("/**/*", "a/b") && wanted(".", "a/b"));
-        assert!(wanted("d/*.csv", "d/a.csv") && !wanted("d/*.csv", "a.csv") && !wanted("d/*.csv", "d/e/a.csv"));
+        assert!(
+            wanted("d/*.csv", "d/a.csv") && !wanted("d/*.csv", "a.csv") && !wanted("d/*.csv", "d/e/a.csv")
+        );
         assert!(!wanted("**/*", "__MACOSX/._a.csv"), "what is hidden is left out unless it is spelled");
         assert!(wanted("what[1].csv", "what[1].csv") && wanted("what[1].csv", "what1.csv"));
     }

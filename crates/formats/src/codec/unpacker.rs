@@ -111,7 +111,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_cut_never_ends_and_what_is_broken_says_so() {
-        let packed = deflated(&[7; 100_000]).await;
+        let packed = deflated(&vec![7; 100_000]).await;
         let (mut unpacker, mut found) = (Unpacker::deflate().unwrap(), Vec::new());
         unpacker.push(&packed[..packed.len() - 2], &mut found).unwrap();
         assert_eq!(unpacker.push(&[], &mut found).unwrap(), 0);

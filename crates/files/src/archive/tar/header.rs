@@ -66,23 +66,26 @@ impl Header {
             return Ok(None);
         }
         let header = tar::Header::from_byte_slice(block);
-        let broken = || {
-            Error::data("it is no tar, or a broken one: here should be a header")
-                .detail("byte", at)
-                .help("is it a tar, and all of it?")
-        };
         if header.cksum().ok().is_none_or(|told| !checksums(block).contains(&i64::from(told))) {
-            return Err(if at == 0 { compressed(block).unwrap_or_else(broken) } else { broken() });
+            return Err(compressed(block).filter(|_| at == 0).unwrap_or_else(|| broken(at)));
         }
-        let size = header.entry_size().map_err(|error| broken().source(error))?;
+        let size = header.entry_size().map_err(|error| broken(at).source(error))?;
         let kind = Kind::of(header.entry_type().as_byte());
         Ok(Some(Self { kind, name: header.path_bytes().into_owned(), size }))
     }
 }
 
+/// The error for a place where no header is.
+pub(super) fn broken(at: u64) -> Error {
+    Error::data("it is no tar, or a broken one: here should be a header")
+        .detail("byte", at)
+        .help("is it a tar, and all of it?")
+}
+
 /// The sum of all bytes, with blanks for the checksum itself. Some old programs took the bytes as signed.
 fn checksums(block: &[u8]) -> [i64; 2] {
-    let bytes = || block.iter().enumerate().map(|(at, byte)| if CHECKSUM.contains(&at) { b' ' } else { *byte });
+    let bytes =
+        || block.iter().enumerate().map(|(at, byte)| if CHECKSUM.contains(&at) { b' ' } else { *byte });
     [bytes().map(i64::from).sum(), bytes().map(|byte| i64::from(byte.cast_signed())).sum()]
 }
 
@@ -97,8 +100,10 @@ fn compressed(block: &[u8]) -> Option<Error> {
     ];
     let (_, codec) = marks.iter().find(|(mark, _)| block.starts_with(mark))?;
     Some(
-        Error::unsupported(format!("the tar is compressed by {codec}, and could be read only from its start"))
-            .help("decompress it, or write a zip, whose entries are compressed one by one"),
+        Error::unsupported(format!(
+            "the tar is compressed by {codec}, and could be read only from its start"
+        ))
+        .help("decompress it, or write a zip, whose entries are compressed one by one"),
     )
 }
 

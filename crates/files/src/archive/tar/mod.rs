@@ -29,7 +29,9 @@ const LONGEST: u64 = 1 << 20;
 pub(super) fn entries(cx: &Context, input: Arc<dyn Input>, limits: Arc<Limits>) -> Entries {
     let walk = Walk {
         cx: cx.clone(),
-        size: input.size().unwrap_or(0),
+        // One that is unpacked on the way tells no length, and is only read forward.
+        size: input.size().unwrap_or(u64::MAX),
+        looks_ahead: input.size().is_some(),
         input,
         limits,
         at: 0,
@@ -50,6 +52,8 @@ struct Walk {
     cx: Context,
     input: Arc<dyn Input>,
     size: u64,
+    /// Whether more is fetched than a header.
+    looks_ahead: bool,
     limits: Arc<Limits>,
     /// Where the next header is.
     at: u64,
@@ -69,7 +73,12 @@ impl Walk {
             self.cx.cancellation().check()?;
             let at = self.at;
             if at == self.size && at > 0 {
-                return Err(Error::data("the tar ends without the mark of its end").help("get the whole file"));
+                return Err(
+                    Error::data("the tar ends without the mark of its end").help("get the whole file")
+                );
+            }
+            if self.size < BLOCK {
+                return Err(header::broken(at));
             }
             let block = self.read(at, BLOCK).await?;
             let Some(header) = Header::read(&block, at)? else { return Ok(None) };
@@ -77,8 +86,9 @@ impl Walk {
                 Kind::LongName | Kind::Properties | Kind::OfAll => {
                     let length = header.size;
                     if length > LONGEST {
-                        return Err(Error::data(format!("a header of the tar has {length} bytes"))
-                            .detail("byte", at));
+                        return Err(
+                            Error::data(format!("a header of the tar has {length} bytes")).detail("byte", at)
+                        );
                     }
                     let body = self.read(at + BLOCK, length).await?;
                     self.extended.add(header.kind, &body).map_err(|error| error.detail("byte", at))?;
@@ -149,7 +159,11 @@ impl Walk {
         let behind = start + bytes.len() as u64;
         if at < *start || end > behind {
             let is_near = at <= behind.saturating_add(AHEAD);
-            let wanted = if is_near { AHEAD } else { LOOK }.max(length);
+            let wanted = match (self.looks_ahead, is_near) {
+                (false, _) => length,
+                (true, true) => AHEAD.max(length),
+                (true, false) => LOOK.max(length),
+            };
             let upto = at.saturating_add(wanted).min(self.size);
             self.window = (at, self.input.range(at..upto).await?);
         }

@@ -12,7 +12,7 @@ use towpath_core::Result;
 use towpath_formats::{ByteStream, Input, MemoryInput};
 use towpath_testkit::{archives, context};
 
-use crate::archive::ArchiveFormat::Tar;
+use crate::archive::Kind::Tar;
 use crate::archive::testing::{content, entry_input, error, limits, listed};
 use crate::archive::{Entry, Limits, entries};
 
@@ -67,7 +67,13 @@ async fn long_names_are_read_as_all_programs_write_them() {
     archive.append_data(&mut header(2, EntryType::Regular), &long, &b"n\n"[..]).unwrap();
     let path = format!("größe\n{long}");
     let size = "2";
-    archive.append_pax_extensions([("path", path.replace('\n', "/").as_bytes()), ("size", size.as_bytes()), ("comment", b"a\nb")]).unwrap();
+    archive
+        .append_pax_extensions([
+            ("path", path.replace('\n', "/").as_bytes()),
+            ("size", size.as_bytes()),
+            ("comment", b"a\nb"),
+        ])
+        .unwrap();
     let mut short = header(2, EntryType::Regular);
     short.set_path("short").unwrap();
     short.set_cksum();
@@ -137,7 +143,7 @@ async fn bodies_are_not_fetched_and_headers_of_small_entries_come_together() {
         let files: Vec<_> = named.iter().map(|name| (name.as_str(), body)).collect();
         let input = MemoryInput::new("a.tar", archives::tar(&files));
         let input = Arc::new(Counted(input, AtomicU64::new(0), Mutex::new(0)));
-        let found = entries(&context(), input.clone(), Tar, "a", Arc::new(limits("**/*")));
+        let found = entries(&context(), input.clone(), Tar, Arc::new(limits("**/*")));
         assert_eq!(found.try_collect::<Vec<_>>().await.unwrap().len(), count);
         let (bytes, requests) = (input.1.load(Ordering::Relaxed), *input.2.lock().unwrap());
         assert!(bytes <= most_bytes && requests <= most_requests, "{bytes} in {requests}");
@@ -148,7 +154,7 @@ async fn bodies_are_not_fetched_and_headers_of_small_entries_come_together() {
 async fn what_is_cut_anywhere_is_an_error() {
     let whole = archives::tar(&[("a.csv", &[7; 1_000]), ("b.csv", b"n\n1\n")]);
     let end = whole.len() - 1024;
-    for length in (0..=end).step_by(64) {
+    for length in (512..=end).step_by(64) {
         let text = wrong(&whole[..length]).await;
         assert!(text.contains("tar ends"), "{length}: {text}");
     }
@@ -159,9 +165,14 @@ async fn what_is_no_tar_says_so() {
     let mut archive = archives::tar(&[("a", b"x"), ("b", b"y")]);
     archive[1024 + 3] ^= 1;
     let text = wrong(&archive).await;
-    assert!(text.starts_with("it is no tar, or a broken one: here should be a header (byte: 1024)"), "{text}");
-    let text = wrong(&[b'x'; 2_000]).await;
-    assert!(text.contains("is it a tar"), "{text}");
+    assert!(
+        text.starts_with("it is no tar, or a broken one: here should be a header (byte: 1024)"),
+        "{text}"
+    );
+    for length in [0, 100, 2_000] {
+        let text = wrong(&vec![b'x'; length]).await;
+        assert!(text.contains("is it a tar"), "{text}");
+    }
     let mut gzip = vec![0x1f, 0x8b];
     gzip.resize(2_000, 9);
     let text = wrong(&gzip).await;

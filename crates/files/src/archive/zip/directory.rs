@@ -97,7 +97,8 @@ fn one_disk(window: &Window, table: &Table) -> Result<()> {
     if of_large(number(4)) && of_large(number(6)) && number(8) == number(10) && disks <= 1 {
         return Ok(());
     }
-    Err(Error::unsupported("the zip is one part of several").help("join them: `zip -s 0 parts.zip --out whole.zip`"))
+    Err(Error::unsupported("the zip is one part of several")
+        .help("join them: `zip -s 0 parts.zip --out whole.zip`"))
 }
 
 /// The table while it is read.
@@ -186,7 +187,8 @@ impl<'a> Reading<'a> {
         self.ranges.sort_unstable();
         let overlaps = self.ranges.windows(2).find(|pair| pair[0].1 > pair[1].0);
         overlaps.map_or(Ok(()), |pair| {
-            Err(Error::data("entries of the zip overlap, as no program writes them").detail("byte", pair[1].0))
+            Err(Error::data("entries of the zip overlap, as no program writes them")
+                .detail("byte", pair[1].0))
         })
     }
 
@@ -196,7 +198,8 @@ impl<'a> Reading<'a> {
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
             None => Ok(()),
             Some(pair) => Err(of_entry(
-                Error::new(ErrorKind::DataInvalid, "two entries have one name").help("write the archive anew"),
+                Error::new(ErrorKind::DataInvalid, "two entries have one name")
+                    .help("write the archive anew"),
                 pair[0],
             )),
         }
@@ -211,7 +214,8 @@ fn check_method(method: CompressionMethod, compressed: u64, size: u64) -> Result
         STORED => Ok(()),
         DEFLATE => Unpacker::deflate().map(drop),
         ZSTD => Unpacker::zstd().map(drop),
-        _ => Err(Error::unsupported(format!("the entry is compressed by method {method}"))
-            .help("stored, deflate and zstd are read; write the archive anew, or leave the entry out by `entries`")),
+        _ => Err(Error::unsupported(format!("the entry is compressed by method {method}")).help(
+            "stored, deflate and zstd are read; write the archive anew, or leave the entry out by `entries`",
+        )),
     }
 }

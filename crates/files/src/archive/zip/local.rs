@@ -41,7 +41,9 @@ impl Head {
         let length = Self::check(&bytes, name, method)?;
         let data = header + length;
         if data.checked_add(compressed).is_none_or(|end| end > size) {
-            return Err(Error::data("the entry ends behind the end of the archive").help("get the whole file"));
+            return Err(
+                Error::data("the entry ends behind the end of the archive").help("get the whole file")
+            );
         }
         let first = usize::try_from(length).ok().filter(|length| *length <= bytes.len());
         let mut first = first.map_or_else(Bytes::new, |length| bytes.slice(length..));

@@ -3,10 +3,10 @@
 mod directory;
 mod local;
 mod names;
-mod unpack;
-mod window;
 #[cfg(test)]
 mod tests;
+mod unpack;
+mod window;
 
 pub(super) use directory::entries;
 pub(super) use local::Head;

@@ -64,21 +64,22 @@ impl Check {
 
 /// Bytes that are stored as they are. The last ones come only when all are what they should be.
 pub(in crate::archive) fn checked(raw: ByteStream, claim: Claim) -> ByteStream {
-    let checks = stream::try_unfold((raw, Check::new(claim), false), |(mut raw, mut check, over)| async move {
-        if over {
-            return Ok(None);
-        }
-        let Some(bytes) = raw.try_next().await? else {
-            check.finish()?;
-            return Ok(None);
-        };
-        check.add(&bytes)?;
-        let is_last = check.is_full();
-        if is_last {
-            check.finish()?;
-        }
-        Ok(Some((bytes, (raw, check, is_last))))
-    });
+    let checks =
+        stream::try_unfold((raw, Check::new(claim), false), |(mut raw, mut check, over)| async move {
+            if over {
+                return Ok(None);
+            }
+            let Some(bytes) = raw.try_next().await? else {
+                check.finish()?;
+                return Ok(None);
+            };
+            check.add(&bytes)?;
+            let is_last = check.is_full();
+            if is_last {
+                check.finish()?;
+            }
+            Ok(Some((bytes, (raw, check, is_last))))
+        });
     checks.boxed()
 }
 

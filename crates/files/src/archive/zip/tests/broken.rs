@@ -4,7 +4,7 @@ use towpath_core::ByteSize;
 use towpath_testkit::archives;
 
 use super::written::{Written, deflated, stored, zip};
-use crate::archive::ArchiveFormat::Zip;
+use crate::archive::Kind::Zip;
 use crate::archive::Limits;
 use crate::archive::testing::{content, error, limits, listed};
 
@@ -28,11 +28,17 @@ async fn what_is_cut_anywhere_is_an_error() {
 async fn sizes_that_are_not_true_are_errors() {
     let long = [7; 5_000];
     let less = wrong(&[Written { size: 4_000, ..deflated("a", &long) }]).await;
-    assert!(less.starts_with("the entry becomes more than the 4000 bytes that the table of the zip tells"), "{less}");
+    assert!(
+        less.starts_with("the entry becomes more than the 4000 bytes that the table of the zip tells"),
+        "{less}"
+    );
     let more = wrong(&[Written { size: 6_000, ..deflated("a", &long) }]).await;
     assert!(more.starts_with("the entry has 5000 bytes instead of the 6000 that the table tells"), "{more}");
     let other = wrong(&[Written { size: 6_000, ..stored("a", &long) }]).await;
-    assert!(other.starts_with("the entry is stored as it is, in 5000 bytes, and should have 6000 (entry: a)"), "{other}");
+    assert!(
+        other.starts_with("the entry is stored as it is, in 5000 bytes, and should have 6000 (entry: a)"),
+        "{other}"
+    );
     let cut = deflated("a", &long);
     let cut = wrong(&[Written { compressed: cut.compressed - 3, ..cut }]).await;
     assert!(cut.starts_with("the entry ends in the middle of its compressed data"), "{cut}");
@@ -71,7 +77,10 @@ async fn what_cannot_be_read_names_the_entry() {
 async fn a_bomb_is_an_error_before_it_is_read() {
     let small = Limits { max_decompressed: Some(ByteSize::new(4_999)), ..limits("**/*") };
     let text = error(&zip(&[deflated("a", &[7; 5_000])]), Zip, small).await;
-    assert!(text.starts_with("the entry becomes 5000 bytes, more than the 4999 that it may (entry: a)"), "{text}");
+    assert!(
+        text.starts_with("the entry becomes 5000 bytes, more than the 4999 that it may (entry: a)"),
+        "{text}"
+    );
     assert!(text.contains("`max_decompressed`"), "{text}");
     let huge = Written { size: 65 << 30, is_large: true, ..deflated("a", b"x") };
     let text = wrong(&[huge]).await;
@@ -126,7 +135,10 @@ async fn a_table_with_more_or_less_than_it_says_is_refused() {
         archive[end + 8] = count;
         archive[end + 10] = count;
         let text = error(&archive, Zip, limits("**/*")).await;
-        assert!(text.starts_with(&format!("the table of the zip has 2 entries instead of {count}")), "{text}");
+        assert!(
+            text.starts_with(&format!("the table of the zip has 2 entries instead of {count}")),
+            "{text}"
+        );
     }
 }
 

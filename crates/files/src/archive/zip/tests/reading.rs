@@ -4,7 +4,7 @@ use towpath_formats::Input;
 use towpath_testkit::archives;
 
 use super::written::{Written, deflated, stored, zip};
-use crate::archive::ArchiveFormat::Zip;
+use crate::archive::Kind::Zip;
 use crate::archive::testing::{content, entry_input, limits, listed};
 
 /// Some hundred thousand bytes that neither repeat nor compress to nothing.
@@ -16,10 +16,12 @@ fn long() -> Vec<u8> {
 #[tokio::test]
 async fn entries_are_found_and_read_from_any_place() {
     let long = long();
-    let files: [(&str, &[u8]); 4] = [("a.csv", b"n\n1\n"), ("dir/", b""), ("dir/b.csv", &long), ("empty", b"")];
+    let files: [(&str, &[u8]); 4] =
+        [("a.csv", b"n\n1\n"), ("dir/", b""), ("dir/b.csv", &long), ("empty", b"")];
     for archive in [archives::zip(&files), archives::stored_zip(&files)] {
         let found = listed(&archive, Zip, limits("**/*")).await.unwrap();
-        let names: Vec<_> = found.iter().map(|entry| (entry.index, entry.name.as_str(), entry.size)).collect();
+        let names: Vec<_> =
+            found.iter().map(|entry| (entry.index, entry.name.as_str(), entry.size)).collect();
         assert_eq!(names, [(0, "a.csv", 4), (2, "dir/b.csv", long.len() as u64), (3, "empty", 0)]);
         for from in [0, 1, 100_000, long.len()] {
             assert!(content(&archive, &found[1], from as u64).await.unwrap() == long[from..], "{from}");
@@ -49,7 +51,8 @@ async fn only_wanted_entries_are_looked_at() {
     let strange = Written { method: 14, ..stored("x/strange.bin", b"x") };
     let hidden = stored("__MACOSX/._a.csv", b"x");
     let archive = zip(&[locked, strange, hidden, stored("x/a.csv", b"n\n"), stored("a.csv", b"n\n")]);
-    let names = |found: Vec<crate::archive::Entry>| found.into_iter().map(|entry| entry.name).collect::<Vec<_>>();
+    let names =
+        |found: Vec<crate::archive::Entry>| found.into_iter().map(|entry| entry.name).collect::<Vec<_>>();
     assert_eq!(names(listed(&archive, Zip, limits("**/*.csv")).await.unwrap()), ["x/a.csv", "a.csv"]);
     assert_eq!(names(listed(&archive, Zip, limits("x/*.csv")).await.unwrap()), ["x/a.csv"]);
 }
@@ -67,7 +70,8 @@ async fn numbers_of_64_bits_are_read() {
 async fn ten_thousand_entries_are_found_and_seventy_thousand_too() {
     for count in [10_000, 70_000] {
         let names: Vec<String> = (0..count).map(|n| format!("{n:06}.csv")).collect();
-        let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), b"n\n1\n" as &[u8])).collect();
+        let files: Vec<(&str, &[u8])> =
+            names.iter().map(|name| (name.as_str(), b"n\n1\n" as &[u8])).collect();
         let archive = archives::stored_zip(&files);
         let found = listed(&archive, Zip, limits("**/*")).await.unwrap();
         assert_eq!(found.len(), count);
