@@ -93,7 +93,9 @@ fn one_disk(window: &Window, table: &Table) -> Result<()> {
     let number = |at: usize| u16::from_le_bytes([end[at], end[at + 1]]);
     let of_large = |disk: u16| disk == 0 || disk == u16::MAX;
     let larger = table.end.checked_sub(20).and_then(|at| window.get(at, 20));
-    let disks = larger.filter(|record| record.starts_with(b"PK\x06\x07")).map_or(1, |record| record[16]);
+    let disks = larger.filter(|record| record.starts_with(b"PK\x06\x07"));
+    let disks =
+        disks.map_or(1, |record| u32::from_le_bytes([record[16], record[17], record[18], record[19]]));
     if of_large(number(4)) && of_large(number(6)) && number(8) == number(10) && disks <= 1 {
         return Ok(());
     }
