@@ -43,7 +43,7 @@ async fn a_run_that_is_killed_in_the_middle_of_an_entry_goes_on_behind_what_was_
 #[test]
 fn entries_become_files_of_the_same_names() {
     let project = Project::new();
-    project.write("in/a.zip", zip(&[("x.bin", b"one"), ("dir/y.bin", &[7; 3_000_000])]));
+    project.write("in/a.zip", zip(&[("x.bin", b"one"), ("dir/y.bin", &vec![7; 3_000_000])]));
     project.write(
         "pipeline.yaml",
         "name: unpack\nstreams:\n  all:\n    source: { connector: file, path: in/, archive: auto, format: bytes }\n    \

@@ -204,3 +204,71 @@ impl Input for Unpacked {
         Ok(bytes.freeze())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::limits;
+    use crate::archive::{EntryInput, Kind, entries};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use towpath_formats::MemoryInput;
+    use towpath_testkit::{archives, context};
+
+    /// An input that notes how often it was begun.
+    #[derive(Debug)]
+    struct Counted(MemoryInput, AtomicUsize);
+
+    #[async_trait]
+    impl Input for Counted {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+
+        fn size(&self) -> Option<u64> {
+            self.0.size()
+        }
+
+        async fn stream(&self, from: u64) -> Result<ByteStream> {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            self.0.stream(from).await
+        }
+
+        async fn range(&self, _: Range<u64>) -> Result<Bytes> {
+            panic!("what is compressed has no ranges");
+        }
+    }
+
+    #[tokio::test]
+    async fn all_entries_are_read_in_one_go_and_who_goes_back_begins_anew() {
+        let contents: Vec<Vec<u8>> = (0..50_u8).map(|n| vec![n; 40_000 + usize::from(n)]).collect();
+        let names: Vec<String> = (0..50).map(|n| format!("{n}.csv")).collect();
+        let files: Vec<_> =
+            names.iter().map(String::as_str).zip(contents.iter().map(Vec::as_slice)).collect();
+        let file = MemoryInput::new("a.tar.gz", archives::tar_gz(&files));
+        let file = Arc::new(Counted(file, AtomicUsize::new(0)));
+        let cx = context();
+        let archive = Unpacked::new(&cx, file.clone(), Compression::Gzip, None);
+        let (kind, shared) = (Kind::Packed(Compression::Gzip), Arc::new(archive.clone()));
+        let mut found = entries(&cx, shared.clone(), kind, Arc::new(limits("**/*")));
+        let mut inputs = Vec::new();
+        while let Some(entry) = found.try_next().await.unwrap() {
+            let index = inputs.len();
+            let input = EntryInput::new(&cx, shared.clone(), entry);
+            assert_eq!(input.size(), None);
+            // Of every second one only the beginning is read.
+            let mut stream = input.stream(0).await.unwrap();
+            let mut bytes = stream.try_next().await.unwrap().unwrap().to_vec();
+            if index % 2 == 0 {
+                bytes.extend(stream.try_collect::<Vec<_>>().await.unwrap().concat());
+                assert!(bytes == contents[index]);
+            }
+            inputs.push(input);
+        }
+        archive.finish().await.unwrap();
+        assert_eq!((inputs.len(), file.1.load(Ordering::Relaxed)), (50, 1));
+        assert_eq!(inputs[49].range(7..9).await.unwrap(), [49; 2][..]);
+        let all = inputs[3].stream(5).await.unwrap().try_collect::<Vec<_>>().await.unwrap().concat();
+        assert!(all == contents[3][5..]);
+        assert_eq!(file.1.load(Ordering::Relaxed), 3);
+    }
+}

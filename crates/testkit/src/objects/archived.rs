@@ -5,7 +5,7 @@ use serde_json::json;
 use towpath_core::{ErrorKind, Planned, Position, ScanRequest};
 
 use super::{ObjectSite, ObjectSiteTools, error, numbered};
-use crate::archives::{stored_zip, tar, zip};
+use crate::archives::{stored_zip, tar, tar_gz, zip};
 
 /// An entry is a file, whatever the archive.
 pub async fn entries_of_archives_are_read_as_objects_are<S: ObjectSite>() {
@@ -13,12 +13,14 @@ pub async fn entries_of_archives_are_read_as_objects_are<S: ObjectSite>() {
     let many = format!("n,m\n{}", numbered(30_000));
     site.put("a.zip", zip(&[("x.csv", b"n,m\n-1,1\n"), ("day=2/big.csv", many.as_bytes())])).await;
     site.put("b.tar", tar(&[("dir/y.csv", b"n,m\n-2,2\n")])).await;
+    site.put("c.tgz", tar_gz(&[("readme", b"?"), ("dir/z.csv", b"n,m\n-3,3\n")])).await;
     let options = json!({"archive": {"entries": "**/*.csv"}, "file_column": "file"});
     let rows = site.read("*", &options).await.unwrap();
-    assert_eq!(rows.len(), 30_002);
+    assert_eq!(rows.len(), 30_003);
     assert_eq!(rows[0], json!({"n": -1, "m": 1, "file": format!("{}!/x.csv", site.url("a.zip"))}));
     assert_eq!(rows[30_000]["day"], json!(2));
     assert_eq!(rows[30_001]["file"], json!(format!("{}!/dir/y.csv", site.url("b.tar"))));
+    assert_eq!(rows[30_002]["file"], json!(format!("{}!/dir/z.csv", site.url("c.tgz"))));
 }
 
 /// What lies in an archive as it is need not be read from its beginning.
