@@ -17,7 +17,8 @@ fn csv(ids: std::ops::Range<u64>) -> Vec<u8> {
 
 /// The same as NDJSON, which is cut at any newline.
 fn ndjson(ids: std::ops::Range<u64>) -> Vec<u8> {
-    ids.map(|id| format!("{{\"id\":{id},\"name\":\"row {id}\"}}\n")).collect::<String>().into_bytes()
+    let lines = ids.map(|id| format!("{{\"id\":{id},\"name\":\"row {id}\"}}\n"));
+    lines.collect::<Vec<_>>().concat().into_bytes()
 }
 
 fn ids(scan: &Scan) -> Vec<u64> {

@@ -79,6 +79,9 @@ mod plain_parquet_sink {
     towpath_testkit::sink_conformance! { case = super::Empty::new("{stream}.parquet", "parquet") }
 }
 
+/// What makes an archive of names and contents.
+type Pack = fn(&[(&str, &[u8])]) -> Vec<u8>;
+
 /// Files of some thousand rows in partition folders, cut small.
 struct Seeded {
     folder: Folder,
@@ -112,7 +115,7 @@ impl Seeded {
     }
 
     /// The same files as entries of two archives.
-    async fn archived(extension: &str, kind: &str, archive: fn(&[(&str, &[u8])]) -> Vec<u8>) -> Self {
+    async fn archived(extension: &str, kind: &str, archive: Pack) -> Self {
         let seeded = Self::new(extension, true).await;
         let day = |day: u64| {
             let name = format!("day={day}/file.{extension}");
