@@ -5,7 +5,12 @@
 
 #[cfg_attr(
     not(all(feature = "zip", feature = "tar")),
-    allow(dead_code, unused_imports, reason = "what archives share is idle where one is left out")
+    allow(
+        dead_code,
+        unused_imports,
+        unused_variables,
+        reason = "what archives share is idle where one is left out"
+    )
 )]
 mod archive;
 mod discover;

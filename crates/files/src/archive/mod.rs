@@ -126,7 +126,7 @@ pub(crate) fn entries(cx: &Context, input: Arc<dyn Input>, kind: Kind, limits: A
             #[cfg(feature = "tar")]
             Kind::Tar | Kind::Packed(_) => Ok(tar::entries(&cx, input, limits)),
             #[allow(unreachable_patterns, reason = "only where one is lacking")]
-            Kind::Zip => Err(lacks("zip")),
+            Kind::Zip => Err::<Entries, Error>(lacks("zip")),
             #[allow(unreachable_patterns, reason = "only where one is lacking")]
             Kind::Tar | Kind::Packed(_) => Err(lacks("tar")),
         }
