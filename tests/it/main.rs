@@ -1,6 +1,7 @@
 //! Whole pipelines, run by the built command against real files and servers that misbehave.
 
 mod answers;
+mod archives;
 mod azure;
 mod bad_input;
 mod databases;

@@ -8,28 +8,26 @@ use towpath_tests::Project;
 use url::Url;
 
 /// The bucket that needs no credentials.
-const BUCKET: &str = "public";
+pub(crate) const BUCKET: &str = "public";
 
 /// The port of the server.
-fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     let url = std::env::var("TOWPATH_TEST_S3_URL")
         .expect("these tests need a server: run them by `cargo xtask test`, or set TOWPATH_TEST_S3_URL");
     Url::parse(&url).ok().and_then(|url| url.port()).expect("TOWPATH_TEST_S3_URL is a URL with a port")
 }
 
 /// Writes objects below a prefix of their own, and tells its name.
-fn seeded(objects: &[(&str, &str)]) -> String {
+pub(crate) fn seeded<T: AsRef<[u8]>>(objects: &[(&str, T)]) -> String {
     let prefix = format!("test-{:016x}", fastrand::u64(..));
-    for (key, text) in objects {
+    for (key, content) in objects {
+        let content = content.as_ref();
         let mut server = TcpStream::connect(("127.0.0.1", port())).expect("the server answers");
-        let length = text.len();
+        let length = content.len();
         let head = format!(
             "PUT /{BUCKET}/{prefix}/{key} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
         );
-        server
-            .write_all(head.as_bytes())
-            .and_then(|()| server.write_all(text.as_bytes()))
-            .expect("it listens");
+        server.write_all(head.as_bytes()).and_then(|()| server.write_all(content)).expect("it listens");
         let mut answer = String::new();
         server.read_to_string(&mut answer).expect("it says something");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use futures::TryStreamExt;
 use serde_json::json;
-use towpath_core::{Context, Dataset, Result};
+use towpath_core::{Context, Dataset, Json, Result};
 
-use crate::{FileEntry, FileSource, Listing, Store, Walk};
+use crate::archive::Item;
+use crate::{FileSource, Listing, Store, Walk};
 
 /// The most data sets that are listed.
 const MOST: usize = 1_000;
@@ -16,7 +18,7 @@ const MOST_FILES: usize = 200_000;
 
 /// Files that belong together.
 struct Group {
-    first: FileEntry,
+    first: Item,
     files: usize,
     bytes: u64,
 }
@@ -25,49 +27,71 @@ pub(crate) async fn discover<S: Store>(source: &FileSource<S>, cx: &Context) -> 
     if let Some(places) = source.store().places(cx).await? {
         return Ok(places);
     }
-    let mut walk = source.listing(cx).await?.walk(None);
-    let mut groups: BTreeMap<String, Group> = BTreeMap::new();
-    let mut files = 0;
-    while let Some(found) = walk.next().await? {
-        files += 1;
-        if files > MOST_FILES {
-            tracing::warn!(most = MOST_FILES, "there are more files than are looked at; narrow `path`");
-            break;
-        }
-        let glob = glob_of(&found.file.path);
-        if groups.len() == MOST && !groups.contains_key(&glob) {
-            tracing::warn!(most = MOST, "there are more data sets than are listed; narrow `path`");
-            break;
-        }
-        let bytes = found.file.size;
-        let group = groups.entry(glob).or_insert_with(|| Group { first: found.file, files: 0, bytes: 0 });
-        group.files += 1;
-        group.bytes += bytes;
-    }
+    let groups = groups(source, cx).await?;
     let mut names = BTreeSet::new();
     let mut datasets = Vec::new();
-    for (glob, group) in groups {
-        let path = if group.files == 1 { &group.first.path } else { &glob };
+    for (globs, group) in groups {
+        let path = group.first.path();
         let schema = match source.schema(cx, group.first.clone(), None).await {
             Ok(schema) => Some(schema),
-            Err(error) if source.reader(&group.first.path).is_err() => {
-                tracing::warn!(path, %error, "left out files of no known format");
+            Err(error) if source.reader(&group.first).is_err() => {
+                tracing::warn!(%path, %error, "left out files of no known format");
                 continue;
             }
             Err(error) => {
-                tracing::warn!(path, %error, "cannot tell the columns");
+                tracing::warn!(%path, %error, "cannot tell the columns");
                 None
             }
         };
-        let mut dataset = Dataset::new(
-            unique(&mut names, &name_of(&group.first.path)),
-            json!({ "path": source.display(path) }),
-        );
+        let name = unique(&mut names, &name_of(&path));
+        let mut dataset = Dataset::new(name, options(source, &globs, &group));
         dataset.schema = schema;
         dataset.estimate.bytes = Some(group.bytes);
         datasets.push(dataset);
     }
     Ok(datasets)
+}
+
+/// What is read, by the globs of its files and of the entries of those that are archives.
+async fn groups<S: Store>(source: &FileSource<S>, cx: &Context) -> Result<BTreeMap<(String, String), Group>> {
+    let mut walk = source.listing(cx).await?.walk(None);
+    let mut groups: BTreeMap<(String, String), Group> = BTreeMap::new();
+    let mut files = 0;
+    while let Some(found) = walk.next().await? {
+        let mut items = source.items(cx, found.file);
+        while let Some(item) = items.try_next().await? {
+            // Of a compressed archive only the first entry is looked at: all of it would have to be read.
+            let Some(item) = source.sample(cx, item).await? else { continue };
+            files += 1;
+            if files > MOST_FILES {
+                tracing::warn!(most = MOST_FILES, "there are more files than are looked at; narrow `path`");
+                return Ok(groups);
+            }
+            let entry = item.entry.as_ref().map(|entry| glob_of(&entry.name));
+            let globs = (glob_of(&item.file.path), entry.unwrap_or_default());
+            if groups.len() == MOST && !groups.contains_key(&globs) {
+                tracing::warn!(most = MOST, "there are more data sets than are listed; narrow `path`");
+                return Ok(groups);
+            }
+            let bytes = item.size();
+            let group = groups.entry(globs).or_insert_with(|| Group { first: item, files: 0, bytes: 0 });
+            group.files += 1;
+            group.bytes += bytes;
+        }
+    }
+    Ok(groups)
+}
+
+/// The options by which the files of a group are read.
+fn options<S: Store>(source: &FileSource<S>, (glob, entries): &(String, String), group: &Group) -> Json {
+    let is_one = group.files == 1;
+    let path = if is_one { &group.first.file.path } else { glob };
+    let path = source.display(path);
+    let Some((archive, entry)) = source.options().archive.as_ref().zip(group.first.entry.as_ref()) else {
+        return json!({ "path": path });
+    };
+    let entries = if is_one && group.first.packed.is_none() { &entry.name } else { entries };
+    json!({ "path": path, "archive": { "format": archive.format, "entries": entries } })
 }
 
 /// The glob of the files like this one: any digits in its name, any `key=value` folders below the first.

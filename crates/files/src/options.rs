@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::Incremental;
+use crate::{Archive, Incremental};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use towpath_formats::{Columns, Compression, ReadFormat, ReadOptions};
 #[expect(missing_docs, reason = "the macro below documents them, where pipeline files get their help from")]
 pub struct SourceOptions {
     pub path: Paths,
+    pub archive: Option<Archive>,
     pub format: Option<ReadFormat>,
     pub compression: Option<Compression>,
     pub columns: Columns,
@@ -39,6 +40,12 @@ macro_rules! with_source_options {
         pub struct $name {
             $(#[$path])*
             pub path: $crate::Paths,
+            /// Reads the files as archives, each entry as a file of its own: `zip`, `tar`, `auto` (told by the extension), or
+            /// `{ format: auto, entries: "**/*.csv", max_entries: 100000 }`, where `entries` is a name, a folder or a glob, or a list
+            /// of these, and `max_entries` the most that one archive may have. Entries are called such as `in/a.zip!/dir/b.csv`.
+            /// Without this option nobody looks into a file.
+            #[serde(default)]
+            pub archive: Option<$crate::Archive>,
             /// The format; by default told by the extension.
             #[serde(default)]
             pub format: Option<towpath_formats::ReadFormat>,
@@ -87,6 +94,7 @@ macro_rules! with_source_options {
             pub fn files(&self) -> $crate::SourceOptions {
                 $crate::SourceOptions {
                     path: self.path.clone(),
+                    archive: self.archive.clone(),
                     format: self.format.clone(),
                     compression: self.compression,
                     columns: self.columns.clone(),
@@ -118,6 +126,9 @@ impl SourceOptions {
         let wrong = |message: &str| Err(Error::config(message.to_owned()));
         if self.split_size.bytes() == 0 {
             return wrong("`split_size` must be above zero");
+        }
+        if let Some(archive) = &self.archive {
+            archive.check()?;
         }
         if self.sample_rows == Some(0) {
             return wrong("`sample_rows` must be above zero");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, StringArray, UInt32Array};
 use arrow::compute::take;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
-use towpath_core::{Error, Result, conform_array};
+use towpath_core::{Error, ErrorKind, Result, conform_array};
 use towpath_formats::Columns;
 
 use crate::names::{NULL_PARTITION, decode};
@@ -22,6 +22,31 @@ pub(crate) fn partitions(path: &str) -> Vec<(String, Option<String>)> {
         found.push((key.into_owned(), value));
     }
     found
+}
+
+/// The keys of the folders of the first file, which others must have, too.
+#[derive(Debug, Default)]
+pub(crate) struct Keys(Option<Vec<String>>);
+
+impl Keys {
+    /// # Errors
+    /// `SchemaMismatch` when a file has other keys, or none.
+    pub(crate) fn check(&mut self, partitions: &[(String, Option<String>)], path: &str) -> Result<()> {
+        let keys: Vec<String> = partitions.iter().map(|(key, _)| key.clone()).collect();
+        let wrong = |message: String| {
+            Err(Error::new(ErrorKind::SchemaMismatch, message).detail("path", path).help(
+                "move the file, let `path` leave it out, or set `hive_partitions: auto` to take each file as it is",
+            ))
+        };
+        if keys.is_empty() {
+            return wrong("the file lies in no folder `key=value`".to_owned());
+        }
+        let expected = self.0.get_or_insert_with(|| keys.clone());
+        if *expected == keys {
+            return Ok(());
+        }
+        wrong(format!("the file's folders name {}, those of others {}", keys.join(", "), expected.join(", ")))
+    }
 }
 
 /// What a file's path adds to its rows, and which of all columns are wanted.

@@ -6,11 +6,13 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use towpath_core::{
-    CHUNK_BYTES, Context, Error, ErrorKind, Estimate, PlanStream, Planned, Position, Result, ScanRequest,
-    Split,
+    CHUNK_BYTES, Context, Error, Estimate, PlanStream, Planned, Position, Result, ScanRequest, Split,
 };
 use towpath_formats::Piece;
 
+use crate::archive::Item;
+use crate::packed_source::no_entry;
+use crate::partitions::Keys;
 use crate::seen::{Seen, Tally};
 use crate::source::{FilePiece, FileSource};
 use crate::store::check_unchanged;
@@ -25,6 +27,9 @@ struct Behind {
     modified: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tag: Option<String>,
+    /// Which entry of an archive the last planned piece is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entry: Option<u64>,
     /// Where the last planned piece starts.
     start: u64,
     /// For incremental streams: what was planned so far.
@@ -42,14 +47,26 @@ pub(crate) struct Planner<S: Store> {
     /// Where an interrupted planning goes on; `None` once it is behind that.
     behind: Option<Behind>,
     /// The keys of the folders of the first file.
-    partition_keys: Option<Vec<String>>,
+    keys: Keys,
+    /// The file under way.
+    opened: Option<Opened>,
+    /// What of it is being cut.
     under_way: Option<Cutting>,
     complete: bool,
 }
 
-/// A file that is being cut.
-struct Cutting {
+/// A file of which everything is read that is wanted: the file, or the entries of an archive.
+struct Opened {
     found: Found,
+    items: BoxStream<'static, Result<Item>>,
+    /// Whether there was anything.
+    has_any: bool,
+}
+
+/// A file, or an entry, that is being cut.
+struct Cutting {
+    place: Place,
+    item: Item,
     pieces: BoxStream<'static, Result<Piece>>,
 }
 
@@ -82,7 +99,8 @@ impl<S: Store> Planner<S> {
             seen,
             columns: request.columns.clone(),
             behind,
-            partition_keys: None,
+            keys: Keys::default(),
+            opened: None,
             under_way: None,
             complete: request.planned == Position::End,
         })
@@ -95,13 +113,10 @@ impl<S: Store> Planner<S> {
         loop {
             self.cx.cancellation().check()?;
             if let Some(mut cutting) = self.under_way.take() {
-                if let Some(piece) = cutting
-                    .pieces
-                    .try_next()
-                    .await
-                    .map_err(|error| error.detail("path", &cutting.found.file.path))?
-                {
-                    let step = self.step(&cutting.found, piece)?;
+                let path = cutting.item.path().into_owned();
+                let piece = cutting.pieces.try_next().await.map_err(|error| error.detail("path", path))?;
+                if let Some(piece) = piece {
+                    let step = self.step(&cutting, piece)?;
                     self.under_way = Some(cutting);
                     match step {
                         Some(step) => return Ok(Some(step)),
@@ -110,18 +125,28 @@ impl<S: Store> Planner<S> {
                 }
                 self.behind = None;
             }
+            if let Some(mut opened) = self.opened.take() {
+                let Some(item) = opened.items.try_next().await? else {
+                    self.check_any(&opened)?;
+                    continue;
+                };
+                opened.has_any = true;
+                self.cut(opened.found.place(), item)?;
+                self.opened = Some(opened);
+                continue;
+            }
             let Some(found) = self.walk.next().await? else {
                 self.complete = true;
                 return Ok(self.seen.take().map(|seen| Planned::Complete { since: seen.complete() }));
             };
-            self.begin(found)?;
+            self.open(found)?;
         }
     }
 
-    /// Begins to cut a file, unless it has been read by an earlier run.
-    fn begin(&mut self, found: Found) -> Result<()> {
-        let behind = self.behind.take().filter(|behind| found.place() == behind.place);
-        if let Some(behind) = &behind {
+    /// Begins to read a file, unless it has been read by an earlier run.
+    fn open(&mut self, found: Found) -> Result<()> {
+        self.behind = self.behind.take().filter(|behind| found.place() == behind.place);
+        if let Some(behind) = &self.behind {
             let planned = FileEntry {
                 path: found.file.path.clone(),
                 size: behind.size,
@@ -131,38 +156,66 @@ impl<S: Store> Planner<S> {
             };
             check_unchanged(&planned, &found.file)?;
         }
-        if let Some(seen) = self.seen.as_mut().filter(|_| behind.is_none()) {
+        if let Some(seen) = self.seen.as_mut().filter(|_| self.behind.is_none()) {
             if !seen.is_new(&found) {
                 return Ok(());
             }
             seen.plan(&found);
         }
-        self.check_partitions(&found.file.path)?;
-        let reader = self.source.reader(&found.file.path)?;
-        let input = self.source.input(&self.cx, found.file.clone());
-        let pieces = reader.pieces(&self.cx, input, self.source.options().split_size.bytes());
-        self.behind = behind;
-        self.under_way = Some(Cutting { found, pieces });
+        let items = self.source.items(&self.cx, found.file.clone());
+        self.opened = Some(Opened { found, items, has_any: false });
         Ok(())
     }
 
+    /// Begins to cut a file or an entry, unless it had been planned before.
+    fn cut(&mut self, place: Place, item: Item) -> Result<()> {
+        let index = item.entry.as_ref().map(|entry| entry.index);
+        match self.behind.as_ref().map(|behind| behind.entry) {
+            Some(behind) if index < behind => return Ok(()),
+            Some(behind) if index > behind => self.behind = None,
+            _ => {}
+        }
+        let pieces = if item.is_packed() {
+            let whole = Piece { start: 0, end: None, line: 0, bytes: Some(item.file.size) };
+            stream::iter([Ok(whole)]).boxed()
+        } else {
+            if self.source.options().hive_partitions == HivePartitions::Required {
+                self.keys.check(&self.source.partitions(&item), &item.path())?;
+            }
+            let reader = self.source.reader(&item)?;
+            let input = self.source.input(&self.cx, item.clone());
+            reader.pieces(&self.cx, input, self.source.options().split_size.bytes())
+        };
+        self.under_way = Some(Cutting { place, item, pieces });
+        Ok(())
+    }
+
+    /// Whether there was anything, where there must be.
+    fn check_any(&self, opened: &Opened) -> Result<()> {
+        if opened.has_any || self.source.options().allow_empty {
+            return Ok(());
+        }
+        Err(no_entry(&opened.found.file.path))
+    }
+
     /// The step for a piece; `None` for one that had been planned.
-    fn step(&self, found: &Found, piece: Piece) -> Result<Option<Planned>> {
+    fn step(&self, cutting: &Cutting, piece: Piece) -> Result<Option<Planned>> {
         if self.behind.as_ref().is_some_and(|behind| piece.start <= behind.start) {
             return Ok(None);
         }
-        let file = &found.file;
+        let item = &cutting.item;
         let resume = Behind {
-            place: found.place(),
-            size: file.size,
-            modified: file.modified,
-            tag: file.tag.clone(),
+            place: cutting.place.clone(),
+            size: item.file.size,
+            modified: item.file.modified,
+            tag: item.file.tag.clone(),
+            entry: item.entry.as_ref().map(|entry| entry.index),
             start: piece.start,
             tally: self.seen.as_ref().map(Seen::tally),
         };
-        let id = format!("{}#{}", file.path, piece.start);
-        let bytes = piece.bytes.or(Some(file.size));
-        let payload = FilePiece { file: file.clone(), piece, columns: self.columns.clone() };
+        let id = format!("{}#{}", item.path(), piece.start);
+        let bytes = piece.bytes.or(Some(item.size()));
+        let payload = FilePiece { item: item.clone(), piece, columns: self.columns.clone() };
         let payload = serde_json::to_value(payload).map_err(unexpected)?;
         let resume = Position::At(serde_json::to_value(resume).map_err(unexpected)?);
         let mut split = Split::new(id, payload).estimate(Estimate { rows: None, bytes });
@@ -170,27 +223,6 @@ impl<S: Store> Planner<S> {
             split = split.memory(2 * CHUNK_BYTES as u64);
         }
         Ok(Some(Planned::Split { split, resume }))
-    }
-
-    /// With `hive_partitions: true`, every file has the keys of the first one.
-    fn check_partitions(&mut self, path: &str) -> Result<()> {
-        if self.source.options().hive_partitions != HivePartitions::Required {
-            return Ok(());
-        }
-        let keys: Vec<String> = self.source.partitions(path).into_iter().map(|(key, _)| key).collect();
-        let wrong = |message: String| {
-            Err(Error::new(ErrorKind::SchemaMismatch, message).detail("path", path).help(
-                "move the file, let `path` leave it out, or set `hive_partitions: auto` to take each file as it is",
-            ))
-        };
-        if keys.is_empty() {
-            return wrong("the file lies in no folder `key=value`".to_owned());
-        }
-        let expected = self.partition_keys.get_or_insert_with(|| keys.clone());
-        if *expected == keys {
-            return Ok(());
-        }
-        wrong(format!("the file's folders name {}, those of others {}", keys.join(", "), expected.join(", ")))
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_schema::{Schema, SchemaRef};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use towpath_core::{
@@ -12,7 +13,9 @@ use towpath_core::{
 };
 use towpath_formats::{Input, Piece, Reader};
 
+use crate::archive::{self, EntryInput, Item, Kind, Limits, Unpacked};
 use crate::names::tidy;
+use crate::packed_source::{self, no_entry};
 use crate::partitions::{Extension, partitions};
 use crate::plan::{self, Planner};
 use crate::seen::Seen;
@@ -28,6 +31,8 @@ pub struct FileSource<S> {
 #[derive(Debug)]
 struct Shared {
     options: SourceOptions,
+    /// What is read of archives, where the files are some.
+    limits: Option<Arc<Limits>>,
     /// A reader for each kind of name, which remembers the columns of its first file.
     readers: Mutex<HashMap<String, Reader>>,
 }
@@ -36,7 +41,7 @@ struct Shared {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FilePiece {
     #[serde(flatten)]
-    pub(crate) file: FileEntry,
+    pub(crate) item: Item,
     pub(crate) piece: Piece,
     /// The only columns that are wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +54,9 @@ impl<S: Store> Source for FileSource<S> {
     async fn open(config: S::Config, cx: &Context) -> Result<Self> {
         let (store, options) = S::open(config, cx).await.map_err(named::<S>)?;
         options.check().map_err(named::<S>)?;
-        Ok(Self { store, shared: Arc::new(Shared { options, readers: Mutex::default() }) })
+        let limits = options.archive.as_ref().map(|archive| Limits::new(archive, &options));
+        let limits = limits.transpose().map_err(named::<S>)?.map(Arc::new);
+        Ok(Self { store, shared: Arc::new(Shared { options, limits, readers: Mutex::default() }) })
     }
 
     fn capabilities(&self) -> SourceCapabilities {
@@ -59,8 +66,13 @@ impl<S: Store> Source for FileSource<S> {
     async fn check(&self, cx: &Context) -> Result<()> {
         let listing = self.listing(cx).await?;
         let Some(first) = listing.walk(None).next().await.map_err(named::<S>)? else { return Ok(()) };
-        self.reader(&first.file.path).map_err(named::<S>)?;
-        self.store.probe(cx, &first.file).await.map_err(named::<S>)
+        self.store.probe(cx, &first.file).await.map_err(named::<S>)?;
+        let path = first.file.path.clone();
+        match self.first_of(cx, first.file).await.map_err(named::<S>)? {
+            Some(item) => self.reader(&item).map(drop).map_err(named::<S>),
+            None if self.options().allow_empty => Ok(()),
+            None => Err(named::<S>(no_entry(&path))),
+        }
     }
 
     async fn discover(&self, cx: &Context) -> Result<Vec<Dataset>> {
@@ -82,23 +94,19 @@ impl<S: Store> Source for FileSource<S> {
     }
 
     fn read(&self, cx: &Context, split: &Split, from: Position) -> Result<BatchStream> {
-        let FilePiece { file, piece, columns } = plan::payload(split).map_err(named::<S>)?;
+        let FilePiece { item, piece, columns } = plan::payload(split).map_err(named::<S>)?;
         if from == Position::End {
             return Ok(stream::empty().boxed());
         }
-        let path = file.path.clone();
-        let extension = self.extension(&path, columns).map_err(named::<S>)?;
-        let of_file = extension.of_file();
-        let reader = self.reader(&path).map_err(named::<S>)?;
-        let input = self.input(cx, file);
-        let batches = reader.read(cx, input, &piece, from, of_file.as_deref());
-        let extended = batches.and_then(move |batch| {
-            let extended = extension.extend(batch.rows).map(|rows| Batch { rows, ..batch });
-            std::future::ready(extended)
-        });
-        Ok(extended
-            .map_err(move |error| error.connector(S::CONNECTOR).operation("read").detail("path", &path))
-            .boxed())
+        let path = item.path().into_owned();
+        let batches = if item.is_packed() {
+            packed_source::read(self.clone(), cx, item, columns, &from)
+        } else {
+            let input = self.input(cx, item.clone());
+            self.batches(cx, &item, input, &piece, from, columns)
+        };
+        let named = move |error: Error| error.connector(S::CONNECTOR).operation("read").detail("path", &path);
+        Ok(batches.map_err(&named)?.map_err(named).boxed())
     }
 }
 
@@ -121,31 +129,111 @@ impl<S: Store> FileSource<S> {
         listing.map_err(|error| named::<S>(error).operation("list"))
     }
 
-    /// A file as the formats read it.
-    pub(crate) fn input(&self, cx: &Context, file: FileEntry) -> Arc<dyn Input> {
+    /// What is read of a file: the file, or the entries of the archive that it is.
+    pub(crate) fn items(&self, cx: &Context, file: FileEntry) -> BoxStream<'static, Result<Item>> {
+        let Some(archive) = &self.options().archive else {
+            return stream::iter([Ok(Item::file(file))]).boxed();
+        };
+        match Kind::of(archive.format, &file.path) {
+            Err(error) => stream::iter([Err(error)]).boxed(),
+            Ok(Kind::Packed(codec)) => {
+                stream::iter([Ok(Item { packed: Some(codec), ..Item::file(file) })]).boxed()
+            }
+            Ok(kind) => self.entries(cx, Item::file(file.clone()), self.file_input(cx, file), kind),
+        }
+    }
+
+    /// The entries of an archive.
+    fn entries(
+        &self,
+        cx: &Context,
+        item: Item,
+        input: Arc<dyn Input>,
+        kind: Kind,
+    ) -> BoxStream<'static, Result<Item>> {
+        let Some(limits) = self.shared.limits.clone() else { return stream::empty().boxed() };
+        let path = item.file.path.clone();
+        archive::entries(cx, input, kind, limits)
+            .map_ok(move |entry| Item { entry: Some(entry), ..item.clone() })
+            .map_err(move |error| error.operation("read").detail("path", &path))
+            .boxed()
+    }
+
+    /// What a compressed archive becomes, and its entries.
+    pub(crate) fn unpack(
+        &self,
+        cx: &Context,
+        item: Item,
+    ) -> Result<(Unpacked, BoxStream<'static, Result<Item>>)> {
+        let codec = item.packed.ok_or_else(|| Error::unexpected("the archive is not compressed"))?;
+        let file = self.file_input(cx, item.file.clone());
+        let archive = Unpacked::new(cx, file, codec, self.options().max_decompressed);
+        let items = self.entries(cx, item, Arc::new(archive.clone()), Kind::Packed(codec));
+        Ok((archive, items))
+    }
+
+    /// What tells the columns of an item: itself, or the first entry of a compressed archive.
+    pub(crate) async fn sample(&self, cx: &Context, item: Item) -> Result<Option<Item>> {
+        if item.is_packed() { self.unpack(cx, item)?.1.try_next().await } else { Ok(Some(item)) }
+    }
+
+    /// A file or an entry as the formats read it.
+    pub(crate) fn input(&self, cx: &Context, item: Item) -> Arc<dyn Input> {
+        let file = self.file_input(cx, item.file);
+        let Some(entry) = item.entry else { return file };
+        let archive = match item.packed {
+            None => file,
+            Some(codec) => Arc::new(Unpacked::new(cx, file, codec, self.options().max_decompressed)),
+        };
+        Arc::new(EntryInput::new(cx, archive, entry))
+    }
+
+    /// The batches of a piece, with the columns of the path.
+    pub(crate) fn batches(
+        &self,
+        cx: &Context,
+        item: &Item,
+        input: Arc<dyn Input>,
+        piece: &Piece,
+        from: Position,
+        columns: Option<Vec<String>>,
+    ) -> Result<BatchStream> {
+        let extension = self.extension(item, columns)?;
+        let of_file = extension.of_file();
+        let path = item.path().into_owned();
+        let batches = self.reader(item)?.read(cx, input, piece, from, of_file.as_deref());
+        let extended = batches.and_then(move |batch| {
+            let extended = extension.extend(batch.rows).map(|rows| Batch { rows, ..batch });
+            std::future::ready(extended)
+        });
+        Ok(extended.map_err(move |error: Error| error.detail("path", &path)).boxed())
+    }
+
+    fn file_input(&self, cx: &Context, file: FileEntry) -> Arc<dyn Input> {
         let name = below(&self.options().path.0, &file.path);
         self.store.input(cx, file, name)
     }
 
-    pub(crate) fn partitions(&self, path: &str) -> Vec<(String, Option<String>)> {
+    pub(crate) fn partitions(&self, item: &Item) -> Vec<(String, Option<String>)> {
         match self.options().hive_partitions {
             HivePartitions::Off => Vec::new(),
             // They are a part of the file's name.
             _ if self.options().is_bytes() => Vec::new(),
-            HivePartitions::Auto | HivePartitions::Required => partitions(path),
+            HivePartitions::Auto | HivePartitions::Required => partitions(&item.folders()),
         }
     }
 
-    fn extension(&self, path: &str, wanted: Option<Vec<String>>) -> Result<Extension> {
-        let display = self.store.display(path);
-        let file_column = self.options().file_column.as_deref().map(|name| (name, display.as_str()));
-        Extension::new(&self.partitions(path), &self.options().columns, file_column, wanted)
-            .map_err(|error| error.detail("path", path))
+    fn extension(&self, item: &Item, wanted: Option<Vec<String>>) -> Result<Extension> {
+        let display = self.store.display(&item.file.path);
+        let display = item.called(&display);
+        let file_column = self.options().file_column.as_deref().map(|name| (name, &*display));
+        Extension::new(&self.partitions(item), &self.options().columns, file_column, wanted)
+            .map_err(|error| error.detail("path", item.path()))
     }
 
     /// The reader for files like this one.
-    pub(crate) fn reader(&self, path: &str) -> Result<Reader> {
-        let partitions = self.partitions(path);
+    pub(crate) fn reader(&self, item: &Item) -> Result<Reader> {
+        let (path, partitions) = (&*item.path(), self.partitions(item));
         let keys: Vec<_> = partitions.iter().map(|(key, _)| key.as_str()).collect();
         let kind = format!("{}/{}", extensions(path), keys.join("/"));
         let mut readers = self.shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,13 +250,13 @@ impl<S: Store> FileSource<S> {
     pub(crate) async fn schema(
         &self,
         cx: &Context,
-        file: FileEntry,
+        item: Item,
         wanted: Option<Vec<String>>,
     ) -> Result<SchemaRef> {
-        let path = file.path.clone();
+        let path = item.path().into_owned();
         let named = |error: Error| error.detail("path", &path);
-        let extension = self.extension(&path, wanted)?;
-        let of_file = self.reader(&path)?.schema(cx, &self.input(cx, file)).await.map_err(named)?;
+        let extension = self.extension(&item, wanted)?;
+        let of_file = self.reader(&item)?.schema(cx, &self.input(cx, item)).await.map_err(named)?;
         extension.schema(&of_file).map_err(named)
     }
 
@@ -180,26 +268,42 @@ impl<S: Store> FileSource<S> {
         seen: Option<&Seen>,
         request: &ScanRequest,
     ) -> Result<Option<SchemaRef>> {
-        if let Some(first) = first(listing, seen).await? {
+        if let Some(first) = self.first(cx, listing, seen).await? {
             return self.schema(cx, first, request.columns.clone()).await.map(Some);
         }
         let declared = &self.options().columns.0;
         let fields: Vec<_> = declared.iter().map(|(name, column_type)| column_type.field(name)).collect();
         Ok((!fields.is_empty()).then(|| Arc::new(Schema::new(fields))))
     }
-}
 
-/// The first new file; the first of all where none is new.
-async fn first<L: Listing>(listing: &L, seen: Option<&Seen>) -> Result<Option<FileEntry>> {
-    if let Some(seen) = seen {
-        let mut walk = listing.walk_behind(None, seen.behind());
-        while let Some(found) = walk.next().await? {
-            if seen.is_new(&found) {
-                return Ok(Some(found.file));
-            }
+    /// The first of what is read of a file.
+    async fn first_of(&self, cx: &Context, file: FileEntry) -> Result<Option<Item>> {
+        match self.items(cx, file).try_next().await? {
+            Some(item) => self.sample(cx, item).await,
+            None => Ok(None),
         }
     }
-    Ok(listing.walk(None).next().await?.map(|found| found.file))
+
+    /// What is read of the first new file; of the first of all where none is new.
+    async fn first(&self, cx: &Context, listing: &S::Listing, seen: Option<&Seen>) -> Result<Option<Item>> {
+        if let Some(seen) = seen {
+            let mut walk = listing.walk_behind(None, seen.behind());
+            while let Some(found) = walk.next().await? {
+                if seen.is_new(&found)
+                    && let Some(item) = self.first_of(cx, found.file).await?
+                {
+                    return Ok(Some(item));
+                }
+            }
+        }
+        let mut walk = listing.walk(None);
+        while let Some(found) = walk.next().await? {
+            if let Some(item) = self.first_of(cx, found.file).await? {
+                return Ok(Some(item));
+            }
+        }
+        Ok(None)
+    }
 }
 
 fn named<S: Store>(error: Error) -> Error {

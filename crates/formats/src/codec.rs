@@ -1,11 +1,15 @@
 //! Decompression: which codec, and bytes out of compressed bytes.
 
+mod unpacker;
+
 use async_compression::codecs::DecodeV2;
 use async_compression::core::util::{PartialBuffer, WriteBuffer};
 use towpath_core::{ByteSize, Error, Result};
 
 use crate::Compression;
 use crate::feature::lacks;
+
+pub use unpacker::Unpacker;
 
 impl Compression {
     /// The codec of a file name's last extension.
@@ -108,7 +112,7 @@ pub(crate) fn check(compression: Compression) -> Result<()> {
 const OUTPUT: usize = 1 << 20;
 
 /// Decompresses a stream of any number of members, a bounded amount at a time.
-pub(crate) struct Decompressor {
+pub struct Decompressor {
     compression: Compression,
     codec: Codec,
     /// Whether a member has begun and not ended.
@@ -124,9 +128,11 @@ const LEAST_LIMIT: u64 = 64 << 30;
 const RATIO: u64 = 1_000;
 
 impl Decompressor {
+    /// Of this codec. Without a limit the input may become 1,000 times its size, and at least 64 GiB.
+    ///
     /// # Errors
-    /// As [`codec`].
-    pub(crate) fn new(compression: Compression, limit: Option<ByteSize>) -> Result<Self> {
+    /// `Config` when this binary lacks the codec, names the cargo feature.
+    pub fn new(compression: Compression, limit: Option<ByteSize>) -> Result<Self> {
         Ok(Self { compression, codec: codec(compression)?, within: false, read: 0, written: 0, limit })
     }
 
@@ -134,7 +140,7 @@ impl Decompressor {
     ///
     /// # Errors
     /// `DataInvalid` for broken data, or too much of it.
-    pub(crate) fn push(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<usize> {
+    pub fn push(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<usize> {
         let begin = output.len();
         output.resize(begin + OUTPUT, 0);
         let mut buffer = WriteBuffer::new_initialized(&mut output[begin..]);
@@ -178,7 +184,7 @@ impl Decompressor {
     ///
     /// # Errors
     /// As [`push`](Self::push).
-    pub(crate) fn finish(&mut self, output: &mut Vec<u8>) -> Result<bool> {
+    pub fn finish(&mut self, output: &mut Vec<u8>) -> Result<bool> {
         while self.within {
             let begin = output.len();
             output.resize(begin + OUTPUT, 0);
@@ -199,7 +205,7 @@ impl Decompressor {
     }
 
     /// What ends too early, for messages.
-    pub(crate) fn what(&self) -> String {
+    pub fn what(&self) -> String {
         format!("the {} stream", self.compression.name())
     }
 

@@ -1,9 +1,12 @@
-//! Open data: the weather, New York, Wikipedia, Pokémon.
+//! Open data: the weather, New York and its bicycles, Wikipedia, Pokémon.
 
 use serde_json::{Value, json};
 use towpath_testkit::http::{Request, Response, TestServer};
 
+use towpath_testkit::archives::zip;
+
 use super::{Example, column, committed, guarded, page};
+use crate::objects::{BUCKET, port, seeded};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openweather() {
@@ -148,4 +151,50 @@ async fn pokeapi() {
     let types = example.rows("pokeapi/types");
     assert_eq!(types.len(), 20);
     assert!(types.iter().all(|row| row["listed_as"] == row["name"] && row["pokemon"][0]["slot"] == 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn citibike() {
+    let trips = |month: u64| {
+        let head = "ride_id,rideable_type,started_at,ended_at,start_station_name,start_station_id,end_station_name,\
+                    end_station_id,start_lat,start_lng,end_lat,end_lng,member_casual\n";
+        let trip = |n: u64| {
+            format!(
+                "{month}A{n:04},electric_bike,2024-{month:02}-01 10:00:{:02},2024-{month:02}-01 10:20:00,W 21 St & 6 Ave,\
+                 6140.05,Broadway & E 14 St,5905.10,40.74,-73.99,40.73,-73.98,member\n",
+                n % 60
+            )
+        };
+        std::iter::once(head.to_owned()).chain((0..500).map(trip)).collect::<String>()
+    };
+    let (january, april, more) = (trips(1), trips(4), trips(4).replace("4A", "4B"));
+    let prefix = seeded(&[
+        (
+            "202401-citibike-tripdata.csv.zip",
+            zip(&[
+                ("202401-citibike-tripdata.csv", january.as_bytes()),
+                ("__MACOSX/._202401-citibike-tripdata.csv", b"\0\x05\x16\x07"),
+            ]),
+        ),
+        (
+            "202404-citibike-tripdata.zip",
+            zip(&[
+                ("202404-citibike-tripdata_1.csv", april.as_bytes()),
+                ("202404-citibike-tripdata_2.csv", more.as_bytes()),
+            ]),
+        ),
+        ("JC-202401-citibike-tripdata.csv.zip", zip(&[("JC-202401-citibike-tripdata.csv", b"x\n")])),
+    ]);
+    let variables = [
+        ("CITIBIKE_URL", format!("http://127.0.0.1:{}", port())),
+        ("CITIBIKE_BUCKET", BUCKET.to_owned()),
+        ("CITIBIKE_MONTHS", format!("{prefix}/2024??")),
+    ];
+    let example = Example::new("citibike.yaml", variables);
+    assert_eq!(committed(&example.run().await, "trips"), 1_500);
+    let rows = example.rows("citibike/trips");
+    assert!(rows.iter().all(|row| row["end_station_id"] == "5905.10"));
+    let file = rows[0]["archive"].as_str().expect("a path");
+    assert!(file.contains("-citibike-tripdata") && file.contains(".zip!/2024"), "{file}");
+    assert_eq!(committed(&example.run().await, "trips"), 0);
 }

@@ -13,7 +13,7 @@ use towpath_formats::chunks::{Cutter, File, batch};
 use towpath_testkit::conformance::ErrorCase;
 use towpath_testkit::conformance::sink::SinkFixture;
 use towpath_testkit::conformance::source::SourceFixture;
-use towpath_testkit::{context, rows, types};
+use towpath_testkit::{archives, context, rows, types};
 
 use crate::support::Folder;
 
@@ -35,6 +35,24 @@ mod parquet_source {
 
 mod bytes_source {
     towpath_testkit::source_conformance! { case = super::Seeded::bytes() }
+}
+
+mod zip_source {
+    towpath_testkit::source_conformance! { case = super::Seeded::archived("csv", "zip", super::archives::zip).await }
+}
+
+mod stored_zip_source {
+    towpath_testkit::source_conformance! { case = super::Seeded::archived("ndjson", "zip", super::archives::stored_zip).await }
+}
+
+mod tar_source {
+    towpath_testkit::source_conformance! { case = super::Seeded::archived("parquet", "tar", super::archives::tar).await }
+}
+
+mod compressed_tar_source {
+    towpath_testkit::source_conformance! {
+        case = super::Seeded::archived("csv", "tar.gz", super::archives::tar_gz).await
+    }
 }
 
 mod csv_sink {
@@ -60,6 +78,9 @@ mod plain_csv_sink {
 mod plain_parquet_sink {
     towpath_testkit::sink_conformance! { case = super::Empty::new("{stream}.parquet", "parquet") }
 }
+
+/// What makes an archive of names and contents.
+type Pack = fn(&[(&str, &[u8])]) -> Vec<u8>;
 
 /// Files of some thousand rows in partition folders, cut small.
 struct Seeded {
@@ -91,6 +112,27 @@ impl Seeded {
             all.extend(values.into_iter().map(with_day));
         }
         Self { folder, rows: all, more: json!({ "incremental": incremental }) }
+    }
+
+    /// The same files as entries of two archives.
+    async fn archived(extension: &str, kind: &str, archive: Pack) -> Self {
+        let seeded = Self::new(extension, true).await;
+        let day = |day: u64| {
+            let name = format!("day={day}/file.{extension}");
+            let content = std::fs::read(seeded.folder.at(&format!("in/{name}"))).unwrap();
+            std::fs::remove_dir_all(seeded.folder.at(&format!("in/day={day}"))).unwrap();
+            (name, content)
+        };
+        let (one, two, three) = (day(1), day(2), day(3));
+        let pack = |name: &str, entries: &[&(String, Vec<u8>)]| {
+            let entries: Vec<_> =
+                entries.iter().map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+            seeded.folder.write(&format!("in/x/{name}.{kind}"), archive(&entries));
+        };
+        pack("a", &[&one, &two]);
+        pack("b", &[&three]);
+        let more = json!({ "incremental": true, "archive": "auto" });
+        Self { more, ..seeded }
     }
 
     /// Files as they are, of which one is cut into two splits of several chunks.

@@ -1,5 +1,6 @@
 //! Files, read and written for real.
 
+mod archives;
 mod bytes;
 mod conformance;
 mod sink;

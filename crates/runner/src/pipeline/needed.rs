@@ -39,7 +39,20 @@ const FORMATS: &[(&str, &str)] = &[
     ("br", "brotli"),
     ("brotli", "brotli"),
     ("lz4", "lz4"),
+    ("zip", "zip"),
+    ("tar", "tar"),
+    ("tgz", "tar"),
+    ("tgz", "gzip"),
+    ("tzst", "tar"),
+    ("tzst", "zstd"),
+    ("tbz2", "tar"),
+    ("tbz2", "bzip2"),
+    ("txz", "tar"),
+    ("txz", "xz"),
 ];
+
+/// What reads archives, where a source is told that its files are some.
+const ARCHIVES: [&str; 2] = ["zip", "tar"];
 
 /// Beginnings of URLs that need more than their connector does.
 const SCHEMES: &[(&str, &str)] = &[("mongodb+srv://", "mongodb-srv")];
@@ -52,6 +65,11 @@ pub(crate) fn needed_features(name: &str, text: &str) -> Result<BTreeSet<String>
     let (root, _) = yaml::parse(text, &Unset).map_err(|problems| Problems::new(name, text, problems))?;
     let mut features = BTreeSet::new();
     collect(&root, "", &mut features);
+    if !has_key(&root, "archive") {
+        features.retain(|feature| !ARCHIVES.contains(&feature.as_str()));
+    } else if !ARCHIVES.iter().any(|archive| features.contains(*archive)) {
+        features.extend(ARCHIVES.map(str::to_owned));
+    }
     if root.entries().iter().any(|entry| entry.key == "dead_letter" && entry.value.text().is_some()) {
         features.insert("file".to_owned());
     }
@@ -82,7 +100,7 @@ fn collect(node: &Node, key: &str, features: &mut BTreeSet<String>) {
             "connector" => {
                 features.insert(text.to_owned());
             }
-            "format" | "type" | "compression" => features.extend(feature_of(text)),
+            "format" | "type" | "compression" | "archive" => features.extend(feature_of(text)),
             _ => features.extend(scheme(text).into_iter().chain(endings(text))),
         }
         return;
@@ -94,9 +112,17 @@ fn collect(node: &Node, key: &str, features: &mut BTreeSet<String>) {
     }
 }
 
-fn feature_of(word: &str) -> Option<String> {
+fn has_key(node: &Node, key: &str) -> bool {
+    match &node.value {
+        Value::List(items) => items.iter().any(|item| has_key(item, key)),
+        Value::Map(entries) => entries.iter().any(|entry| entry.key == key || has_key(&entry.value, key)),
+        Value::Scalar(_) => false,
+    }
+}
+
+fn feature_of(word: &str) -> impl Iterator<Item = String> + use<> {
     let word = word.to_ascii_lowercase();
-    FORMATS.iter().find(|(known, _)| *known == word).map(|(_, feature)| (*feature).to_owned())
+    FORMATS.iter().filter(move |(known, _)| *known == word).map(|(_, feature)| (*feature).to_owned())
 }
 
 fn scheme(url: &str) -> Option<String> {
@@ -141,6 +167,17 @@ streams:
   b: { source: { connector: file, path: \"in/*.{tsv,csv.gz}\" } }
 ";
         assert_eq!(features(text), ["csv", "file", "gzip", "http", "json", "parquet", "xz"]);
+    }
+
+    #[test]
+    fn archives_are_told_by_names_where_they_are_looked_into() {
+        let features = |source: &str| features(&format!("streams: {{ a: {{ source: {{ {source} }} }} }}\n"));
+        assert_eq!(features("path: a.zip, format: bytes"), [] as [&str; 0]);
+        assert_eq!(features("path: a.zip, archive: { entries: \"*.csv\" }"), ["csv", "zip"]);
+        assert_eq!(features("path: a.tgz, archive: auto"), ["gzip", "tar"]);
+        assert_eq!(features("path: \"a.tar.zst\", archive: auto"), ["tar", "zstd"]);
+        assert_eq!(features("path: \"a/*\", archive: zip"), ["zip"]);
+        assert_eq!(features("path: \"a/*\", archive: auto"), ["tar", "zip"]);
     }
 
     #[test]

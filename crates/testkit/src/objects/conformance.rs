@@ -12,7 +12,7 @@ use super::{Case, ObjectSite, ObjectSiteTools};
 use crate::conformance::ErrorCase;
 use crate::conformance::sink::SinkFixture;
 use crate::conformance::source::SourceFixture;
-use crate::{context, rows, types};
+use crate::{archives, context, rows, types};
 
 /// Objects of some thousand rows below partition prefixes, cut small.
 pub struct Seeded<S> {
@@ -41,6 +41,24 @@ impl<S: ObjectSite> Seeded<S> {
             all.extend(values.into_iter().map(with_day));
         }
         Self { site, rows: all, more: json!({ "incremental": incremental }) }
+    }
+
+    /// Rows in the entries of zips.
+    pub async fn zipped(extension: &str) -> Self {
+        let seeded = Self::rows(extension, true).await;
+        let mut files = Vec::new();
+        for day in 1..=3 {
+            let name = format!("day={day}/file.{extension}");
+            files.push((seeded.site.object_bytes(&format!("in/{name}")).await, name));
+        }
+        let entries: Vec<_> =
+            files.iter().map(|(content, name)| (name.as_str(), content.as_slice())).collect();
+        let (first, second) = entries.split_at(2);
+        seeded.site.put("in/x/a.zip", archives::zip(first)).await;
+        seeded.site.put("in/x/b.zip", archives::stored_zip(second)).await;
+        // The objects beside them are of no archive.
+        let more = json!({ "incremental": true, "archive": "zip", "path": seeded.site.key("in/x/*.zip") });
+        Self { more, ..seeded }
     }
 
     /// Objects as they are, of which one is cut into two splits of several chunks.

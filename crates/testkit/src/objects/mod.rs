@@ -11,6 +11,7 @@
 //!
 //! Each test makes a site of its own with [`ObjectSite::new`]. What only one store has is tested by its connector.
 
+mod archived;
 mod bytes;
 mod conformance;
 mod copies;
@@ -24,6 +25,7 @@ mod writing;
 
 use std::future::Future;
 
+pub use archived::*;
 pub use bytes::*;
 pub use conformance::{Empty, Seeded};
 pub use copies::*;
@@ -62,6 +64,10 @@ macro_rules! object_source_promises {
             what_is_new_is_told_by_names_or_times
             folders_become_columns_and_only_wanted_columns_are_read
             objects_that_differ_in_digits_are_one_data_set_with_its_columns
+            entries_of_archives_are_read_as_objects_are
+            a_large_entry_is_read_by_ranges_and_nothing_else_of_its_archive
+            an_archive_that_changed_since_it_was_planned_is_an_error
+            a_second_run_reads_only_new_archives
             a_server_that_wants_less_gets_less_and_everything_is_read
             a_429_is_asked_again_when_the_server_says
             a_range_is_read_on_and_the_object_not_read_again
@@ -143,6 +149,7 @@ macro_rules! object_conformance {
             incremental_source: rows("ndjson", true),
             parquet_source: rows("parquet", false),
             bytes_source: bytes(),
+            zip_source: zipped("csv"),
         }
         $crate::__object_conformance! { @sink $site,
             ndjson: ("{stream}/{part}.ndjson", "ndjson", false),
