@@ -56,13 +56,11 @@ impl TextBuilder {
 
     /// The text, if there is room for it.
     fn fitting<'a>(&self, bytes: &'a [u8]) -> std::result::Result<&'a str, Refusal> {
-        match end(self.values.len() + bytes.len()) {
-            Some(_) => text(bytes),
-            None => {
-                let reason = "a batch cannot hold so much text; lower `batch_size`";
-                Err(Refusal::new(format!("{} bytes", bytes.len()), reason))
-            }
+        if end(self.values.len() + bytes.len()).is_none() {
+            let reason = "a batch cannot hold so much text; lower `batch_size`";
+            return Err(Refusal::new(format!("{} bytes", bytes.len()), reason));
         }
+        text(bytes)
     }
 
     pub(super) fn finish(mut self) -> Result<ArrayRef> {
