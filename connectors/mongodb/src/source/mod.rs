@@ -17,6 +17,7 @@ mod query;
 mod read;
 mod relation;
 mod reply;
+mod scattered;
 mod snapshot;
 
 use std::sync::Arc;

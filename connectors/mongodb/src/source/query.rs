@@ -176,6 +176,14 @@ impl Query {
         command.extend(self.max_time.map(|time| ("maxTimeMS".to_owned(), time.into())));
         command
     }
+
+    /// What documents that are looked at for their columns are found with, whatever finds them.
+    pub(super) fn for_samples(&self) -> Document {
+        let projection =
+            self.projection.clone().map(|projection| ("projection".to_owned(), projection.into()));
+        let time = self.max_time.map(|time| ("maxTimeMS".to_owned(), time.into()));
+        projection.into_iter().chain(time).collect()
+    }
 }
 
 /// All of these conditions.

@@ -6,6 +6,7 @@ use towpath_core::{Context, Error, ErrorKind, Estimate, Result};
 
 use super::Shared;
 use super::natural::id_of;
+use super::scattered::scattered;
 use crate::client::{Server, limited};
 use crate::config::Order;
 use crate::errors::{config, failed};
@@ -38,7 +39,7 @@ impl Relation {
         }
         let estimate =
             if kind == "collection" { estimate(shared, cx, collection).await? } else { Estimate::default() };
-        let (fields, some_ids) = columns(shared, cx, collection, kind == "collection").await?;
+        let (fields, some_ids) = columns(shared, cx, collection, kind == "collection", estimate.rows).await?;
         Ok(Self { fields, estimate, some_ids })
     }
 
@@ -95,6 +96,7 @@ async fn columns(
     cx: &Context,
     collection: &str,
     is_collection: bool,
+    rows: Option<u64>,
 ) -> Result<(Fields, Vec<Bson>)> {
     let (mut fields, mut some_ids) = (shared.form.start(), Vec::new());
     let size = shared.config.sample_size;
@@ -107,7 +109,11 @@ async fn columns(
     let documents_at_first = shared.query.sample(collection, first, false);
     observe(&mut fields, &documents(shared, cx, documents_at_first).await?);
     if at_random {
-        let found = documents(shared, cx, shared.query.sample(collection, size - FIRST, true)).await?;
+        let count = size - FIRST;
+        let found = match scattered(shared, cx, rows.unwrap_or(0), count).await? {
+            Some(found) => found,
+            None => documents(shared, cx, shared.query.sample(collection, count, true)).await?,
+        };
         observe(&mut fields, &found);
         some_ids = found.iter().filter_map(id_of).collect();
     }

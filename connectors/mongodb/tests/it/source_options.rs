@@ -218,6 +218,34 @@ async fn the_sample_tells_the_first_columns_and_later_documents_widen_them() {
 }
 
 #[tokio::test]
+async fn the_sample_of_a_large_collection_comes_from_places_all_over_it() {
+    let late = |n| {
+        if n < 11_000 {
+            doc! { "_id": n }
+        } else {
+            doc! { "_id": n, "late": n }
+        }
+    };
+    let database = Database::with("c", (0..12_000).map(late)).await;
+    database.run(doc! { "profile": 2 }).await;
+    let cx = towpath_testkit::context();
+    let options = json!({ "collection": "c", "sample_size": 150 });
+    for many_are_gone in [false, true] {
+        if many_are_gone {
+            let gone = doc! { "_id": { "$mod": [4, 1] } };
+            database.run(doc! { "delete": "c", "deletes": [{ "q": { "$nor": [gone] }, "limit": 0 }] }).await;
+        }
+        let source = database.source(&cx, &options).await.unwrap();
+        let (told, _) = plan(&*source, &cx, &request()).await.unwrap();
+        assert!(told.schema.unwrap().field_with_name("late").is_ok(), "{many_are_gone}");
+        // Where numbers lead nowhere, the server has to look for documents itself.
+        let random = |command: &Document| command.get_array("pipeline").is_ok_and(|steps| steps.len() == 1);
+        let asked = noted(&database, "aggregate").await.iter().any(random);
+        assert_eq!(asked, many_are_gone);
+    }
+}
+
+#[tokio::test]
 async fn depth_declared_columns_and_whole_documents_change_the_columns() {
     let document =
         doc! { "_id": 1, "a": { "b": { "c": 1 } }, "price": "1.5".parse::<bson::Decimal128>().unwrap() };
