@@ -13,8 +13,8 @@ use super::relation::documents;
 
 /// At how many places documents are looked at.
 const PLACES: u32 = 45;
-/// How many of them are asked for at once.
-const AT_ONCE: usize = 4;
+/// How many of them are asked for at once: over no more connections than the pieces are read over afterwards.
+const AT_ONCE: usize = 8;
 /// A collection with so many times the wanted documents is worth it.
 const LARGE: u64 = 50;
 
@@ -39,9 +39,15 @@ pub(super) async fn scattered(
         return Ok(None);
     }
     let each = count.div_ceil(PLACES);
-    let behind = (0..PLACES).map(|place| first + span / i64::from(PLACES) * i64::from(place));
-    let places = stream::iter(behind.map(|behind| documents_behind(shared, cx, behind, each)));
-    let places: Vec<Vec<RawDocumentBuf>> = places.buffered(AT_ONCE).try_collect().await?;
+    // The first record is there, so where nothing comes, the server cannot go on behind a record.
+    let at_first = documents_behind(shared, cx, first, each).await?;
+    if at_first.is_empty() {
+        return Ok(None);
+    }
+    let behind = (1..PLACES).map(|place| first + span / i64::from(PLACES) * i64::from(place));
+    let others = stream::iter(behind.map(|behind| documents_behind(shared, cx, behind, each)));
+    let mut places = vec![at_first];
+    places.extend(others.buffered(AT_ONCE).try_collect::<Vec<_>>().await?);
     let most = places.iter().map(Vec::len).max().unwrap_or(0);
     let in_turn =
         (0..most).flat_map(|index| places.iter().filter_map(move |place| place.get(index).cloned()));

@@ -220,7 +220,7 @@ async fn the_sample_tells_the_first_columns_and_later_documents_widen_them() {
 #[tokio::test]
 async fn the_sample_of_a_large_collection_comes_from_places_all_over_it() {
     let late = |n| {
-        if n < 11_000 {
+        if n < 2_000 {
             doc! { "_id": n }
         } else {
             doc! { "_id": n, "late": n }
