@@ -15,13 +15,16 @@ pub(super) struct TextBuilder {
     /// Where each value ends, behind where the first one begins.
     offsets: Vec<i32>,
     nulls: NullBufferBuilder,
+    /// How many bytes there may be, so that offsets reach as far.
+    most: usize,
 }
 
 impl TextBuilder {
     pub(super) fn with_capacity(rows: usize) -> Self {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Self { values: Vec::with_capacity(16 * rows), offsets, nulls: NullBufferBuilder::new(rows) }
+        let (values, nulls) = (Vec::with_capacity(16 * rows), NullBufferBuilder::new(rows));
+        Self { values, offsets, nulls, most: i32::MAX as usize }
     }
 
     /// Appends values. One that is no UTF-8 leaves a null, and `refuse` is told which it was and why.
@@ -32,12 +35,10 @@ impl TextBuilder {
     ) {
         let (start, rows) = (self.values.len(), self.offsets.len());
         for value in values.clone() {
-            self.values.extend_from_slice(value.unwrap_or_default());
-            // What does not fit is seen below.
-            self.offsets.push(end(self.values.len()).unwrap_or(i32::MAX));
+            self.push(value.unwrap_or_default());
         }
         // ASCII, as most text is, needs one look at all of it; else each value has to be whole by itself.
-        if self.values[start..].is_ascii() && end(self.values.len()).is_some() {
+        if self.values[start..].is_ascii() && self.values.len() <= self.most {
             values.for_each(|value| self.nulls.append(value.is_some()));
             return;
         }
@@ -48,15 +49,20 @@ impl TextBuilder {
                 refuse(index, refusal);
                 None
             });
-            self.values.extend_from_slice(value.unwrap_or_default().as_bytes());
-            self.offsets.push(end(self.values.len()).unwrap_or(i32::MAX));
+            self.push(value.unwrap_or_default().as_bytes());
             self.nulls.append(value.is_some());
         }
     }
 
+    fn push(&mut self, bytes: &[u8]) {
+        self.values.extend_from_slice(bytes);
+        // What ends behind that is taken out again.
+        self.offsets.push(i32::try_from(self.values.len()).unwrap_or(i32::MAX));
+    }
+
     /// The text, if there is room for it.
     fn fitting<'a>(&self, bytes: &'a [u8]) -> std::result::Result<&'a str, Refusal> {
-        if end(self.values.len() + bytes.len()).is_none() {
+        if self.values.len() + bytes.len() > self.most {
             let reason = "a batch cannot hold so much text; lower `batch_size`";
             return Err(Refusal::new(format!("{} bytes", bytes.len()), reason));
         }
@@ -68,11 +74,6 @@ impl TextBuilder {
         let array = StringArray::try_new(offsets, Buffer::from_vec(self.values), self.nulls.finish())?;
         Ok(Arc::new(array))
     }
-}
-
-/// Where a value ends, if offsets reach as far.
-fn end(length: usize) -> Option<i32> {
-    i32::try_from(length).ok()
 }
 
 #[cfg(test)]
@@ -106,6 +107,17 @@ mod tests {
         let expected = [Some("a"), Some("\u{fc}ber"), None, None, Some("c")];
         assert_eq!(values, expected.map(|value| value.map(str::to_owned)));
         assert_eq!(refused, [(1, "b\u{fffd}".to_owned())]);
+    }
+
+    #[test]
+    fn text_for_which_a_batch_has_no_room_is_refused_and_what_fits_behind_it_is_not() {
+        let (mut builder, mut refused) = (TextBuilder::with_capacity(1), Vec::new());
+        builder.most = 4;
+        let values = [&b"abc"[..], b"de", b"f"].map(Some);
+        builder.append_all(values.into_iter(), &mut |index, refusal| refused.push((index, refusal.value)));
+        let array = builder.finish().unwrap();
+        let found: Vec<_> = array.as_string::<i32>().iter().collect();
+        assert_eq!((found, refused), (vec![Some("abc"), None, Some("f")], vec![(1, "2 bytes".to_owned())]));
     }
 
     #[test]
