@@ -1,42 +1,16 @@
 //! Archives as folders, by the command.
 
-use std::sync::Arc;
-
 use towpath_testkit::archives::{tar_gz, zip};
-use towpath_tests::{Project, blocking, lines, signal, until};
-
-fn csv(rows: u64) -> Vec<u8> {
-    let header = std::iter::once("id,name".to_owned());
-    lines(header.chain((0..rows).map(|id| format!("{id},\"row, {id}\"")))).into_bytes()
-}
+use towpath_tests::{Project, assert_a_kill_is_survived, numbered_csv};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_in_the_middle_of_an_entry_goes_on_behind_what_was_committed() {
-    let rows = 400_000;
+    let csv = numbered_csv(400_000);
     for (name, archive) in [("rows.zip", zip as fn(&[(&str, &[u8])]) -> Vec<u8>), ("rows.tar.gz", tar_gz)] {
-        let project = Arc::new(Project::new());
-        project.write(&format!("in/{name}"), archive(&[("readme", b"?"), ("rows.csv", &csv(rows))]));
-        project.write(
-            "pipeline.yaml",
-            "name: large\nstreams:\n  rows:\n    source: { connector: file, path: \"in/*\", archive: { entries: \"*.csv\" } }\n    \
-             sink: { connector: file, path: \"out/{run}-{part}-{sequence}.ndjson\" }\n    commit: { rows: 20000 }\n",
-        );
-        let mut child = project.start();
-        until("rows are committed, or it is done", || !project.files("out").is_empty()).await;
-        // It may be done already on a fast machine; then there is nothing to kill, and nothing to go on with.
-        let was_killed = child.try_wait().expect("it can be asked").is_none();
-        if was_killed {
-            signal(&child, "KILL");
-        }
-        blocking(move || child.wait()).await.expect("it ended");
-        let state = project.towpath(&["state", "show", "pipeline.yaml", "--json"]);
-        if was_killed && state.stdout.contains("\"progress\": {") {
-            let running = project.clone();
-            let (ended, report) = blocking(move || running.run()).await;
-            assert_eq!(ended.code, Some(0), "{report:#}");
-            assert_eq!(report["streams"][0]["resumed"], true, "{report:#}");
-        }
-        assert_eq!(project.ids("out"), (0..rows).collect::<Vec<_>>(), "{name}");
+        let project = Project::new();
+        project.write(&format!("in/{name}"), archive(&[("readme", b"?"), ("rows.csv", csv.as_bytes())]));
+        let source = "{ connector: file, path: \"in/*\", archive: { entries: \"*.csv\" } }";
+        assert_a_kill_is_survived(project, source, 400_000).await;
     }
 }
 
@@ -58,7 +32,7 @@ fn entries_become_files_of_the_same_names() {
 #[test]
 fn a_broken_archive_ends_its_stream_with_a_message_that_names_archive_and_entry() {
     let project = Project::new();
-    let mut archive = zip(&[("dir/x.csv", &csv(1_000))]);
+    let mut archive = zip(&[("dir/x.csv", numbered_csv(1_000).as_bytes())]);
     let middle = archive.len() / 2;
     archive[middle..middle + 50].fill(0xff);
     project.write("in/a.zip", archive);

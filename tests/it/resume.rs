@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use serde_json::Value;
 use tokio::sync::watch;
 use towpath_testkit::http::TestServer;
-use towpath_tests::{Project, blocking, lines, signal, until};
+use towpath_tests::{Project, assert_a_kill_is_survived, blocking, numbered_csv, signal, until};
 
 use super::servers::{numbered, pages};
 
@@ -141,30 +141,8 @@ async fn a_second_run_fences_the_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_that_is_killed_in_the_middle_goes_on_behind_what_was_committed() {
-    let project = Arc::new(Project::new());
-    let rows = 400_000_u64;
-    let header = std::iter::once("id,name".to_owned());
-    let csv = lines(header.chain((0..rows).map(|id| format!("{id},\"row, {id}\""))));
-    project.write("in/rows.csv", csv);
-    project.write(
-        "pipeline.yaml",
-        "name: large\nstreams:\n  rows:\n    source: { connector: file, path: in/rows.csv, split_size: 1MiB }\n    \
-         sink: { connector: file, path: \"out/{run}-{part}-{sequence}.ndjson\" }\n    commit: { rows: 20000 }\n",
-    );
-    let mut child = project.start();
-    until("rows are committed, or it is done", || !project.files("out").is_empty()).await;
-    // It may be done already on a fast machine; then there is nothing to kill, and nothing to go on with.
-    let was_killed = child.try_wait().expect("it can be asked").is_none();
-    if was_killed {
-        signal(&child, "KILL");
-    }
-    blocking(move || child.wait()).await.expect("it ended");
-    if was_killed
-        && project.towpath(&["state", "show", "pipeline.yaml", "--json"]).stdout.contains("\"progress\": {")
-    {
-        let (code, report) = run(&project).await;
-        assert_eq!(code, Some(0), "{report:#}");
-        assert_eq!(report["streams"][0]["resumed"], true, "{report:#}");
-    }
-    assert_eq!(project.ids("out"), (0..rows).collect::<Vec<_>>());
+    let project = Project::new();
+    project.write("in/rows.csv", numbered_csv(400_000));
+    let source = "{ connector: file, path: in/rows.csv, split_size: 1MiB }";
+    assert_a_kill_is_survived(project, source, 400_000).await;
 }

@@ -203,3 +203,41 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
 }
+
+/// Rows with ids from 0 on, as CSV.
+pub fn numbered_csv(rows: u64) -> String {
+    let header = std::iter::once("id,name".to_owned());
+    lines(header.chain((0..rows).map(|id| format!("{id},\"row, {id}\""))))
+}
+
+/// Loads rows of a source with ids from 0 on into files, kills that in the middle, and has the next run finish it.
+///
+/// # Panics
+/// When a row is missing or there twice, or when the next run begins anew.
+pub async fn assert_a_kill_is_survived(project: Project, source: &str, rows: u64) {
+    project.write(
+        "pipeline.yaml",
+        format!(
+            "name: large\nstreams:\n  rows:\n    source: {source}\n    \
+             sink: {{ connector: file, path: \"out/{{run}}-{{part}}-{{sequence}}.ndjson\" }}\n    commit: {{ rows: 20000 }}\n"
+        ),
+    );
+    let mut child = project.start();
+    until("rows are committed, or it is done", || !project.files("out").is_empty()).await;
+    // It may be done already on a fast machine; then there is nothing to kill, and nothing to go on with.
+    let was_killed = child.try_wait().expect("it can be asked").is_none();
+    if was_killed {
+        signal(&child, "KILL");
+    }
+    blocking(move || {
+        child.wait().expect("it ended");
+        let state = project.towpath(&["state", "show", "pipeline.yaml", "--json"]);
+        if was_killed && state.stdout.contains("\"progress\": {") {
+            let (ended, report) = project.run();
+            assert_eq!(ended.code, Some(0), "{report:#}");
+            assert_eq!(report["streams"][0]["resumed"], true, "{report:#}");
+        }
+        assert_eq!(project.ids("out"), (0..rows).collect::<Vec<_>>());
+    })
+    .await;
+}
