@@ -91,6 +91,7 @@ async fn execute_with(
 ///
 /// # Errors
 /// What keeps it from starting.
+#[cfg(feature = "demo")]
 pub(crate) async fn watched(
     pipeline: Pipeline,
     telling: Telling,
