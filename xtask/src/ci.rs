@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
 /// The package whose formats and codecs are features.
 const FORMATS: &str = "towpath-formats";
 
+/// The package whose archives each must build alone.
+const FILES: &str = "towpath-files";
+
 struct Step {
     name: &'static str,
     fast: bool,
@@ -120,8 +123,10 @@ fn single_features(workspace: &Workspace) -> Result<()> {
     for connector in workspace.connectors() {
         check(RUNNER, &connector);
     }
-    for feature in workspace.features(FORMATS) {
-        check(FORMATS, &feature);
+    for package in [FORMATS, FILES] {
+        for feature in workspace.features(package) {
+            check(package, &feature);
+        }
     }
     if !failures.is_empty() {
         let failures: Vec<_> = failures.iter().map(|error| format!("{error:#}")).collect();
