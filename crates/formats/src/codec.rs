@@ -122,13 +122,19 @@ pub struct Decompressor {
     limit: Option<ByteSize>,
 }
 
-/// The least limit that follows from a file's size.
+/// The least limit that follows from a size.
 const LEAST_LIMIT: u64 = 64 << 30;
-/// How many times its size a file may become without a setting.
+/// How many times its size something may become without a setting.
 const RATIO: u64 = 1_000;
 
+/// How many bytes so many compressed ones may become: `max_decompressed`, if it is set, else 1,000 times as many and at
+/// least 64 GiB.
+pub fn decompressed_limit(max_decompressed: Option<ByteSize>, compressed: u64) -> u64 {
+    max_decompressed.map_or(LEAST_LIMIT.max(compressed.saturating_mul(RATIO)), ByteSize::bytes)
+}
+
 impl Decompressor {
-    /// Of this codec. Without a limit the input may become 1,000 times its size, and at least 64 GiB.
+    /// Of this codec. The limit is that of [`decompressed_limit`].
     ///
     /// # Errors
     /// `Config` when this binary lacks the codec, names the cargo feature.
@@ -210,7 +216,7 @@ impl Decompressor {
     }
 
     fn check_limit(&self) -> Result<()> {
-        let limit = self.limit.map_or(LEAST_LIMIT.max(self.read.saturating_mul(RATIO)), ByteSize::bytes);
+        let limit = decompressed_limit(self.limit, self.read);
         if self.written <= limit {
             return Ok(());
         }

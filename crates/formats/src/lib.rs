@@ -48,7 +48,7 @@ pub mod html {
     pub use crate::text::html::{Extractor, Links, Scraped};
 }
 
-pub use codec::{Decompressor, Unpacker};
+pub use codec::{Decompressor, Unpacker, decompressed_limit};
 pub use input::{ByteStream, Input, MemoryInput};
 pub use options::{
     Cell, Cells, Compression, CsvRead, CsvWrite, Encoding, EventData, HtmlRead, JsonRead, Namespaces,

@@ -25,10 +25,14 @@ pub(crate) struct EntryInput {
 impl EntryInput {
     pub(crate) fn new(cx: &Context, archive: Arc<dyn Input>, entry: Entry) -> Self {
         let name = joined(archive.name(), &entry.name);
-        #[cfg(feature = "zip")]
-        return Self { archive, entry, cx: cx.clone(), name, head: std::sync::OnceLock::new() };
-        #[cfg(not(feature = "zip"))]
-        return Self { archive, entry, cx: cx.clone(), name };
+        Self {
+            archive,
+            entry,
+            cx: cx.clone(),
+            name,
+            #[cfg(feature = "zip")]
+            head: std::sync::OnceLock::new(),
+        }
     }
 
     /// Where the bytes lie in the archive as they are; `None` for what has to be unpacked.

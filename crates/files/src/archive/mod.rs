@@ -22,7 +22,7 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use towpath_core::{ByteSize, Context, Error, Result};
-use towpath_formats::{Compression, Input};
+use towpath_formats::{Compression, Input, decompressed_limit};
 
 pub(crate) use entry::{Body, Entry, Item, joined};
 pub(crate) use input::EntryInput;
@@ -43,10 +43,6 @@ pub(crate) struct Limits {
     pub(crate) max_decompressed: Option<ByteSize>,
 }
 
-/// The least limit that follows from a size, and how many times its size an entry may become: those of any compressed file.
-const LEAST_LIMIT: u64 = 64 << 30;
-const RATIO: u64 = 1_000;
-
 impl Limits {
     pub(crate) fn new(archive: &Archive, options: &SourceOptions) -> Result<Self> {
         Ok(Self {
@@ -58,8 +54,7 @@ impl Limits {
 
     /// Whether an entry may become so large.
     fn check_size(&self, size: u64, compressed: u64) -> Result<()> {
-        let by_size = LEAST_LIMIT.max(compressed.saturating_mul(RATIO));
-        let limit = self.max_decompressed.map_or(by_size, ByteSize::bytes);
+        let limit = decompressed_limit(self.max_decompressed, compressed);
         if size <= limit {
             return Ok(());
         }

@@ -1,19 +1,15 @@
 //! Tars as programs write them, and broken ones.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use tar::{Builder, EntryType, Header};
-use towpath_core::Result;
-use towpath_formats::{ByteStream, Input, MemoryInput};
+use towpath_formats::{Input, MemoryInput};
 use towpath_testkit::{archives, context};
 
 use crate::archive::Kind::Tar;
-use crate::archive::testing::{content, entry_input, error, limits, listed};
+use crate::archive::testing::{Counted, content, entry_input, error, limits, listed};
 use crate::archive::{Entry, Limits, entries};
 
 fn names(found: &[Entry]) -> Vec<&str> {
@@ -108,31 +104,6 @@ async fn folders_and_links_are_left_out() {
     assert_eq!(names(&listed(&archive, Tar, limits("**/*")).await.unwrap()), ["a"]);
 }
 
-/// An input that notes what is fetched.
-#[derive(Debug)]
-struct Counted(MemoryInput, AtomicU64, Mutex<usize>);
-
-#[async_trait]
-impl Input for Counted {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn size(&self) -> Option<u64> {
-        self.0.size()
-    }
-
-    async fn stream(&self, _: u64) -> Result<ByteStream> {
-        panic!("a tar is not read through");
-    }
-
-    async fn range(&self, range: Range<u64>) -> Result<Bytes> {
-        self.1.fetch_add(range.end - range.start, Ordering::Relaxed);
-        *self.2.lock().unwrap() += 1;
-        self.0.range(range).await
-    }
-}
-
 #[tokio::test]
 async fn bodies_are_not_fetched_and_headers_of_small_entries_come_together() {
     let large = vec![7; 1 << 20];
@@ -141,11 +112,11 @@ async fn bodies_are_not_fetched_and_headers_of_small_entries_come_together() {
     {
         let named: Vec<String> = (0..count).map(|n| n.to_string()).collect();
         let files: Vec<_> = named.iter().map(|name| (name.as_str(), body)).collect();
-        let input = MemoryInput::new("a.tar", archives::tar(&files));
-        let input = Arc::new(Counted(input, AtomicU64::new(0), Mutex::new(0)));
+        let input = Counted::new(MemoryInput::new("a.tar", archives::tar(&files)));
         let found = entries(&context(), input.clone(), Tar, Arc::new(limits("**/*")));
         assert_eq!(found.try_collect::<Vec<_>>().await.unwrap().len(), count);
-        let (bytes, requests) = (input.1.load(Ordering::Relaxed), *input.2.lock().unwrap());
+        let [streams, requests, bytes] = input.counts();
+        assert_eq!(streams, 0, "a tar is not read through");
         assert!(bytes <= most_bytes && requests <= most_requests, "{bytes} in {requests}");
     }
 }
