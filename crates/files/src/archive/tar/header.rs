@@ -89,21 +89,19 @@ fn checksums(block: &[u8]) -> [i64; 2] {
     [bytes().map(i64::from).sum(), bytes().map(|byte| i64::from(byte.cast_signed())).sum()]
 }
 
-/// The error for a tar that is compressed as a whole.
+/// The error for a tar that is compressed as a whole and is not called so.
 fn compressed(block: &[u8]) -> Option<Error> {
-    let marks: [(&[u8], &str); 5] = [
-        (b"\x1f\x8b", "gzip"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-        (b"BZh", "bzip2"),
-        (b"\xfd7zXZ\0", "xz"),
-        (b"\x04\x22\x4d\x18", "lz4"),
+    let marks: [(&[u8], &str, &str); 5] = [
+        (b"\x1f\x8b", "gzip", "gz"),
+        (b"\x28\xb5\x2f\xfd", "zstd", "zst"),
+        (b"BZh", "bzip2", "bz2"),
+        (b"\xfd7zXZ\0", "xz", "xz"),
+        (b"\x04\x22\x4d\x18", "lz4", "lz4"),
     ];
-    let (_, codec) = marks.iter().find(|(mark, _)| block.starts_with(mark))?;
+    let (_, codec, extension) = marks.iter().find(|(mark, ..)| block.starts_with(mark))?;
     Some(
-        Error::unsupported(format!(
-            "the tar is compressed by {codec}, and could be read only from its start"
-        ))
-        .help("decompress it, or write a zip, whose entries are compressed one by one"),
+        Error::unsupported(format!("the tar is compressed by {codec}, which its name does not tell"))
+            .help(format!("let its name end with `.tar.{extension}`")),
     )
 }
 

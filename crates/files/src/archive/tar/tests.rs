@@ -148,6 +148,7 @@ async fn what_is_no_tar_says_so() {
     gzip.resize(2_000, 9);
     let text = wrong(&gzip).await;
     assert!(text.starts_with("the tar is compressed by gzip"), "{text}");
+    assert!(text.contains("`.tar.gz`"), "{text}");
 }
 
 #[tokio::test]
