@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryBuilder, BooleanBuilder, NullArray, PrimitiveBuilder, StringBuilder,
+    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, NullArray, PrimitiveBuilder, StringArray,
+    StringBuilder,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType, UInt64Type};
@@ -11,7 +12,7 @@ use arrow_schema::DataType;
 use towpath_core::{ColumnType, Error, Result};
 
 use super::nested::{DocumentBuilder, ListBuilder};
-use super::{Refusal, Trouble, shown};
+use super::{Refusal, Trouble, shortened, shown};
 use crate::schema::Kind;
 use crate::wire::{
     UUID_SUBTYPE, Value, decimal_text, is_exact, tag, uuid, with_object_id, write_json, write_scalar,
@@ -27,8 +28,8 @@ pub(super) enum Builder {
     Date(PrimitiveBuilder<TimestampMillisecondType>),
     Timestamp(PrimitiveBuilder<UInt64Type>),
     Binary(BinaryBuilder, Option<u8>),
-    /// Text, and how values become text.
-    Text(StringBuilder, Texts),
+    /// Text, which is checked at the end, and how values become text.
+    Text(BinaryBuilder, Texts),
     List(Box<ListBuilder>),
     Document(Box<DocumentBuilder>),
     /// A declared type.
@@ -53,7 +54,7 @@ pub(super) type Late = Vec<(usize, Refusal)>;
 
 impl Builder {
     pub(super) fn new(kind: &Kind, rows: usize) -> Self {
-        let text = |texts| Self::Text(StringBuilder::with_capacity(rows, 16 * rows), texts);
+        let text = |texts| Self::Text(BinaryBuilder::with_capacity(rows, 16 * rows), texts);
         match kind {
             Kind::Null => Self::Null(0),
             Kind::Bool => Self::Bool(BooleanBuilder::with_capacity(rows)),
@@ -101,8 +102,8 @@ impl Builder {
             Self::Double(builder) => builder.append_null(),
             Self::Date(builder) => builder.append_null(),
             Self::Timestamp(builder) => builder.append_null(),
-            Self::Binary(builder, _) => builder.append_null(),
-            Self::Text(builder, _) | Self::Cast(builder, _) => builder.append_null(),
+            Self::Binary(builder, _) | Self::Text(builder, _) => builder.append_null(),
+            Self::Cast(builder, _) => builder.append_null(),
             Self::List(builder) => builder.append_null(),
             Self::Document(builder) => builder.append_null(),
             Self::Declared(builder) => builder.append_null(),
@@ -161,7 +162,7 @@ impl Builder {
                 _ => return Err(Trouble::Misfit),
             },
             (Self::Text(builder, texts), _) => append_text(builder, *texts, value)?,
-            (Self::Cast(builder, _), _) => append_text(builder, Texts::Scalars, value)?,
+            (Self::Cast(builder, _), _) => builder.append_value(scalar_text(value)?),
             _ => return Err(Trouble::Misfit),
         }
         Ok(())
@@ -177,7 +178,7 @@ impl Builder {
             Self::Date(mut builder) => Arc::new(builder.finish().with_timezone("UTC")),
             Self::Timestamp(mut builder) => Arc::new(builder.finish()),
             Self::Binary(mut builder, _) => Arc::new(builder.finish()),
-            Self::Text(mut builder, _) => Arc::new(builder.finish()),
+            Self::Text(mut builder, _) => return Ok(texts(&builder.finish())),
             Self::List(builder) => return builder.finish(),
             Self::Document(builder) => return builder.finish_struct(),
             Self::Declared(builder) => return builder.finish(),
@@ -199,10 +200,10 @@ fn exact(number: i64) -> Option<f64> {
     is_exact(number).then_some(number as f64)
 }
 
-fn append_text(builder: &mut StringBuilder, texts: Texts, value: Value<'_>) -> Result<(), Trouble> {
+fn append_text(builder: &mut BinaryBuilder, texts: Texts, value: Value<'_>) -> Result<(), Trouble> {
     match texts {
         Texts::Of(tag) if tag != value.tag => return Err(Trouble::Misfit),
-        Texts::Of(tag::STRING | tag::CODE | tag::SYMBOL) => builder.append_value(value.text()?),
+        Texts::Of(tag::STRING | tag::CODE | tag::SYMBOL) => builder.append_value(value.string()?),
         Texts::Of(tag::OBJECT_ID) => with_object_id(value.fixed()?, |digits| builder.append_value(digits)),
         Texts::Of(tag::DECIMAL) => {
             builder.append_value(decimal_text(u128::from_le_bytes(value.fixed()?)));
@@ -214,14 +215,7 @@ fn append_text(builder: &mut StringBuilder, texts: Texts, value: Value<'_>) -> R
             _ => return Err(Trouble::Misfit),
         },
         Texts::Uuids => return Err(Trouble::Misfit),
-        Texts::Of(_) | Texts::Scalars => {
-            let mut text = String::new();
-            if !write_scalar(value, &mut text)? {
-                text.clear();
-                write_json(value, &mut text)?;
-            }
-            builder.append_value(text);
-        }
+        Texts::Of(_) | Texts::Scalars => builder.append_value(scalar_text(value)?),
         Texts::Json => {
             let mut text = String::new();
             write_json(value, &mut text)?;
@@ -229,6 +223,35 @@ fn append_text(builder: &mut StringBuilder, texts: Texts, value: Value<'_>) -> R
         }
     }
     Ok(())
+}
+
+fn scalar_text(value: Value<'_>) -> Result<String, Trouble> {
+    let mut text = String::new();
+    if !write_scalar(value, &mut text)? {
+        text.clear();
+        write_json(value, &mut text)?;
+    }
+    Ok(text)
+}
+
+/// Values as texts. All are looked at together, and one by one only if some are no UTF-8: these are refused.
+fn texts(values: &BinaryArray) -> (ArrayRef, Late) {
+    if let Ok(texts) = StringArray::try_from_binary(values.clone()) {
+        return (Arc::new(texts), Vec::new());
+    }
+    let mut late = Vec::new();
+    let checked = values.iter().enumerate().map(|(row, value)| {
+        let value = value?;
+        let text = std::str::from_utf8(value);
+        if text.is_err() {
+            let value = shortened(String::from_utf8_lossy(value).into_owned());
+            let reason = "the document is no BSON: a text is no UTF-8".to_owned();
+            late.push((row, Refusal { column: String::new(), value, reason }));
+        }
+        text.ok()
+    });
+    let texts: StringArray = checked.collect();
+    (Arc::new(texts), late)
 }
 
 /// Texts as a declared type. What is none is refused.

@@ -222,13 +222,17 @@ fn rejection(document: &[u8], refusal: Refusal, place: &str) -> Rejected {
 
 /// A value as it is shown to people, cut short.
 pub(crate) fn shown(value: Value<'_>) -> String {
-    const SHOWN: usize = 200;
     let mut text = String::new();
     if value.tag == tag::STRING {
         text = value.string().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
     } else if crate::wire::write_json(value, &mut text).is_err() {
         return format!("{} bytes", value.bytes.len());
     }
+    shortened(text)
+}
+
+fn shortened(mut text: String) -> String {
+    const SHOWN: usize = 200;
     if let Some((end, _)) = text.char_indices().nth(SHOWN) {
         text.truncate(end);
         text.push('…');

@@ -46,9 +46,11 @@ impl DocumentBuilder {
         self.rows += 1;
         self.nulls.append_non_null();
         let (row, mut next, mut count) = (self.rows, 0, 0);
-        for element in Elements::of(document)? {
-            let element = element?;
-            let Some(position) = self.fields.position_near(element.name, next) else {
+        let mut elements = Elements::of(document)?;
+        while let Some(element) = elements.next_guessed(self.fields.spelled(next)) {
+            let (element, is_next) = element?;
+            let found = if is_next { Some(next) } else { self.fields.position(element.name) };
+            let Some(position) = found else {
                 if self.fields.is_closed() {
                     continue;
                 }

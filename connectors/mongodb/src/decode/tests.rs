@@ -77,13 +77,31 @@ fn a_field_that_comes_twice_is_rejected_with_its_document() {
 }
 
 #[test]
-fn a_document_that_is_no_bson_is_rejected_and_no_other() {
+fn a_text_that_is_no_utf8_is_rejected_with_its_document_and_no_other() {
+    let broken = |document: &Document| {
+        let mut bytes = serialize_to_vec(document).unwrap();
+        let text = bytes.windows(4).position(|window| window == b"text").unwrap();
+        bytes[text] = 0xff;
+        bytes
+    };
+    let items = |second: &str| doc! { "a": [{ "b": "x" }, { "b": second }], "c": "\u{fc}ber" };
+    let sound = serialize_to_vec(&items("y")).unwrap();
+    let decoded = decoded(&[sound, broken(&items("text")), broken(&doc! { "c": "text" })], &form());
+    assert_eq!(to_json([&decoded.rows]), [json!({"a": [{"b": "x"}, {"b": "y"}], "c": "\u{fc}ber"})]);
+    let mut columns: Vec<_> =
+        decoded.rejected.iter().map(|row| (row.column.as_deref(), row.value.as_deref())).collect();
+    columns.sort_unstable();
+    assert_eq!(columns, [(Some("a.b"), Some("\u{fffd}ext")), (Some("c"), Some("\u{fffd}ext"))]);
+    assert!(decoded.rejected[0].reason.contains("no UTF-8"), "{:?}", decoded.rejected);
+}
+
+#[test]
+fn a_document_that_is_cut_off_is_rejected_and_no_other() {
     let mut broken = serialize_to_vec(&doc! { "a": { "b": "text" } }).unwrap();
-    let text = broken.windows(4).position(|window| window == b"text").unwrap();
-    broken[text] = 0xff;
+    broken[0] -= 1;
     let decoded = decoded(&[broken, serialize_to_vec(&doc! { "a": { "b": "x" } }).unwrap()], &form());
     assert_eq!(to_json([&decoded.rows]), [json!({"a": {"b": "x"}})]);
-    assert!(decoded.rejected[0].reason.contains("no UTF-8"), "{:?}", decoded.rejected);
+    assert!(decoded.rejected[0].reason.contains("its length is wrong"), "{:?}", decoded.rejected);
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use arrow_schema::Fields as ArrowFields;
 
 use super::kind::{Kind, Observed};
-use crate::wire::{Elements, utf8};
+use crate::wire::{Elements, Name, utf8};
 
 /// Fields by name, each with its kind.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields {
-    names: Vec<Box<str>>,
+    names: Vec<Name>,
     kinds: Vec<Kind>,
     index: HashMap<Box<[u8]>, usize>,
     /// Whether fields that were not declared are left out.
@@ -19,7 +19,7 @@ pub(crate) struct Fields {
 
 impl PartialEq for Fields {
     fn eq(&self, other: &Self) -> bool {
-        self.names == other.names && self.kinds == other.kinds
+        self.index == other.index && self.kinds == other.kinds
     }
 }
 
@@ -39,7 +39,7 @@ impl Fields {
             self.kinds[position] = kind;
         } else {
             self.index.insert(name.as_bytes().into(), self.names.len());
-            self.names.push(name.into());
+            self.names.push(Name::new(name));
             self.kinds.push(kind);
         }
     }
@@ -48,9 +48,11 @@ impl Fields {
     pub(crate) fn observe(&mut self, document: &[u8], depth: usize) -> Observed {
         let mut changed = false;
         let mut next = 0;
-        for element in Elements::of(document)? {
-            let element = element?;
-            let position = match self.position_near(element.name, next) {
+        let mut elements = Elements::of(document)?;
+        while let Some(element) = elements.next_guessed(self.names.get(next)) {
+            let (element, is_next) = element?;
+            let position = match self.position(element.name) {
+                _ if is_next => next,
                 Some(position) => position,
                 None if self.is_closed => continue,
                 None => {
@@ -65,16 +67,14 @@ impl Fields {
         Ok(changed)
     }
 
-    /// Where a field stands, which is often where the one before it has its neighbour.
+    /// The name of the field at a position, which is the first guess behind its neighbour.
     #[inline]
-    pub(crate) fn position_near(&self, name: &[u8], guess: usize) -> Option<usize> {
-        match self.names.get(guess) {
-            Some(known) if known.as_bytes() == name => Some(guess),
-            _ => self.position(name),
-        }
+    pub(crate) fn spelled(&self, position: usize) -> Option<&Name> {
+        self.names.get(position)
     }
 
-    fn position(&self, name: &[u8]) -> Option<usize> {
+    /// Where a field stands.
+    pub(crate) fn position(&self, name: &[u8]) -> Option<usize> {
         self.index.get(name).copied()
     }
 
@@ -95,7 +95,7 @@ impl Fields {
     }
 
     pub(crate) fn name(&self, position: usize) -> &str {
-        &self.names[position]
+        self.names[position].text()
     }
 
     /// What a field holds.
@@ -105,6 +105,6 @@ impl Fields {
 
     /// The columns.
     pub(crate) fn arrow(&self) -> ArrowFields {
-        self.names.iter().zip(&self.kinds).map(|(name, kind)| kind.field(name)).collect()
+        self.names.iter().zip(&self.kinds).map(|(name, kind)| kind.field(name.text())).collect()
     }
 }

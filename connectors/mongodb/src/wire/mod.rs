@@ -3,12 +3,14 @@
 //! The form is that of <https://bsonspec.org/spec.html>.
 
 mod json;
+mod name;
 mod numbers;
 mod text;
 
 use std::fmt;
 
 pub(crate) use json::{document_json, write_json};
+pub(crate) use name::Name;
 pub(crate) use numbers::{decimal_text, is_exact};
 pub(crate) use text::{uuid, with_object_id, write_scalar};
 
@@ -85,6 +87,38 @@ impl<'a> Elements<'a> {
             _ => Err(Malformed("its length is wrong")),
         }
     }
+
+    /// The next one, and whether it has the name that was guessed.
+    #[inline]
+    pub(crate) fn next_guessed(
+        &mut self,
+        guess: Option<&Name>,
+    ) -> Option<Result<(Element<'a>, bool), Malformed>> {
+        let (&tag, rest) = self.rest.split_first()?;
+        Some(match guess.and_then(|guess| guess.split(rest)) {
+            Some(split) => self.take(tag, Ok(split)).map(|element| (element, true)),
+            None => self.take(tag, take_name(rest)).map(|element| (element, false)),
+        })
+    }
+
+    /// The element with a type and a name; what is in front of the value is taken already.
+    #[inline]
+    fn take(
+        &mut self,
+        tag: u8,
+        split: Result<(&'a [u8], &'a [u8]), Malformed>,
+    ) -> Result<Element<'a>, Malformed> {
+        match split.and_then(|(name, rest)| take_value(tag, name, rest)) {
+            Ok((element, rest)) => {
+                self.rest = rest;
+                Ok(element)
+            }
+            Err(malformed) => {
+                self.rest = &[];
+                Err(malformed)
+            }
+        }
+    }
 }
 
 impl<'a> Iterator for Elements<'a> {
@@ -93,23 +127,12 @@ impl<'a> Iterator for Elements<'a> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let (&tag, rest) = self.rest.split_first()?;
-        let element = take_element(tag, rest);
-        match element {
-            Ok((element, rest)) => {
-                self.rest = rest;
-                Some(Ok(element))
-            }
-            Err(malformed) => {
-                self.rest = &[];
-                Some(Err(malformed))
-            }
-        }
+        Some(self.take(tag, take_name(rest)))
     }
 }
 
 #[inline]
-fn take_element(tag: u8, rest: &[u8]) -> Result<(Element<'_>, &[u8]), Malformed> {
-    let (name, rest) = take_name(rest)?;
+fn take_value<'a>(tag: u8, name: &'a [u8], rest: &'a [u8]) -> Result<(Element<'a>, &'a [u8]), Malformed> {
     let size = size(tag, rest)?;
     let (bytes, rest) = rest.split_at_checked(size).ok_or(Malformed("a value is cut off"))?;
     Ok((Element { name, value: Value { tag, bytes } }, rest))
