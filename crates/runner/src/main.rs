@@ -20,8 +20,9 @@ use crate::failed::{Exit, Failed};
 use crate::output::paint::Paint;
 use crate::output::screen::Screen;
 
+#[cfg(not(target_env = "msvc"))]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let Cli { logging, command } = Cli::parse();
