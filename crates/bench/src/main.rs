@@ -20,7 +20,7 @@ use clap::Parser;
 
 /// The allocator of the `towpath` command, so that a ratio says nothing about allocators.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Baselines of Towpath's benchmarks.
 #[derive(Parser)]
