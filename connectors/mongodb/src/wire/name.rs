@@ -7,6 +7,8 @@
 #[derive(Debug, Clone)]
 pub(crate) struct Name {
     text: Box<str>,
+    /// How long it is; without end if it has a zero, with which no document has it.
+    length: usize,
     /// The first eight bytes, of which those behind the zero at the end do not count.
     front: u64,
     counts: u64,
@@ -20,7 +22,13 @@ impl Name {
         for (place, byte) in text.bytes().chain([0]).take(FRONT).enumerate() {
             (front[place], counts[place]) = (byte, u8::MAX);
         }
-        Self { text: text.into(), front: u64::from_le_bytes(front), counts: u64::from_le_bytes(counts) }
+        let length = if text.contains('\0') { usize::MAX } else { text.len() };
+        Self {
+            text: text.into(),
+            length,
+            front: u64::from_le_bytes(front),
+            counts: u64::from_le_bytes(counts),
+        }
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -30,7 +38,7 @@ impl Name {
     /// The name and what comes behind it, if bytes begin with this name and no longer one.
     #[inline]
     pub(super) fn split<'a>(&self, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
-        let length = self.text.len();
+        let length = self.length;
         let is_it = match bytes.first_chunk::<FRONT>() {
             Some(front) if length < FRONT => u64::from_le_bytes(*front) & self.counts == self.front,
             _ => bytes.get(length) == Some(&0) && &bytes[..length] == self.text.as_bytes(),
@@ -59,5 +67,12 @@ mod tests {
             }
             assert_eq!(name.split(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_name_with_a_zero_is_no_field_and_its_value() {
+        let bytes = b"a\0b\0 and what follows";
+        assert_eq!(Name::new("a").split(bytes), Some((&b"a"[..], &b"b\0 and what follows"[..])));
+        assert_eq!(Name::new("a\0b").split(bytes), None);
     }
 }
