@@ -47,9 +47,8 @@ impl DocumentBuilder {
         self.nulls.append_non_null();
         let (row, mut next, mut count) = (self.rows, 0, 0);
         let mut elements = Elements::of(document)?;
-        while let Some(element) = elements.next_guessed(self.fields.spelled(next)) {
-            let (element, is_next) = element?;
-            let found = if is_next { Some(next) } else { self.fields.position(element.name) };
+        while let Some(element) = self.fields.next_of(&mut elements, next) {
+            let (element, found) = element?;
             let Some(position) = found else {
                 if self.fields.is_closed() {
                     continue;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow_schema::Fields as ArrowFields;
 
 use super::kind::{Kind, Observed};
-use crate::wire::{Elements, Name, utf8};
+use crate::wire::{Element, Elements, Malformed, Name, utf8};
 
 /// Fields by name, each with its kind.
 #[derive(Debug, Clone, Default)]
@@ -49,10 +49,9 @@ impl Fields {
         let mut changed = false;
         let mut next = 0;
         let mut elements = Elements::of(document)?;
-        while let Some(element) = elements.next_guessed(self.names.get(next)) {
-            let (element, is_next) = element?;
-            let position = match self.position(element.name) {
-                _ if is_next => next,
+        while let Some(element) = self.next_of(&mut elements, next) {
+            let (element, found) = element?;
+            let position = match found {
                 Some(position) => position,
                 None if self.is_closed => continue,
                 None => {
@@ -67,14 +66,21 @@ impl Fields {
         Ok(changed)
     }
 
-    /// The name of the field at a position, which is the first guess behind its neighbour.
+    /// The next element of a document, and where its field stands: mostly where it is guessed, behind the one before.
     #[inline]
-    pub(crate) fn spelled(&self, position: usize) -> Option<&Name> {
-        self.names.get(position)
+    pub(crate) fn next_of<'a>(
+        &self,
+        elements: &mut Elements<'a>,
+        guess: usize,
+    ) -> Option<Result<(Element<'a>, Option<usize>), Malformed>> {
+        let element = elements.next_guessed(self.names.get(guess))?;
+        Some(element.map(|(element, is_guessed)| {
+            let position = if is_guessed { Some(guess) } else { self.position(element.name) };
+            (element, position)
+        }))
     }
 
-    /// Where a field stands.
-    pub(crate) fn position(&self, name: &[u8]) -> Option<usize> {
+    fn position(&self, name: &[u8]) -> Option<usize> {
         self.index.get(name).copied()
     }
 
