@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use tokio::task::{JoinHandle, spawn_blocking};
 use towpath_core::{Context, Error, Limiter, Outcome, Permit, Result};
 use towpath_files::FileEntry;
-use towpath_formats::{ByteStream, Input, chunks};
+use towpath_formats::{ByteStream, Input, OpenFile, chunks};
 
 use crate::blocking::joined;
 use crate::errors::{CONNECTOR, changed, io_error};
@@ -87,13 +87,18 @@ impl Input for FileInput {
     async fn stream(&self, from: u64) -> Result<ByteStream> {
         let permit = self.permit().await;
         let file = self.file.clone();
-        let first = spawn_blocking(move || OpenFile::open(file, from)?.next());
+        let first = spawn_blocking(move || PlannedFile::open(file, from)?.next());
         let state = Reading {
             pending: Some(first),
             permit: Some(permit),
             input: Self { file: self.file.clone(), cx: self.cx.clone(), below: None },
         };
         Ok(stream::unfold(state, |mut state| async move { Some((state.next().await?, state)) }).boxed())
+    }
+
+    fn local_file(&self, from: u64) -> Option<OpenFile> {
+        let file = self.file.clone();
+        Some(Box::new(move || Ok(PlannedFile::open(file, from)?.handle)))
     }
 
     async fn range(&self, range: Range<u64>) -> Result<Bytes> {
@@ -106,7 +111,7 @@ impl Input for FileInput {
                     .operation("read")
                     .detail("path", &file.path));
             }
-            OpenFile::open(file, range.start)?.read(range.end - range.start)
+            PlannedFile::open(file, range.start)?.read(range.end - range.start)
         }))
         .await;
         self.release(permit, &bytes);
@@ -116,7 +121,7 @@ impl Input for FileInput {
     }
 }
 
-type Chunk = Result<(OpenFile, Bytes)>;
+type Chunk = Result<(PlannedFile, Bytes)>;
 
 /// A stream under way: one chunk is always being read.
 struct Reading {
@@ -147,13 +152,13 @@ impl Reading {
 }
 
 /// A file that is open at a place, and is what was planned.
-struct OpenFile {
+struct PlannedFile {
     handle: File,
     planned: Arc<FileEntry>,
     at: u64,
 }
 
-impl OpenFile {
+impl PlannedFile {
     fn open(planned: Arc<FileEntry>, at: u64) -> Result<Self> {
         let failed = |error| io_error(error, "read", &planned.path);
         let mut handle = File::open(&planned.path).map_err(failed)?;

@@ -1,6 +1,7 @@
 //! Where bytes come from.
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Range;
 
 use async_trait::async_trait;
@@ -11,6 +12,9 @@ use towpath_core::{Error, Result};
 
 /// Bytes as they come.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// Opens a file. It blocks.
+pub type OpenFile = Box<dyn FnOnce() -> Result<File> + Send>;
 
 /// A file, an object or a body: named bytes that can be read from any offset.
 #[async_trait]
@@ -51,6 +55,12 @@ pub trait Input: Send + Sync + fmt::Debug + 'static {
     /// As [`stream`](Self::stream).
     async fn stream_to(&self, from: u64, _end: Option<u64>) -> Result<ByteStream> {
         self.stream(from).await
+    }
+
+    /// Opens the file that holds its bytes at an offset, for an output that has the system copy them. `None`, as by default,
+    /// where there is no file on this machine.
+    fn local_file(&self, _from: u64) -> Option<OpenFile> {
+        None
     }
 
     /// Exactly these bytes.

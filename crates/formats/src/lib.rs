@@ -49,7 +49,7 @@ pub mod html {
 }
 
 pub use codec::{Decompressor, Unpacker, decompressed_limit};
-pub use input::{ByteStream, Input, MemoryInput};
+pub use input::{ByteStream, Input, MemoryInput, OpenFile};
 pub use options::{
     Cell, Cells, Compression, CsvRead, CsvWrite, Encoding, EventData, HtmlRead, JsonRead, Namespaces,
     ParquetCompression, ParquetWrite, ReadFormat, ReadOptions, SseRead, WriteFormat, WriteOptions, XmlRead,

@@ -1,5 +1,6 @@
 //! Batches to bytes, whatever the format.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
@@ -106,5 +107,14 @@ impl<O: Output> Output for Counted<O> {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.bytes += bytes.len() as u64;
         self.output.write(bytes).await
+    }
+
+    fn copies(&self, input: &dyn Input) -> bool {
+        self.output.copies(input)
+    }
+
+    async fn copy(&mut self, input: &dyn Input, range: Range<u64>) -> Result<()> {
+        self.bytes += range.end.saturating_sub(range.start);
+        self.output.copy(input, range).await
     }
 }

@@ -2,6 +2,7 @@
 //! of a row group are encoded at once.
 
 mod lane;
+mod layout;
 mod splice;
 mod storage;
 #[cfg(all(test, feature = "full"))]
@@ -18,14 +19,14 @@ use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata}
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use towpath_core::{Context, Error, Result};
 
 use self::lane::{Lane, Work};
+use self::layout::{Frame, Pages};
 use self::splice::Spliced;
 use super::pipeline::Pipeline;
 use super::{Stage, slice_bytes};
-use crate::columnar::parquet::chunks::Chunks;
 use crate::{Input, Output, ParquetCompression, ParquetWrite};
 
 /// Rows that are encoded in one go. Batches are joined and cut to exactly this many, so that pages end at the same rows
@@ -49,16 +50,16 @@ const DICTIONARY_BYTES: usize = 512 << 10;
 /// How many chunks are encoded at once: one that ends, one that begins.
 const CHUNKS_IN_FLIGHT: usize = 2;
 
-/// Bytes that go out in one go.
-const OUTPUT_BYTES: usize = 4 << 20;
-
-type FileWriter = SerializedFileWriter<Vec<u8>>;
+type FileWriter = SerializedFileWriter<Frame>;
+type RowGroupWriter<'a> = SerializedRowGroupWriter<'a, Frame>;
 
 /// Encodes a Parquet file.
 pub(super) struct ParquetStage {
     cx: Context,
     stored: SchemaRef,
     factory: ArrowRowGroupWriterFactory,
+    /// Of row groups that were encoded here.
+    pages: Pages,
     /// Gone while a job appends to it, and after an error.
     file: Option<FileWriter>,
     row_group_rows: usize,
@@ -76,8 +77,8 @@ enum Ready {
     Rows,
     /// The lanes of a row group have ended.
     RowGroup(Vec<Arc<Lane>>),
-    /// A row group of another file was fetched.
-    Fetched(Arc<Spliced>, usize, Chunks),
+    /// The columns of a row group of another file were fetched.
+    Fetched(Arc<Spliced>, usize, Vec<Bytes>),
 }
 
 /// The row group under way.
@@ -96,11 +97,14 @@ impl ParquetStage {
         let mut properties = properties(options);
         add_encoded_arrow_schema_to_metadata(&stored, &mut properties);
         let root = ArrowSchemaConverter::new().convert(&stored).map_err(failed)?.root_schema_ptr();
-        let file = SerializedFileWriter::new(Vec::new(), root, Arc::new(properties)).map_err(failed)?;
+        let file = SerializedFileWriter::new(Frame::default(), root, Arc::new(properties)).map_err(failed)?;
+        let pages = Pages::default();
+        let factory = ArrowRowGroupWriterFactory::new(&file, stored.clone());
         Ok(Self {
             cx: cx.clone(),
-            factory: ArrowRowGroupWriterFactory::new(&file, stored.clone()),
+            factory: factory.with_page_store_factory(Arc::new(pages.clone())),
             stored,
+            pages,
             file: Some(file),
             row_group_rows: options.row_group_rows,
             row_groups: 0,
@@ -216,49 +220,63 @@ impl ParquetStage {
     }
 
     async fn append_ready(&mut self, ready: Ready, output: &mut dyn Output) -> Result<()> {
-        match ready {
-            Ready::Rows => Ok(()),
-            Ready::RowGroup(lanes) => self.append_encoded(lanes, output).await,
-            Ready::Fetched(spliced, index, chunks) => {
-                self.splice(move |file| spliced.append(index, &chunks, file), output).await
+        let bytes = match ready {
+            Ready::Rows => return Ok(()),
+            Ready::RowGroup(lanes) => {
+                let encoded = move |row_group: &mut RowGroupWriter<'_>| {
+                    let mut chunks = lanes.iter().flat_map(|lane| lane.closed());
+                    chunks.try_for_each(|chunk| chunk.append_to_row_group(row_group).map_err(failed))
+                };
+                self.lay_out(encoded, output).await?;
+                self.pages.take()
             }
-        }
-    }
-
-    /// Appends a row group whose lanes have ended.
-    async fn append_encoded(&mut self, lanes: Vec<Arc<Lane>>, output: &mut dyn Output) -> Result<()> {
-        let encoded = move |file: &mut FileWriter| {
-            let chunks: Vec<_> = lanes.iter().flat_map(|lane| lane.closed()).collect();
-            let bytes: u64 = chunks.iter().map(|chunk| chunk.close().bytes_written).sum();
-            file.inner_mut().reserve(usize::try_from(bytes).unwrap_or(0));
-            let mut row_group = file.next_row_group().map_err(failed)?;
-            for chunk in chunks {
-                chunk.append_to_row_group(&mut row_group).map_err(failed)?;
+            Ready::Fetched(spliced, index, columns) => {
+                self.lay_out(move |row_group| spliced.append(index, row_group), output).await?;
+                columns
             }
-            row_group.close().map_err(failed)?;
-            Ok(())
         };
-        self.splice(encoded, output).await
+        for bytes in bytes {
+            output.write(bytes).await?;
+        }
+        Ok(())
     }
 
-    /// Has a row group appended, and its bytes go out.
-    async fn splice(
+    /// Appends a row group of another file, whose bytes the output copies from there.
+    async fn copy_row_group(
         &mut self,
-        row_group: impl FnOnce(&mut FileWriter) -> Result<()> + Send + 'static,
+        spliced: &Arc<Spliced>,
+        index: usize,
+        output: &mut dyn Output,
+    ) -> Result<()> {
+        let appended = spliced.clone();
+        self.lay_out(move |row_group| appended.append(index, row_group), output).await?;
+        for range in spliced.ranges(index)? {
+            output.copy(spliced.input(), range).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds a row group to the file whose bytes are to go out next. What comes before them goes out here.
+    async fn lay_out(
+        &mut self,
+        columns: impl FnOnce(&mut RowGroupWriter<'_>) -> Result<()> + Send + 'static,
         output: &mut dyn Output,
     ) -> Result<()> {
         let mut file = self.file.take().ok_or_else(gone)?;
-        let (file, bytes) = self
-            .cx
-            .cpu(move || {
-                row_group(&mut file)?;
-                file.flush()?;
-                let bytes = std::mem::take(file.inner_mut());
-                Ok((file, bytes))
-            })
-            .await?;
+        let work = move || {
+            file.flush()?;
+            let before = file.inner_mut().take();
+            file.inner_mut().set_elsewhere(true);
+            let mut row_group = file.next_row_group().map_err(failed)?;
+            columns(&mut row_group)?;
+            row_group.close().map_err(failed)?;
+            file.flush()?;
+            file.inner_mut().set_elsewhere(false);
+            Ok((file, before))
+        };
+        let (file, before) = self.cx.cpu(work).await?;
         self.file = Some(file);
-        write(bytes.into(), output).await
+        write(before, output).await
     }
 }
 
@@ -282,6 +300,14 @@ impl Stage for ParquetStage {
     async fn append(&mut self, input: Arc<dyn Input>, output: &mut dyn Output) -> Result<bool> {
         let spliced = Spliced::of(&self.cx, input, &self.stored, self.row_group_rows).await?;
         let Some(spliced) = spliced.map(Arc::new) else { return Ok(false) };
+        if output.copies(spliced.input()) {
+            self.end_all(output).await?;
+            for index in 0..spliced.row_groups() {
+                self.copy_row_group(&spliced, index, output).await?;
+                self.row_groups += 1;
+            }
+            return Ok(true);
+        }
         self.end_open(output).await?;
         for index in 0..spliced.row_groups() {
             let spliced = spliced.clone();
@@ -301,17 +327,14 @@ impl Stage for ParquetStage {
         let mut file = self.file.take().ok_or_else(gone)?;
         let bytes = self.cx.cpu(move || {
             file.finish().map_err(failed)?;
-            Ok(std::mem::take(file.inner_mut()))
+            Ok(file.inner_mut().take())
         });
-        write(bytes.await?.into(), output).await
+        write(bytes.await?, output).await
     }
 }
 
-async fn write(mut bytes: Bytes, output: &mut dyn Output) -> Result<()> {
-    while !bytes.is_empty() {
-        output.write(bytes.split_to(OUTPUT_BYTES.min(bytes.len()))).await?;
-    }
-    Ok(())
+async fn write(bytes: Bytes, output: &mut dyn Output) -> Result<()> {
+    if bytes.is_empty() { Ok(()) } else { output.write(bytes).await }
 }
 
 fn properties(options: &ParquetWrite) -> WriterProperties {

@@ -44,7 +44,11 @@ pub(crate) async fn fetch(
     Ok(Chunks { size, parts: try_join_all(fetches).await? })
 }
 
-fn range_of(column: &ColumnChunkMetaData, size: u64) -> Result<Range<u64>> {
+/// Where a column lies.
+///
+/// # Errors
+/// `DataInvalid` when that is outside of the file.
+pub(crate) fn range_of(column: &ColumnChunkMetaData, size: u64) -> Result<Range<u64>> {
     let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
     let range = u64::try_from(start).ok().zip(u64::try_from(column.compressed_size()).ok());
     let range = range.and_then(|(start, length)| Some(start..start.checked_add(length)?));

@@ -1,8 +1,10 @@
 //! Whole row groups of another file, appended as they are.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_schema::SchemaRef;
+use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::column::writer::ColumnCloseResult;
@@ -10,12 +12,14 @@ use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataPushDecoder, RowGroupMetaData,
 };
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::reader::ChunkReader;
 use parquet::{DecodeResult, errors::ParquetError};
 use towpath_core::{Context, Error, Result};
 
-use super::{FileWriter, failed};
+use super::layout::Elsewhere;
+use super::{RowGroupWriter, failed};
 use crate::Input;
-use crate::columnar::parquet::chunks::{Chunks, fetch};
+use crate::columnar::parquet::chunks::{fetch, range_of};
 
 /// Row groups with fewer rows on average are better encoded anew, into larger ones.
 const LEAST_ROWS: usize = 64 << 10;
@@ -52,20 +56,42 @@ impl Spliced {
         self.metadata.num_row_groups()
     }
 
-    /// The bytes of a row group's columns.
-    pub(super) async fn fetch(&self, index: usize) -> Result<Chunks> {
-        fetch(&*self.input, self.size, self.metadata.row_group(index), &ProjectionMask::all()).await
+    pub(super) fn input(&self) -> &dyn Input {
+        &*self.input
     }
 
-    /// Appends a row group. What is told of its pages stays.
-    pub(super) fn append(&self, index: usize, chunks: &Chunks, file: &mut FileWriter) -> Result<()> {
-        let row_group = self.metadata.row_group(index);
-        file.inner_mut().reserve(usize::try_from(row_group.compressed_size()).unwrap_or(0));
-        let mut appended = file.next_row_group().map_err(failed)?;
-        for column in 0..row_group.num_columns() {
-            appended.append_column(chunks, self.closed(row_group, index, column)).map_err(failed)?;
+    /// Where the columns of a row group lie, in order; those that lie one behind the other as one.
+    pub(super) fn ranges(&self, index: usize) -> Result<Vec<Range<u64>>> {
+        let mut joined: Vec<Range<u64>> = Vec::new();
+        for column in self.metadata.row_group(index).columns() {
+            let range = range_of(column, self.size)?;
+            match joined.last_mut() {
+                Some(last) if last.end == range.start => last.end = range.end,
+                _ => joined.push(range),
+            }
         }
-        appended.close().map_err(failed)?;
+        Ok(joined)
+    }
+
+    /// The bytes of a row group's columns, in order.
+    pub(super) async fn fetch(&self, index: usize) -> Result<Vec<Bytes>> {
+        let row_group = self.metadata.row_group(index);
+        let chunks = fetch(&*self.input, self.size, row_group, &ProjectionMask::all()).await?;
+        let columns = row_group.columns().iter().map(|column| {
+            let range = range_of(column, self.size)?;
+            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            chunks.get_bytes(range.start, length).map_err(failed)
+        });
+        columns.collect()
+    }
+
+    /// Appends a row group whose bytes go out by themselves. What is told of its pages stays.
+    pub(super) fn append(&self, index: usize, appended: &mut RowGroupWriter<'_>) -> Result<()> {
+        let row_group = self.metadata.row_group(index);
+        let elsewhere = Elsewhere { size: self.size };
+        for column in 0..row_group.num_columns() {
+            appended.append_column(&elsewhere, self.closed(row_group, index, column)).map_err(failed)?;
+        }
         Ok(())
     }
 

@@ -1,10 +1,12 @@
 //! Parquet files, read back by the library's own reader.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{cast, concat_batches};
 use arrow_schema::{Field, Schema, SchemaRef};
+use async_trait::async_trait;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
@@ -16,7 +18,8 @@ use super::refuse;
 use super::storage::stored_type;
 use crate::samples::{batch, columns, encode, encode_counted, orders};
 use crate::{
-    Encoder, MemoryInput, MemoryOutput, ParquetCompression, ParquetWrite, WriteFormat, WriteOptions,
+    Encoder, Input, MemoryInput, MemoryOutput, Output, ParquetCompression, ParquetWrite, WriteFormat,
+    WriteOptions,
 };
 
 fn options(parquet: ParquetWrite) -> WriteOptions {
@@ -240,4 +243,51 @@ async fn small_row_groups_and_other_columns_are_not_appended() {
     let narrower = Arc::new(rows.schema().project(&[0]).unwrap());
     let mut narrower = encoder(&small, &narrower);
     assert!(!narrower.append(segment).await.unwrap());
+}
+
+/// Has bytes of an input copied, as far as it is told, and keeps where they lay.
+#[derive(Default)]
+struct Copying {
+    output: MemoryOutput,
+    copied: Arc<Mutex<Vec<Range<u64>>>>,
+}
+
+#[async_trait]
+impl Output for Copying {
+    async fn write(&mut self, bytes: Bytes) -> towpath_core::Result<()> {
+        self.output.write(bytes).await
+    }
+
+    fn copies(&self, _: &dyn Input) -> bool {
+        true
+    }
+
+    async fn copy(&mut self, input: &dyn Input, range: Range<u64>) -> towpath_core::Result<()> {
+        self.copied.lock().unwrap().push(range.clone());
+        self.write(input.range(range).await?).await
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_copies_gets_the_same_file() {
+    let cx = context();
+    let rows = orders(50);
+    let options = options(ParquetWrite { row_group_rows: 10, ..ParquetWrite::default() });
+    let segment = encode(&options, "x.parquet", std::slice::from_ref(&rows)).await.unwrap();
+    let segment = Arc::new(MemoryInput::new("segment", segment));
+    let mut reading =
+        Encoder::new(&options, "x.parquet", &rows.schema(), &cx, MemoryOutput::default()).unwrap();
+    let output = Copying::default();
+    let copied = output.copied.clone();
+    let mut copying = Encoder::new(&options, "x.parquet", &rows.schema(), &cx, output).unwrap();
+    for _ in 0..2 {
+        reading.write(rows.slice(0, 5)).await.unwrap();
+        copying.write(rows.slice(0, 5)).await.unwrap();
+        assert!(reading.append(segment.clone()).await.unwrap());
+        assert!(copying.append(segment.clone()).await.unwrap());
+    }
+    let (read, copying) = (reading.finish().await.unwrap(), copying.finish().await.unwrap());
+    assert_eq!((copying.0, copying.1.output.into_bytes()), (read.0, read.1.into_bytes()));
+    // One range for each row group, since its columns lie one behind the other.
+    assert_eq!(copied.lock().unwrap().len(), 10);
 }
