@@ -28,7 +28,7 @@ const PART: u64 = 8 << 20;
 const MARGIN: u64 = 64 << 10;
 
 /// What a reader gets at a time.
-const CHUNK: usize = 512 << 10;
+const CHUNK: u64 = 512 << 10;
 
 /// How many ranges are on their way at once.
 const AHEAD: usize = 2;
@@ -104,18 +104,19 @@ impl ObjectInput {
 
     /// Gets a range in a task of its own: a request under way must not wait, with its permit in hand, until a reader asks for
     /// its bytes.
-    fn get(&self, range: Range<u64>) -> AbortOnDropHandle<Result<Bytes>> {
+    fn get(&self, range: Range<u64>, chunk: u64) -> AbortOnDropHandle<Result<Vec<Bytes>>> {
         let input = self.0.clone();
         AbortOnDropHandle::new(tokio::spawn(async move {
             let bucket = input.bucket.get_or_try_init(|| input.opener.open(&input.cx)).await?;
-            let bytes = bucket.range(&input.file, range).await?;
-            input.cx.metrics().add_bytes_read(bytes.len() as u64);
-            Ok(bytes)
+            let length = range.end - range.start;
+            let chunks = bucket.chunks(&input.file, range, chunk).await?;
+            input.cx.metrics().add_bytes_read(length);
+            Ok(chunks)
         }))
     }
 }
 
-async fn joined(task: AbortOnDropHandle<Result<Bytes>>) -> Result<Bytes> {
+async fn joined(task: AbortOnDropHandle<Result<Vec<Bytes>>>) -> Result<Vec<Bytes>> {
     task.await.map_err(|error| Error::unexpected("a read ended in the middle").source(error))?
 }
 
@@ -159,10 +160,11 @@ impl Input for ObjectInput {
         let end = end.map_or(size, |end| end.saturating_add(MARGIN).min(size));
         let (input, rest) = (self.clone(), self.clone());
         let wanted =
-            stream::iter(ranges(from, end)).map(move |range| joined(input.get(range))).buffered(AHEAD);
+            stream::iter(ranges(from, end)).map(move |range| joined(input.get(range, CHUNK))).buffered(AHEAD);
         // Nothing more is fetched until somebody asks for it.
-        let more = stream::iter(ranges(end.max(from), size)).then(move |range| joined(rest.get(range)));
-        let pieces = wanted.chain(more).map_ok(|bytes| stream::iter(pieces(bytes)));
+        let more =
+            stream::iter(ranges(end.max(from), size)).then(move |range| joined(rest.get(range, CHUNK)));
+        let pieces = wanted.chain(more).map_ok(|chunks| stream::iter(chunks.into_iter().map(Ok)));
         Ok(pieces.try_flatten().boxed())
     }
 
@@ -172,16 +174,9 @@ impl Input for ObjectInput {
                 .operation("read")
                 .detail("object", &self.0.shown));
         }
-        joined(self.get(range)).await
+        let mut whole = joined(self.get(range, u64::MAX)).await?;
+        Ok(whole.pop().unwrap_or_default())
     }
-}
-
-/// A range in chunks that a reader works on one after the other.
-fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Result<Bytes>> {
-    std::iter::from_fn(move || {
-        let piece = bytes.split_to(bytes.len().min(CHUNK));
-        (!piece.is_empty()).then_some(Ok(piece))
-    })
 }
 
 /// The ranges that a stream is read in.

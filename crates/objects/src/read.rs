@@ -34,7 +34,22 @@ impl Bucket {
     /// # Errors
     /// `Conflict` when the object is another one by now. `Unavailable` when several tries in a row bring next to nothing.
     pub async fn range(&self, planned: &FileEntry, range: Range<u64>) -> Result<Bytes> {
-        let mut reading = Reading::new(range);
+        let mut chunks = self.chunks(planned, range, u64::MAX).await?;
+        Ok(chunks.pop().unwrap_or_default())
+    }
+
+    /// The same, cut where the object has multiples of this many bytes. Memory that is asked for in smaller pieces is given
+    /// again and again, where that of whole ranges would go back to the system each time.
+    ///
+    /// # Errors
+    /// As [`range`](Self::range).
+    pub(crate) async fn chunks(
+        &self,
+        planned: &FileEntry,
+        range: Range<u64>,
+        chunk: u64,
+    ) -> Result<Vec<Bytes>> {
+        let mut reading = Reading::new(range, chunk);
         reading.is_pinned = planned.version.is_some() || planned.tag.is_some();
         while !reading.is_complete() {
             match self.receive(planned, &mut reading).await {
@@ -46,7 +61,7 @@ impl Bucket {
                 Err(error) => reading.wait_after(self.cx(), error).await?,
             }
         }
-        Ok(reading.into_bytes())
+        Ok(reading.chunks)
     }
 
     /// Receives what is missing, as far as it comes.
@@ -84,9 +99,14 @@ fn is_other(error: &Error) -> bool {
 /// A range on its way.
 struct Reading {
     range: Range<u64>,
-    bytes: BytesMut,
-    /// All of it, if it came in one piece.
-    whole: Option<Bytes>,
+    /// Where it is cut: at multiples of this.
+    chunk: u64,
+    /// What is complete of it.
+    chunks: Vec<Bytes>,
+    /// The chunk that is under way.
+    open: BytesMut,
+    /// How many bytes there are.
+    came: usize,
     /// What the store calls the content that it is of.
     tag: Option<String>,
     /// Whether the plan says which content is wanted.
@@ -98,11 +118,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn new(range: Range<u64>) -> Self {
+    fn new(range: Range<u64>, chunk: u64) -> Self {
         Self {
             range,
-            bytes: BytesMut::new(),
-            whole: None,
+            chunk,
+            chunks: Vec::new(),
+            open: BytesMut::new(),
+            came: 0,
             tag: None,
             is_pinned: false,
             before: 0,
@@ -112,7 +134,7 @@ impl Reading {
 
     /// Whether an answer is of the same content as those before it. Not every server heeds conditions.
     fn is_of(&mut self, tag: Option<&str>) -> bool {
-        if self.bytes.is_empty() {
+        if self.came == 0 {
             self.tag = tag.map(str::to_owned);
         }
         self.tag.as_deref() == tag
@@ -128,34 +150,51 @@ impl Reading {
     }
 
     fn missing(&self) -> Range<u64> {
-        self.range.start + self.bytes.len() as u64..self.range.end
+        self.range.start + self.came as u64..self.range.end
     }
 
     fn is_complete(&self) -> bool {
-        self.whole.is_some() || self.bytes.len() >= self.size()
+        self.came >= self.size()
     }
 
-    fn add(&mut self, piece: Bytes) {
-        if self.bytes.is_empty() && piece.len() == self.size() {
-            self.whole = Some(piece);
-            return;
+    /// How many bytes the chunk under way lacks.
+    fn room(&self) -> usize {
+        let at = self.missing().start;
+        let end = (at / self.chunk + 1).saturating_mul(self.chunk).min(self.range.end);
+        usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX)
+    }
+
+    fn add(&mut self, mut piece: Bytes) {
+        // A server that sends more than it was asked for.
+        piece.truncate(self.size() - self.came);
+        while !piece.is_empty() {
+            let room = self.room();
+            let part = piece.split_to(room.min(piece.len()));
+            self.came += part.len();
+            if self.open.is_empty() && part.len() == room {
+                self.chunks.push(part);
+                continue;
+            }
+            if self.open.is_empty() {
+                self.open.reserve(room);
+            }
+            self.open.extend_from_slice(&part);
+            if part.len() == room {
+                self.chunks.push(self.open.split().freeze());
+            }
         }
-        if self.bytes.is_empty() {
-            self.bytes.reserve(self.size());
-        }
-        self.bytes.extend_from_slice(&piece);
     }
 
     /// Waits until the next try, unless there is nothing to keep, or nothing to hope for.
     async fn wait_after(&mut self, cx: &Context, error: Error) -> Result<()> {
-        let came = self.bytes.len() - self.before;
-        self.before = self.bytes.len();
+        let came = self.came - self.before;
+        self.before = self.came;
         self.in_vain = if came >= WORTHWHILE { 0 } else { self.in_vain + 1 };
         let can_go_on = self.is_pinned || self.condition().is_some();
-        if self.bytes.is_empty() || !can_go_on || !error.is_retryable() {
+        if self.came == 0 || !can_go_on || !error.is_retryable() {
             return Err(error);
         }
-        let told = format!("{} of the {} bytes of {:?}", self.bytes.len(), self.size(), self.range);
+        let told = format!("{} of the {} bytes of {:?}", self.came, self.size(), self.range);
         if self.in_vain == ATTEMPTS {
             let error = error.detail("received", told);
             return Err(if error.help_text().is_some() {
@@ -173,10 +212,6 @@ impl Reading {
         }
         Ok(())
     }
-
-    fn into_bytes(self) -> Bytes {
-        self.whole.unwrap_or_else(|| self.bytes.freeze())
-    }
 }
 
 #[cfg(test)]
@@ -191,17 +226,30 @@ mod tests {
 
     #[test]
     fn what_came_is_not_asked_for_again() {
-        let mut reading = Reading::new(10..15);
+        let mut reading = Reading::new(10..15, u64::MAX);
         reading.add(Bytes::from_static(b"ab"));
         assert_eq!((reading.missing(), reading.is_complete()), (12..15, false));
-        reading.add(Bytes::from_static(b"cde"));
+        reading.add(Bytes::from_static(b"cde and more"));
         assert!(reading.is_complete());
-        assert_eq!(reading.into_bytes(), "abcde");
-        assert!(Reading::new(7..7).is_complete());
+        assert_eq!(reading.chunks, ["abcde"]);
+        assert!(Reading::new(7..7, u64::MAX).is_complete());
+    }
+
+    #[test]
+    fn chunks_end_at_multiples_however_the_bytes_come() {
+        let content = Bytes::from_static(b"cdefghijklm");
+        for step in 1..=content.len() {
+            let mut reading = Reading::new(2..13, 4);
+            for start in (0..content.len()).step_by(step) {
+                reading.add(content.slice(start..content.len().min(start + step)));
+            }
+            assert!(reading.is_complete());
+            assert_eq!(reading.chunks, ["cd", "efgh", "ijkl", "m"], "{step}");
+        }
     }
 
     fn pinned(range: Range<u64>) -> Reading {
-        let mut reading = Reading::new(range);
+        let mut reading = Reading::new(range, u64::MAX);
         assert!(reading.is_of(Some("\"x\"")));
         reading
     }
@@ -231,7 +279,7 @@ mod tests {
         after(&mut reading, 1 << 20).await.unwrap();
         assert!(reading.is_of(Some("\"x\"")) && !reading.is_of(Some("\"y\"")));
         for tag in [None, Some("W/\"x\"")] {
-            let mut reading = Reading::new(0..1 << 30);
+            let mut reading = Reading::new(0..1 << 30, u64::MAX);
             assert!(reading.is_of(tag));
             assert!(after(&mut reading, 1 << 20).await.is_err(), "it cannot be asked for by a name: {tag:?}");
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use object_store::multipart::PartId;
-use object_store::{Attribute, GetOptions, PutMode, PutOptions, UpdateVersion};
+use object_store::{Attribute, GetOptions, PutMode, PutOptions, PutPayload, UpdateVersion};
 use towpath_core::{ErrorKind, Result};
 use towpath_files::FileEntry;
 
@@ -55,17 +55,17 @@ impl Bucket {
     }
 
     /// Writes a small object. An answer that was lost makes a condition fail that held: whoever sets one looks again.
-    pub(crate) async fn put(&self, key: &str, bytes: Bytes, mode: PutMode) -> Result<Put> {
-        let location = self.location(key)?;
+    pub(crate) async fn put(&self, key: &str, bytes: impl Into<PutPayload>, mode: PutMode) -> Result<Put> {
+        let (location, bytes) = (self.location(key)?, bytes.into());
         let is_conditional = mode != PutMode::Overwrite;
         let put = retry(self.cx(), async || {
             let options = PutOptions { mode: mode.clone(), ..PutOptions::default() };
-            let put = self.store().put_opts(&location, bytes.clone().into(), options).await;
+            let put = self.store().put_opts(&location, bytes.clone(), options).await;
             put.map_err(|error| self.error(error, Operation::Write, key))
         });
         match put.await {
             Ok(done) => {
-                self.cx().metrics().add_bytes_written(bytes.len() as u64);
+                self.cx().metrics().add_bytes_written(bytes.content_length() as u64);
                 Ok(Put::Done(UpdateVersion { e_tag: done.e_tag, version: done.version }))
             }
             // A store says `NotFound` when the object that was to be replaced is gone.
@@ -172,10 +172,17 @@ impl Bucket {
     }
 
     /// Uploads a part; the first one has the index 0.
-    pub(crate) async fn put_part(&self, key: &str, id: &str, index: usize, bytes: Bytes) -> Result<String> {
-        let (location, id, size) = (self.location(key)?, id.to_owned(), bytes.len() as u64);
+    pub(crate) async fn put_part(
+        &self,
+        key: &str,
+        id: &str,
+        index: usize,
+        bytes: impl Into<PutPayload>,
+    ) -> Result<String> {
+        let (location, id, bytes) = (self.location(key)?, id.to_owned(), bytes.into());
+        let size = bytes.content_length() as u64;
         let part = retry(self.cx(), async || {
-            let put = self.store().put_part(&location, &id, index, bytes.clone().into()).await;
+            let put = self.store().put_part(&location, &id, index, bytes.clone()).await;
             put.map_err(|error| self.error(error, Operation::Write, key))
         });
         let part = part.await?.content_id;

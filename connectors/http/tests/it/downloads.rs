@@ -79,7 +79,7 @@ fn files(batches: &[Batch]) -> BTreeMap<String, Found> {
             let from = usize::try_from(chunk.offset).unwrap();
             let to = from + chunk.data.len();
             file.content.resize(file.content.len().max(to), 0);
-            file.content[from..to].copy_from_slice(chunk.data);
+            file.content[from..to].copy_from_slice(&chunk.data);
             file.size = file.size.or(chunk.size);
             file.version = chunk.version.map(str::to_owned);
             file.digest = chunk.digest.map(str::to_owned);

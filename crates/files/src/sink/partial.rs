@@ -174,9 +174,17 @@ mod tests {
 
     #[test]
     fn another_version_is_another_file() {
-        let chunk =
-            Chunk { name: "a", offset: 0, size: None, version: None, digest: None, data: b"", named: None };
-        let keys = [None, Some(""), Some("1"), Some("2")].map(|version| key(&Chunk { version, ..chunk }));
+        let chunk = Chunk {
+            name: "a",
+            offset: 0,
+            size: None,
+            version: None,
+            digest: None,
+            data: bytes::Bytes::new(),
+            named: None,
+        };
+        let keys =
+            [None, Some(""), Some("1"), Some("2")].map(|version| key(&Chunk { version, ..chunk.clone() }));
         let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(distinct.len(), 4);
         assert_eq!(keys[0].len(), 32);

@@ -6,6 +6,9 @@ use towpath_core::CHUNK_BYTES;
 /// Gathers bytes into chunks. Where they are cut depends on the file and on nothing else.
 #[derive(Debug)]
 pub struct Cutter {
+    /// Bytes that came as whole chunks, and go on as they came.
+    whole: Bytes,
+    /// Those that came in smaller pieces, behind them.
     gathered: BytesMut,
     /// Where in the file the next chunk begins.
     offset: u64,
@@ -14,7 +17,7 @@ pub struct Cutter {
 impl Cutter {
     /// For the bytes of a file from here on.
     pub fn new(offset: u64) -> Self {
-        Self { gathered: BytesMut::new(), offset }
+        Self { whole: Bytes::new(), gathered: BytesMut::new(), offset }
     }
 
     /// Where in the file the next chunk begins.
@@ -24,13 +27,18 @@ impl Cutter {
 
     /// Where in the file the next byte goes that arrives.
     pub fn end(&self) -> u64 {
-        self.offset + self.gathered.len() as u64
+        self.offset + self.length() as u64
     }
 
     /// Takes bytes in.
     pub fn push(&mut self, bytes: &Bytes) {
+        if self.length() == 0 && bytes.len() >= self.room() {
+            self.whole = bytes.clone();
+            return;
+        }
         if self.gathered.is_empty() {
-            self.gathered.reserve(self.room().max(bytes.len()));
+            self.gathered.reserve(self.room().max(self.whole.len() + bytes.len()));
+            self.gathered.extend_from_slice(&std::mem::take(&mut self.whole));
         }
         self.gathered.extend_from_slice(bytes);
     }
@@ -38,12 +46,17 @@ impl Cutter {
     /// The next chunk that is full, with its place in the file.
     pub fn full(&mut self) -> Option<(u64, Bytes)> {
         let room = self.room();
-        (self.gathered.len() >= room).then(|| self.take(room))
+        (self.length() >= room).then(|| self.take(room))
     }
 
     /// What is left behind the last full chunk, with its place in the file; it may be nothing.
     pub fn rest(&mut self) -> (u64, Bytes) {
-        self.take(self.gathered.len())
+        self.take(self.length())
+    }
+
+    /// How many bytes wait. They are either whole or gathered.
+    fn length(&self) -> usize {
+        self.whole.len() + self.gathered.len()
     }
 
     /// The bytes up to where the file is cut next.
@@ -53,7 +66,11 @@ impl Cutter {
     }
 
     fn take(&mut self, length: usize) -> (u64, Bytes) {
-        let bytes = self.gathered.split_to(length).freeze();
+        let bytes = if self.whole.is_empty() {
+            self.gathered.split_to(length).freeze()
+        } else {
+            self.whole.split_to(length)
+        };
         let offset = self.offset;
         self.offset += bytes.len() as u64;
         (offset, bytes)
@@ -77,6 +94,21 @@ mod tests {
         let (offset, rest) = cutter.rest();
         found.push((offset, rest.len()));
         found
+    }
+
+    #[test]
+    fn whole_chunks_are_not_copied() {
+        let bytes = Bytes::from(vec![1; 2 * CHUNK_BYTES + 3]);
+        let mut cutter = Cutter::new(0);
+        cutter.push(&bytes);
+        for chunk in 0..2 {
+            let (_, full) = cutter.full().unwrap();
+            assert_eq!(full.as_ptr(), bytes[chunk * CHUNK_BYTES..].as_ptr());
+        }
+        assert!(cutter.full().is_none());
+        cutter.push(&Bytes::from(vec![2; 4]));
+        assert_eq!(cutter.end(), 2 * CHUNK_BYTES as u64 + 7);
+        assert_eq!(cutter.rest().1, [1, 1, 1, 2, 2, 2, 2][..]);
     }
 
     #[test]

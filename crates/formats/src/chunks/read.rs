@@ -133,7 +133,7 @@ mod tests {
                 let chunk = chunks.iter().next().unwrap().unwrap();
                 assert_eq!((chunk.name, chunk.size), ("b.gz", Some(content.len() as u64)));
                 let at = usize::try_from(chunk.offset).unwrap();
-                found[at..at + chunk.data.len()].copy_from_slice(chunk.data);
+                found[at..at + chunk.data.len()].copy_from_slice(&chunk.data);
             }
         }
         assert!(found == content);

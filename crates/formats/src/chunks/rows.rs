@@ -67,7 +67,7 @@ fn number(value: u64) -> Result<i64> {
 }
 
 /// Some bytes of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk<'a> {
     /// The file's path below the target's folder.
     pub name: &'a str,
@@ -79,8 +79,8 @@ pub struct Chunk<'a> {
     pub version: Option<&'a str>,
     /// The digest that the whole file must have.
     pub digest: Option<&'a str>,
-    /// The bytes; none where they are named.
-    pub data: &'a [u8],
+    /// The bytes, which still lie in their batch; none where they are named.
+    pub data: Bytes,
     /// The bytes that are named.
     pub named: Option<Named<'a>>,
 }
@@ -110,6 +110,8 @@ pub struct Chunks {
     version: StringArray,
     digest: StringArray,
     data: BinaryArray,
+    /// All bytes of `data`, to be shared.
+    bytes: Bytes,
     /// Length and source of bytes that are named, where some may be.
     named: Option<(Int64Array, StringArray)>,
 }
@@ -137,13 +139,15 @@ impl Chunks {
             let source = source.as_string_opt::<i32>()?.clone();
             Some((length.as_primitive_opt::<Int64Type>()?.clone(), source))
         });
+        let data = column("data")?.as_binary::<i32>().clone();
         Ok(Self {
             name: text("name")?,
             offset: number("offset")?,
             size: number("size")?,
             version: text("version")?,
             digest: text("digest")?,
-            data: column("data")?.as_binary::<i32>().clone(),
+            bytes: Bytes::from_owner(Values(data.values().clone())),
+            data,
             named,
         })
     }
@@ -158,8 +162,8 @@ impl Chunks {
         let offset = number(&self.offset).ok_or("`offset` is null")?.map_err(|_| "`offset` is below zero")?;
         let size = number(&self.size).transpose().map_err(|_| "`size` is below zero")?;
         let named = self.named(row);
-        let data = self.data.is_valid(row).then(|| self.data.value(row));
-        let data = data.or(named.map(|_| &[][..])).ok_or("`data` is null")?;
+        let data = self.data.is_valid(row).then(|| self.bytes(row));
+        let data = data.or(named.map(|_| Bytes::new())).ok_or("`data` is null")?;
         Ok(Chunk {
             name: text(&self.name, row).ok_or("`name` is null")?,
             offset,
@@ -171,10 +175,25 @@ impl Chunks {
         })
     }
 
+    /// The bytes of a row. They are not copied.
+    fn bytes(&self, row: usize) -> Bytes {
+        let place = |row: usize| usize::try_from(self.data.value_offsets()[row]).unwrap_or(0);
+        self.bytes.slice(place(row)..place(row + 1))
+    }
+
     fn named(&self, row: usize) -> Option<Named<'_>> {
         let (length, source) = self.named.as_ref()?;
         let length = length.is_valid(row).then(|| u64::try_from(length.value(row)).ok())?;
         Some(Named { length: length?, source: text(source, row)? })
+    }
+}
+
+/// The values of a column as the owner of its bytes.
+struct Values(Buffer);
+
+impl AsRef<[u8]> for Values {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
     }
 }
 
@@ -199,7 +218,7 @@ mod tests {
             size: Some(9),
             version: None,
             digest: Some("md5:00"),
-            data: b"hello",
+            data: Bytes::from_static(b"hello"),
             named: None,
         };
         assert_eq!(found, [expected]);

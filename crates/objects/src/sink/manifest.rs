@@ -179,14 +179,14 @@ impl Site {
     pub(super) async fn overwrite(&self, manifest: &Manifest) -> Result<()> {
         let text = serde_json::to_vec(manifest)
             .map_err(|error| Error::unexpected("the manifest cannot be written").source(error))?;
-        self.bucket.put(&self.home.manifest(), text.into(), PutMode::Overwrite).await.map(drop)
+        self.bucket.put(&self.home.manifest(), text, PutMode::Overwrite).await.map(drop)
     }
 
     /// Writes a list of files.
     pub(super) async fn write_list(&self, name: &str, files: Vec<ObjectFile>) -> Result<()> {
         let text = serde_json::to_vec(&FileList { version: VERSION, files })
             .map_err(|error| Error::unexpected("a list of files cannot be written").source(error))?;
-        self.bucket.put(&self.home.commit(name), text.into(), PutMode::Overwrite).await.map(drop)
+        self.bucket.put(&self.home.commit(name), text, PutMode::Overwrite).await.map(drop)
     }
 
     /// Reads a list of files; an empty one when it is gone.

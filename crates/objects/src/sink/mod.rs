@@ -24,6 +24,7 @@ mod output;
 mod plain;
 mod settle;
 mod staging;
+mod stretches;
 mod upload;
 
 pub use bytes::{ByteSink, ByteWriter};

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use object_store::PutMode;
+use bytes::Bytes;
+use object_store::{PutMode, PutPayload};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use towpath_core::{Context, Error, Result, Retry};
@@ -14,6 +14,7 @@ use towpath_formats::Output;
 
 use super::options::UploadSettings;
 use super::staging::{HeldObject, ObjectFile, UploadedParts};
+use super::stretches::Stretches;
 use super::upload::Leftover;
 use crate::extras::Upload;
 use crate::{Bucket, Opener};
@@ -36,8 +37,7 @@ pub struct ObjectOutput {
     file: ObjectFile,
     mark: String,
     begun: Option<(Bucket, Arc<Leftover>)>,
-    gathered: Vec<Bytes>,
-    gathered_bytes: usize,
+    gathered: Stretches,
     /// How many parts were sent.
     sent: usize,
     sending: JoinSet<Result<(usize, String)>>,
@@ -59,8 +59,7 @@ impl ObjectOutput {
             file,
             mark: format!("{:016x}", fastrand::u64(..)),
             begun: None,
-            gathered: Vec::new(),
-            gathered_bytes: 0,
+            gathered: Stretches::default(),
             sent: 0,
             sending: JoinSet::new(),
             parts: BTreeMap::new(),
@@ -86,37 +85,12 @@ impl ObjectOutput {
         Ok(self.begun.insert((bucket, Arc::new(leftover))).clone())
     }
 
-    fn part_size(&self) -> usize {
-        usize::try_from(self.outlet.settings.part_size.bytes()).unwrap_or(usize::MAX)
-    }
-
-    /// The next bytes that were gathered.
-    fn take(&mut self, most: usize) -> Bytes {
-        let wanted = most.min(self.gathered_bytes);
-        self.gathered_bytes -= wanted;
-        if self.gathered.len() == 1 {
-            let all = &mut self.gathered[0];
-            let taken = all.split_to(wanted);
-            if all.is_empty() {
-                self.gathered.clear();
-            }
-            return taken;
-        }
-        let mut taken = BytesMut::with_capacity(wanted);
-        let mut rest = Vec::new();
-        for mut piece in self.gathered.drain(..) {
-            let piece_wanted = piece.len().min(wanted - taken.len());
-            taken.extend_from_slice(&piece.split_to(piece_wanted));
-            if !piece.is_empty() {
-                rest.push(piece);
-            }
-        }
-        self.gathered = rest;
-        taken.freeze()
+    fn part_size(&self) -> u64 {
+        self.outlet.settings.part_size.bytes()
     }
 
     /// Sends the next part, when there is room for one more.
-    async fn send(&mut self, bytes: Bytes) -> Result<()> {
+    async fn send(&mut self, bytes: Vec<Bytes>) -> Result<()> {
         while let Some(done) = self.sending.try_join_next() {
             self.sent_part(done)?;
         }
@@ -126,6 +100,7 @@ impl ObjectOutput {
         let index = self.sent;
         self.sent += 1;
         self.sending.spawn(async move {
+            let bytes = PutPayload::from_iter(bytes);
             let part = bucket.put_part(upload.key(), upload.id(), index, bytes).await;
             drop(permit);
             Ok((index, part?))
@@ -142,8 +117,8 @@ impl ObjectOutput {
 
     /// Sends what is left, and waits for all parts.
     async fn send_rest(&mut self) -> Result<(Bucket, Arc<Leftover>)> {
-        if self.gathered_bytes > 0 || self.sent == 0 {
-            let rest = self.take(usize::MAX);
+        if self.gathered.length() > 0 || self.sent == 0 {
+            let rest = self.gathered.take(u64::MAX);
             self.send(rest).await?;
         }
         while let Some(done) = self.sending.join_next().await {
@@ -175,8 +150,8 @@ impl ObjectOutput {
         if self.sent == 0 {
             // It is small.
             let bucket = self.outlet.opener.open(&self.cx).await?;
-            let all = self.take(usize::MAX);
-            bucket.put(&key, all, PutMode::Overwrite).await?;
+            let all = self.gathered.take(u64::MAX);
+            bucket.put(&key, PutPayload::from_iter(all), PutMode::Overwrite).await?;
         } else {
             let (bucket, upload) = self.send_rest().await?;
             let whole = Upload { key: key.clone(), id: upload.id().to_owned() };
@@ -193,10 +168,9 @@ impl ObjectOutput {
 impl Output for ObjectOutput {
     async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.file.size += bytes.len() as u64;
-        self.gathered_bytes += bytes.len();
         self.gathered.push(bytes);
-        while self.gathered_bytes >= self.part_size() {
-            let part = self.take(self.part_size());
+        while self.gathered.length() >= self.part_size() {
+            let part = self.gathered.take(self.part_size());
             // Some of a batch may be sent, so its rows must not be given once more.
             self.send(part).await.map_err(|error| error.retry(Retry::Never))?;
         }

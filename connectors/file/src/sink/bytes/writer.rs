@@ -148,7 +148,7 @@ fn allowed(chunk: Chunk<'_>) -> Result<Chunk<'_>, Box<Rejected>> {
 fn put(path: &Path, chunk: &Chunk<'_>) -> io::Result<()> {
     let mut file = open(path)?;
     file.seek(SeekFrom::Start(chunk.offset))?;
-    file.write_all(chunk.data)
+    file.write_all(&chunk.data)
 }
 
 /// Opens the file, and makes it and the folder for it, which another writer's end may just have removed.

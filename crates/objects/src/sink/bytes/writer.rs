@@ -5,9 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::PutMode;
+use object_store::{PutMode, PutPayload};
 use serde_json::json;
 use tokio::task::JoinSet;
 use towpath_core::{Context, Error, LoadSpec, Rejected, Result, Retry, Staged, Writer};
@@ -165,7 +164,7 @@ impl ByteWriter {
         let path = site.home.note_path(&self.load.run);
         let text = serde_json::to_vec(&new)
             .map_err(|error| Error::unexpected("a note cannot be written").source(error))?;
-        site.bucket.put(&site.home.key(&path)?, text.into(), PutMode::Overwrite).await?;
+        site.bucket.put(&site.home.key(&path)?, text, PutMode::Overwrite).await?;
         self.notes.push(path);
         Ok(())
     }
@@ -189,9 +188,11 @@ impl ByteWriter {
             let target = Upload { key: site.home.key(&upload.path)?, id: upload.id };
             let what = match sending {
                 Sending::Held(Piece::Part(index, bytes)) => {
+                    let bytes = PutPayload::from_iter(bytes);
                     Arrived::Part(index, site.bucket.put_part(&target.key, &target.id, index, bytes).await?)
                 }
                 Sending::Held(Piece::Fragment(from, bytes)) => {
+                    let bytes = PutPayload::from_iter(bytes);
                     Arrived::Fragment(fragment(&site, &key, from, bytes).await?)
                 }
                 Sending::Named(Stretch::Part(index, range), source) => {
@@ -201,7 +202,7 @@ impl ByteWriter {
                 Sending::Named(Stretch::Fragment(range), source) => {
                     let from = range.start;
                     let bytes = copy::read(&place, &site, range, &source).await?;
-                    Arrived::Fragment(fragment(&site, &key, from, bytes).await?)
+                    Arrived::Fragment(fragment(&site, &key, from, bytes.into()).await?)
                 }
             };
             Ok(Sent { key, what })
@@ -306,8 +307,8 @@ fn held(pieces: impl IntoIterator<Item = Piece>) -> Vec<Sending> {
 }
 
 /// Keeps bytes that are no whole part in a hidden object.
-async fn fragment(site: &Site, key: &str, from: u64, bytes: Bytes) -> Result<Fragment> {
-    let to = from + bytes.len() as u64;
+async fn fragment(site: &Site, key: &str, from: u64, bytes: PutPayload) -> Result<Fragment> {
+    let to = from + bytes.content_length() as u64;
     let path = site.home.partial_path(&format!("{key}-{from}-{:08x}", fastrand::u32(..)));
     site.bucket.put(&site.home.key(&path)?, bytes, PutMode::Overwrite).await?;
     Ok(Fragment { from, to, path })
