@@ -30,6 +30,8 @@ mod time;
 #[cfg(all(test, feature = "full"))]
 mod compress_tests;
 #[cfg(all(test, feature = "full"))]
+mod copying;
+#[cfg(all(test, feature = "full"))]
 mod text_tests;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use towpath_core::ErrorKind;
 use towpath_testkit::context;
 
+use crate::encode::copying::Copying;
 use crate::samples::{batch, columns, encode, encode_counted, orders};
 use crate::{Compression, CsvWrite, Encoder, MemoryInput, MemoryOutput, WriteFormat, WriteOptions};
 
@@ -265,5 +266,27 @@ async fn lines_of_another_file_are_appended_without_its_head() {
             let at_once = encode(&options, name, &vec![rows.clone(); 4]).await.unwrap();
             assert_eq!(joined, at_once, "{name}");
         }
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_copies_leaves_the_head_of_further_files_out() {
+    let rows = orders(3);
+    let options = WriteOptions::default();
+    for (name, head) in [("x.csv", 1), ("x.ndjson", 0)] {
+        let segment = encode(&options, name, std::slice::from_ref(&rows)).await.unwrap();
+        let head: usize = segment.split_inclusive(|byte| *byte == b'\n').take(head).map(<[u8]>::len).sum();
+        let (head, size) = (head as u64, segment.len() as u64);
+        let segment = Arc::new(MemoryInput::new("segment", segment));
+        let output = Copying::default();
+        let copied = output.copied.clone();
+        let mut encoder = Encoder::new(&options, name, &rows.schema(), &context(), output).unwrap();
+        for _ in 0..2 {
+            assert!(encoder.append(segment.clone()).await.unwrap());
+            encoder.write(rows.clone()).await.unwrap();
+        }
+        let joined = encoder.finish().await.unwrap().1.output.into_bytes();
+        assert_eq!(joined, encode(&options, name, &vec![rows.clone(); 4]).await.unwrap(), "{name}");
+        assert_eq!(*copied.lock().unwrap(), [0..size, head..size], "{name}");
     }
 }

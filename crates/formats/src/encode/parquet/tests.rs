@@ -1,12 +1,10 @@
 //! Parquet files, read back by the library's own reader.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::compute::{cast, concat_batches};
 use arrow_schema::{Field, Schema, SchemaRef};
-use async_trait::async_trait;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::Compression;
@@ -16,10 +14,10 @@ use towpath_testkit::{context, paused_context};
 
 use super::refuse;
 use super::storage::stored_type;
+use crate::encode::copying::Copying;
 use crate::samples::{batch, columns, encode, encode_counted, orders};
 use crate::{
-    Encoder, Input, MemoryInput, MemoryOutput, Output, ParquetCompression, ParquetWrite, WriteFormat,
-    WriteOptions,
+    Encoder, MemoryInput, MemoryOutput, ParquetCompression, ParquetWrite, WriteFormat, WriteOptions,
 };
 
 fn options(parquet: ParquetWrite) -> WriteOptions {
@@ -243,29 +241,6 @@ async fn small_row_groups_and_other_columns_are_not_appended() {
     let narrower = Arc::new(rows.schema().project(&[0]).unwrap());
     let mut narrower = encoder(&small, &narrower);
     assert!(!narrower.append(segment).await.unwrap());
-}
-
-/// Has bytes of an input copied, as far as it is told, and keeps where they lay.
-#[derive(Default)]
-struct Copying {
-    output: MemoryOutput,
-    copied: Arc<Mutex<Vec<Range<u64>>>>,
-}
-
-#[async_trait]
-impl Output for Copying {
-    async fn write(&mut self, bytes: Bytes) -> towpath_core::Result<()> {
-        self.output.write(bytes).await
-    }
-
-    fn copies(&self, _: &dyn Input) -> bool {
-        true
-    }
-
-    async fn copy(&mut self, input: &dyn Input, range: Range<u64>) -> towpath_core::Result<()> {
-        self.copied.lock().unwrap().push(range.clone());
-        self.write(input.range(range).await?).await
-    }
 }
 
 #[tokio::test]
