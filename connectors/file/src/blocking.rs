@@ -1,6 +1,6 @@
 //! File system calls block, so they run on tokio's threads for that.
 
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use towpath_core::{Error, Result};
 
 /// Runs work that blocks.
@@ -14,7 +14,12 @@ where
 
 /// Waits for blocking work that was started earlier.
 pub(crate) async fn joined<T>(handle: JoinHandle<Result<T>>) -> Result<T> {
-    handle.await.unwrap_or_else(|error| {
+    ended(handle.await)
+}
+
+/// What came of work that has ended, or how it ended before.
+pub(crate) fn ended<T>(work: std::result::Result<Result<T>, JoinError>) -> Result<T> {
+    work.unwrap_or_else(|error| {
         Err(Error::unexpected("file system work ended early")
             .source(error)
             .connector(crate::errors::CONNECTOR))
