@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
-use tokio::sync::OnceCell;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+use tokio::sync::{OnceCell, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 use towpath_core::{Context, Error, Realm, Result};
 use towpath_files::FileEntry;
@@ -32,6 +32,9 @@ const CHUNK: u64 = 512 << 10;
 
 /// How many ranges are on their way at once.
 const AHEAD: usize = 2;
+
+/// How many chunks of one long range may wait for a reader: as much as of ranges on their way.
+const LEAD: usize = (AHEAD as u64 * PART / CHUNK) as usize;
 
 /// Opens a bucket on behalf of a stream.
 #[async_trait]
@@ -114,9 +117,55 @@ impl ObjectInput {
             Ok(chunks)
         }))
     }
+
+    /// Gets a range by a single request as long as the reader keeps up: to a store that is a quarter less work than many. The
+    /// request is given up once so much waits that it would have to wait itself; then the rest comes by smaller ranges.
+    fn follow(&self, range: Range<u64>) -> ByteStream {
+        let (sender, receiver) = mpsc::channel(LEAD);
+        let (input, end) = (self.0.clone(), range.end);
+        let task = AbortOnDropHandle::new(tokio::spawn(async move {
+            let bucket = input.bucket.get_or_try_init(|| input.opener.open(&input.cx)).await?;
+            let mut reached = range.start;
+            let mut pass_on = |chunk: Bytes| {
+                let length = chunk.len() as u64;
+                let is_taken = sender.try_send(chunk).is_ok();
+                if is_taken {
+                    input.cx.metrics().add_bytes_read(length);
+                    reached += length;
+                }
+                is_taken
+            };
+            bucket.hand_on(&input.file, range, CHUNK, &mut pass_on).await?;
+            Ok(reached)
+        }));
+        let coming = stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|chunk| (Ok(chunk), receiver))
+        });
+        let input = self.clone();
+        let rest = async move { Ok::<_, Error>(input.ahead(parts(joined(task).await?, end))) };
+        coming.chain(stream::once(rest).try_flatten()).boxed()
+    }
+
+    /// Ranges that follow each other, of which some are on their way before they are asked for.
+    fn ahead(&self, ranges: impl Iterator<Item = Range<u64>> + Send + 'static) -> ByteStream {
+        let input = self.clone();
+        let ranges = stream::iter(ranges).map(move |range| joined(input.get(range, CHUNK))).buffered(AHEAD);
+        ranges.map_ok(each).try_flatten().boxed()
+    }
+
+    /// Ranges of which none is fetched until somebody asks for it.
+    fn behind(&self, ranges: impl Iterator<Item = Range<u64>> + Send + 'static) -> ByteStream {
+        let input = self.clone();
+        let ranges = stream::iter(ranges).then(move |range| joined(input.get(range, CHUNK)));
+        ranges.map_ok(each).try_flatten().boxed()
+    }
 }
 
-async fn joined(task: AbortOnDropHandle<Result<Vec<Bytes>>>) -> Result<Vec<Bytes>> {
+fn each(chunks: Vec<Bytes>) -> impl Stream<Item = Result<Bytes>> {
+    stream::iter(chunks.into_iter().map(Ok))
+}
+
+async fn joined<T>(task: AbortOnDropHandle<Result<T>>) -> Result<T> {
     task.await.map_err(|error| Error::unexpected("a read ended in the middle").source(error))?
 }
 
@@ -157,15 +206,12 @@ impl Input for ObjectInput {
 
     async fn stream_to(&self, from: u64, end: Option<u64>) -> Result<ByteStream> {
         let size = self.0.file.size;
-        let end = end.map_or(size, |end| end.saturating_add(MARGIN).min(size));
-        let (input, rest) = (self.clone(), self.clone());
-        let wanted =
-            stream::iter(ranges(from, end)).map(move |range| joined(input.get(range, CHUNK))).buffered(AHEAD);
-        // Nothing more is fetched until somebody asks for it.
-        let more =
-            stream::iter(ranges(end.max(from), size)).then(move |range| joined(rest.get(range, CHUNK)));
-        let pieces = wanted.chain(more).map_ok(|chunks| stream::iter(chunks.into_iter().map(Ok)));
-        Ok(pieces.try_flatten().boxed())
+        let Some(end) = end else { return Ok(self.ahead(ranges(from, size))) };
+        let end = end.saturating_add(MARGIN).min(size);
+        if from >= end {
+            return Ok(self.behind(ranges(from, size)));
+        }
+        Ok(self.follow(from..end).chain(self.behind(ranges(end, size))).boxed())
     }
 
     async fn range(&self, range: Range<u64>) -> Result<Bytes> {
@@ -179,17 +225,25 @@ impl Input for ObjectInput {
     }
 }
 
-/// The ranges that a stream is read in.
+/// The ranges that a stream is read in of which nobody knows how far it will be read.
 fn ranges(from: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
+    let first = end_of(from.saturating_add(FIRST), size);
+    (from < first).then_some(from..first).into_iter().chain(parts(first, size))
+}
+
+/// The ranges of what is read to its end.
+fn parts(from: u64, size: u64) -> impl Iterator<Item = Range<u64>> {
     let mut start = from;
     std::iter::from_fn(move || {
-        let end = if start == from { start.saturating_add(FIRST) } else { (start / PART + 1) * PART };
-        // What is left over is no request of its own.
-        let end = if size.saturating_sub(end) <= MARGIN { size } else { end };
-        let range = start..end;
-        start = end;
+        let range = start..end_of((start / PART + 1) * PART, size);
+        start = range.end;
         (!range.is_empty()).then_some(range)
     })
+}
+
+/// Where a range ends that would end here: what is left over is no request of its own.
+fn end_of(end: u64, size: u64) -> u64 {
+    if size.saturating_sub(end) <= MARGIN { size } else { end }
 }
 
 #[cfg(test)]
@@ -207,6 +261,8 @@ mod tests {
         assert_eq!(of(7, 7), []);
         assert_eq!(of(0, 7).first(), Some(&(0..7)));
         assert_eq!(of(0, 7).len(), 1);
+        assert_eq!(parts(5, mib(20)).collect::<Vec<_>>(), [5..mib(8), mib(8)..mib(16), mib(16)..mib(20)]);
+        assert_eq!(parts(7, 7).count(), 0);
     }
 
     #[test]

@@ -49,10 +49,27 @@ impl Bucket {
         range: Range<u64>,
         chunk: u64,
     ) -> Result<Vec<Bytes>> {
+        let mut chunks = Vec::new();
+        let mut keep = |part| {
+            chunks.push(part);
+            true
+        };
+        self.hand_on(planned, range, chunk, &mut keep).await?;
+        Ok(chunks)
+    }
+
+    /// The same, where each chunk is handed on as soon as it is complete. Ends early once `take` refuses one.
+    pub(crate) async fn hand_on(
+        &self,
+        planned: &FileEntry,
+        range: Range<u64>,
+        chunk: u64,
+        take: &mut (impl FnMut(Bytes) -> bool + Send),
+    ) -> Result<()> {
         let mut reading = Reading::new(range, chunk);
         reading.is_pinned = planned.version.is_some() || planned.tag.is_some();
         while !reading.is_complete() {
-            match self.receive(planned, &mut reading).await {
+            match self.receive(planned, &mut reading, take).await {
                 Ok(()) => {}
                 Err(error) if is_other(&error) => {
                     let now = self.head(&planned.path, planned.version.as_deref()).await?;
@@ -60,12 +77,20 @@ impl Bucket {
                 }
                 Err(error) => reading.wait_after(self.cx(), error).await?,
             }
+            if reading.is_refused {
+                break;
+            }
         }
-        Ok(reading.chunks)
+        Ok(())
     }
 
-    /// Receives what is missing, as far as it comes.
-    async fn receive(&self, planned: &FileEntry, reading: &mut Reading) -> Result<()> {
+    /// Receives what is missing, as far as it comes and is taken.
+    async fn receive(
+        &self,
+        planned: &FileEntry,
+        reading: &mut Reading,
+        take: &mut (impl FnMut(Bytes) -> bool + Send),
+    ) -> Result<()> {
         let key = &planned.path;
         let failed = |error| self.error(error, Operation::Read, key);
         let options = GetOptions {
@@ -80,7 +105,10 @@ impl Bucket {
         }
         let mut pieces = found.into_stream();
         while let Some(piece) = pieces.next().await {
-            reading.add(piece.map_err(failed)?);
+            reading.add(piece.map_err(failed)?, take);
+            if reading.is_refused {
+                return Ok(());
+            }
         }
         if reading.is_complete() {
             return Ok(());
@@ -101,8 +129,6 @@ struct Reading {
     range: Range<u64>,
     /// Where it is cut: at multiples of this.
     chunk: u64,
-    /// What is complete of it.
-    chunks: Vec<Bytes>,
     /// The chunk that is under way.
     open: BytesMut,
     /// How many bytes there are.
@@ -111,6 +137,8 @@ struct Reading {
     tag: Option<String>,
     /// Whether the plan says which content is wanted.
     is_pinned: bool,
+    /// Whether nobody takes more of it.
+    is_refused: bool,
     /// How much there was when the try under way began.
     before: usize,
     /// How many tries in a row were in vain.
@@ -122,11 +150,11 @@ impl Reading {
         Self {
             range,
             chunk,
-            chunks: Vec::new(),
             open: BytesMut::new(),
             came: 0,
             tag: None,
             is_pinned: false,
+            is_refused: false,
             before: 0,
             in_vain: 0,
         }
@@ -164,15 +192,16 @@ impl Reading {
         usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX)
     }
 
-    fn add(&mut self, mut piece: Bytes) {
+    /// Cuts off what is complete with these bytes, and hands it on.
+    fn add(&mut self, mut piece: Bytes, take: &mut impl FnMut(Bytes) -> bool) {
         // A server that sends more than it was asked for.
         piece.truncate(self.size() - self.came);
-        while !piece.is_empty() {
+        while !piece.is_empty() && !self.is_refused {
             let room = self.room();
             let part = piece.split_to(room.min(piece.len()));
             self.came += part.len();
             if self.open.is_empty() && part.len() == room {
-                self.chunks.push(part);
+                self.is_refused = !take(part);
                 continue;
             }
             if self.open.is_empty() {
@@ -180,7 +209,7 @@ impl Reading {
             }
             self.open.extend_from_slice(&part);
             if part.len() == room {
-                self.chunks.push(self.open.split().freeze());
+                self.is_refused = !take(self.open.split().freeze());
             }
         }
     }
@@ -220,18 +249,23 @@ mod tests {
     use towpath_testkit::paused_context;
 
     async fn after(reading: &mut Reading, came: usize) -> Result<()> {
-        reading.add(vec![0; came].into());
+        reading.add(vec![0; came].into(), &mut |_| true);
         reading.wait_after(&paused_context(), Error::unavailable("cut")).await
     }
 
     #[test]
     fn what_came_is_not_asked_for_again() {
         let mut reading = Reading::new(10..15, u64::MAX);
-        reading.add(Bytes::from_static(b"ab"));
+        let mut chunks = Vec::new();
+        let mut keep = |chunk| {
+            chunks.push(chunk);
+            true
+        };
+        reading.add(Bytes::from_static(b"ab"), &mut keep);
         assert_eq!((reading.missing(), reading.is_complete()), (12..15, false));
-        reading.add(Bytes::from_static(b"cde and more"));
+        reading.add(Bytes::from_static(b"cde and more"), &mut keep);
         assert!(reading.is_complete());
-        assert_eq!(reading.chunks, ["abcde"]);
+        assert_eq!(chunks, ["abcde"]);
         assert!(Reading::new(7..7, u64::MAX).is_complete());
     }
 
@@ -239,13 +273,29 @@ mod tests {
     fn chunks_end_at_multiples_however_the_bytes_come() {
         let content = Bytes::from_static(b"cdefghijklm");
         for step in 1..=content.len() {
-            let mut reading = Reading::new(2..13, 4);
+            let (mut reading, mut chunks) = (Reading::new(2..13, 4), Vec::new());
             for start in (0..content.len()).step_by(step) {
-                reading.add(content.slice(start..content.len().min(start + step)));
+                let piece = content.slice(start..content.len().min(start + step));
+                reading.add(piece, &mut |chunk| {
+                    chunks.push(chunk);
+                    true
+                });
             }
             assert!(reading.is_complete());
-            assert_eq!(reading.chunks, ["cd", "efgh", "ijkl", "m"], "{step}");
+            assert_eq!(chunks, ["cd", "efgh", "ijkl", "m"], "{step}");
         }
+    }
+
+    #[test]
+    fn nothing_is_handed_on_behind_what_was_refused() {
+        let (mut reading, mut chunks) = (Reading::new(0..12, 4), Vec::new());
+        let mut one = |chunk: Bytes| {
+            chunks.push(chunk);
+            chunks.len() < 2
+        };
+        reading.add(Bytes::from_static(b"abcdefghijkl"), &mut one);
+        assert!(reading.is_refused && !reading.is_complete());
+        assert_eq!(chunks, ["abcd", "efgh"]);
     }
 
     fn pinned(range: Range<u64>) -> Reading {

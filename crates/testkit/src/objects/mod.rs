@@ -59,6 +59,8 @@ macro_rules! object_source_promises {
             a_hundred_thousand_objects_are_planned_while_they_are_listed_and_never_held
             a_path_may_be_a_whole_url
             a_large_object_is_read_in_parts_of_which_none_is_lost
+            what_is_read_to_its_end_is_one_request
+            a_reader_that_pauses_holds_up_no_others
             an_object_that_changed_since_it_was_planned_is_an_error
             only_new_objects_are_read_when_asked_for
             what_is_new_is_told_by_names_or_times

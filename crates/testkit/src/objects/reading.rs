@@ -1,10 +1,18 @@
 //! Reading objects: options, and what changes under the reader.
 
-use futures::TryStreamExt;
-use serde_json::{Value, json};
-use towpath_core::{ErrorKind, Planned, Position, ScanRequest};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::{ObjectSite, ObjectSiteTools, error, numbered};
+use arrow::array::AsArray;
+use futures::{StreamExt, TryStreamExt};
+use serde_json::{Value, json};
+use towpath_core::{
+    Batch, Connection, Context, DynSource, ErrorKind, Json, Planned, Position, ScanRequest, Split,
+};
+use towpath_layers::limits::{ConnectionLimiter, LimitSettings, RunLimit};
+
+use super::{ObjectSite, ObjectSiteTools, error, merged, numbered, through};
 
 /// A path may name the bucket too, the same one for a whole stream.
 pub async fn a_path_may_be_a_whole_url<S: ObjectSite>() {
@@ -28,6 +36,74 @@ pub async fn a_large_object_is_read_in_parts_of_which_none_is_lost<S: ObjectSite
     let rows = found.rows();
     assert_eq!(rows.len(), 300_000);
     assert!(rows.iter().enumerate().all(|(n, row)| row["n"] == json!(n) && row["m"] == json!(n * 7)));
+}
+
+/// The splits of a path that is read as it is.
+async fn splits_of(
+    site: &impl ObjectSite,
+    cx: &Context,
+    path: &str,
+    more: &Json,
+) -> (Arc<dyn DynSource>, Vec<Split>) {
+    let source = site.source(path, &merged(json!({"format": "bytes"}), more)).await;
+    let plan = source.plan(cx, &ScanRequest::default()).await.unwrap();
+    let steps: Vec<Planned> = plan.splits.try_collect().await.unwrap();
+    let splits = steps.into_iter().filter_map(|step| match step {
+        Planned::Split { split, .. } => Some(split),
+        Planned::Complete { .. } => None,
+    });
+    (source, splits.collect())
+}
+
+fn bytes_of(batches: &[Batch]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for batch in batches {
+        let data = batch.rows.column_by_name("data").unwrap().as_binary::<i32>();
+        bytes.extend(data.iter().flatten().flatten());
+    }
+    bytes
+}
+
+/// Bytes that differ from each other wherever they are cut.
+fn content(length: u32) -> Vec<u8> {
+    (0..length / 4).flat_map(u32::to_le_bytes).collect()
+}
+
+/// To a store one long answer is less work than several short ones.
+pub async fn what_is_read_to_its_end_is_one_request<S: ObjectSite>() {
+    let site = S::new().await;
+    // More than ranges have, and less than may wait for a reader that is slow for a moment.
+    let content = content(12 << 20);
+    site.put("big.bin", content.clone()).await;
+    let front = through(&site, |_, answer| answer).await;
+    let options = json!({"endpoint": site.endpoint_at(&front.url(""))});
+    let (source, splits) = splits_of(&site, site.cx(), "big.bin", &options).await;
+    let [split] = &splits[..] else { panic!("one split: {splits:?}") };
+    let before = front.requests().len();
+    let read: Vec<_> = source.read(site.cx(), split, Position::Start).unwrap().try_collect().await.unwrap();
+    assert!(bytes_of(&read) == content, "the bytes differ");
+    assert_eq!(front.requests().len() - before, 1, "{:?}", front.targets());
+}
+
+/// What a slow reader has not asked for yet is fetched by requests that wait for nobody: others may be sent meanwhile.
+pub async fn a_reader_that_pauses_holds_up_no_others<S: ObjectSite>() {
+    let site = S::new().await;
+    let content = content(48 << 20);
+    site.put("big.bin", content.clone()).await;
+    site.put("small.bin", "small").await;
+    let run = RunLimit::new(NonZeroUsize::MIN, site.cx().clock_arc());
+    let limiter = ConnectionLimiter::new(&run, &LimitSettings::default());
+    let cx = site.cx().for_connection(Arc::new(Connection::new("lake", Arc::new(limiter))));
+    let (source, splits) = splits_of(&site, &cx, "*.bin", &json!({})).await;
+    let [big, small] = &splits[..] else { panic!("two splits: {splits:?}") };
+    let mut reading = source.read(&cx, big, Position::Start).unwrap();
+    let mut read = vec![reading.next().await.unwrap().unwrap()];
+    let other = source.read(&cx, small, Position::Start).unwrap().try_collect::<Vec<_>>();
+    let other =
+        tokio::time::timeout(Duration::from_mins(1), other).await.expect("a request waits for a reader");
+    assert_eq!(bytes_of(&other.unwrap()), b"small");
+    read.extend(reading.try_collect::<Vec<_>>().await.unwrap());
+    assert!(bytes_of(&read) == content, "the bytes differ");
 }
 
 /// What is read is what was planned.
