@@ -11,6 +11,7 @@
 //! length and digest and then renamed into place, in the same commit.
 
 mod commit;
+mod disk;
 mod place;
 mod writer;
 

@@ -1,6 +1,5 @@
 //! Writing chunks to their places in partial files.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind as Io, Seek, SeekFrom, Write};
@@ -8,23 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
-use tokio::task::JoinSet;
-use towpath_core::{Context, Error, Metrics, Rejected, Result, Retry, Staged, Writer};
+use towpath_core::{Context, Error, Metrics, Rejected, Result, Staged, Writer};
 use towpath_files::sink::{Partial, PartialReceipt, Partials, key};
 use towpath_formats::chunks::{Chunk, Chunks, name};
 
+use super::disk::Disk;
 use super::place::{Place, partial_folder, partial_path};
-use crate::blocking::{blocking, ended};
+use crate::blocking::blocking;
 use crate::errors::{CONNECTOR, io_error};
 use crate::sink::manifest::{Home, sync_folder};
-
-/// How many files are made durable at once.
-const SYNCED_AT_ONCE: usize = 16;
-
-/// How much is written to a file until the disk begins to take it, so that nobody waits for all of it in the end.
-const SYNCED_EARLY: u64 = 16 << 20;
 
 /// Writes chunks to their places in partial files.
 pub struct ByteWriter {
@@ -33,9 +25,7 @@ pub struct ByteWriter {
     metrics: Arc<Metrics>,
     part: u32,
     written: Written,
-    /// What files have that the disk was not told to take.
-    unsynced: BTreeMap<String, u64>,
-    syncing: JoinSet<Result<()>>,
+    disk: Disk,
     /// Whether a receipt was given for what was written.
     is_staged: bool,
 }
@@ -58,34 +48,8 @@ impl std::fmt::Debug for ByteWriter {
 impl ByteWriter {
     pub(super) fn new(place: Arc<Place>, home: Home, cx: &Context, part: u32) -> Self {
         let metrics = cx.metrics().clone();
-        Self {
-            place,
-            home,
-            metrics,
-            part,
-            written: Written::default(),
-            unsynced: BTreeMap::new(),
-            syncing: JoinSet::new(),
-            is_staged: false,
-        }
-    }
-
-    /// Begins to make files durable while more is read. They are not before [`finish`](Writer::finish) has seen to it. The
-    /// system tells an error of the disk once, so none may get lost here.
-    fn sync_early(&mut self, written: &Written) -> Result<()> {
-        while let Some(synced) = self.syncing.try_join_next() {
-            ended(synced)?;
-        }
-        for (key, file) in &written.files {
-            let unsynced = self.unsynced.entry(key.clone()).or_default();
-            *unsynced += file.ranges.iter().map(|(from, to)| to - from).sum::<u64>();
-            if *unsynced >= SYNCED_EARLY && self.syncing.len() < SYNCED_AT_ONCE {
-                *unsynced = 0;
-                let path = partial_path(&self.home, key);
-                self.syncing.spawn_blocking(move || sync(&path));
-            }
-        }
-        Ok(())
+        let (written, disk) = Default::default();
+        Self { place, home, metrics, part, written, disk, is_staged: false }
     }
 }
 
@@ -95,19 +59,17 @@ impl Writer for ByteWriter {
         let (place, home, part) = (self.place.clone(), self.home.clone(), self.part);
         let written = blocking(move || write(&place, &home, part, &chunks)).await?;
         self.metrics.add_bytes_written(written.bytes);
-        self.sync_early(&written)?;
+        for (key, file) in &written.files {
+            let bytes = file.ranges.iter().map(|(from, to)| to - from).sum();
+            self.disk.written(partial_path(&self.home, key), bytes)?;
+        }
         self.written.add(written);
         Ok(())
     }
 
     async fn finish(mut self) -> Result<Staged> {
         let written = std::mem::take(&mut self.written);
-        while let Some(synced) = self.syncing.join_next().await {
-            ended(synced)?;
-        }
-        let paths: Vec<_> = written.files.keys().map(|key| partial_path(&self.home, key)).collect();
-        let synced = paths.into_iter().map(|path| blocking(move || sync(&path)));
-        stream::iter(synced).buffer_unordered(SYNCED_AT_ONCE).try_collect::<()>().await?;
+        std::mem::take(&mut self.disk).finish().await?;
         if !written.files.is_empty() {
             let folder = partial_folder(&self.home);
             blocking(move || sync_folder(&folder)).await?;
@@ -202,11 +164,4 @@ fn open(path: &Path) -> io::Result<File> {
             result => return result,
         }
     }
-}
-
-/// Makes what was written durable. When the disk fails, the system may have forgotten the bytes, and would say nothing of it to
-/// a second try.
-fn sync(path: &Path) -> Result<()> {
-    let synced = OpenOptions::new().write(true).open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| io_error(error, "write", path.display()).retry(Retry::Never))
 }
