@@ -118,7 +118,7 @@ impl ObjectInput {
         }))
     }
 
-    /// Gets a range by a single request as long as the reader keeps up: to a store that is a quarter less work than many. The
+    /// Gets a range by a single request as long as the reader keeps up: a store may have less work with it than with many. The
     /// request is given up once so much waits that it would have to wait itself; then the rest comes by smaller ranges.
     fn follow(&self, range: Range<u64>) -> ByteStream {
         let (sender, receiver) = mpsc::channel(LEAD);
@@ -207,10 +207,7 @@ impl Input for ObjectInput {
     async fn stream_to(&self, from: u64, end: Option<u64>) -> Result<ByteStream> {
         let size = self.0.file.size;
         let Some(end) = end else { return Ok(self.ahead(ranges(from, size))) };
-        let end = end.saturating_add(MARGIN).min(size);
-        if from >= end {
-            return Ok(self.behind(ranges(from, size)));
-        }
+        let end = end.saturating_add(MARGIN).max(from).min(size);
         Ok(self.follow(from..end).chain(self.behind(ranges(end, size))).boxed())
     }
 

@@ -12,6 +12,7 @@ use towpath_core::{
 };
 use towpath_layers::limits::{ConnectionLimiter, LimitSettings, RunLimit};
 
+use super::tools::splits;
 use super::{ObjectSite, ObjectSiteTools, error, merged, numbered, through};
 
 /// A path may name the bucket too, the same one for a whole stream.
@@ -48,11 +49,7 @@ async fn splits_of(
     let source = site.source(path, &merged(json!({"format": "bytes"}), more)).await;
     let plan = source.plan(cx, &ScanRequest::default()).await.unwrap();
     let steps: Vec<Planned> = plan.splits.try_collect().await.unwrap();
-    let splits = steps.into_iter().filter_map(|step| match step {
-        Planned::Split { split, .. } => Some(split),
-        Planned::Complete { .. } => None,
-    });
-    (source, splits.collect())
+    (source, splits(&steps).cloned().collect())
 }
 
 fn bytes_of(batches: &[Batch]) -> Vec<u8> {
@@ -94,7 +91,9 @@ pub async fn a_reader_that_pauses_holds_up_no_others<S: ObjectSite>() {
     let run = RunLimit::new(NonZeroUsize::MIN, site.cx().clock_arc());
     let limiter = ConnectionLimiter::new(&run, &LimitSettings::default());
     let cx = site.cx().for_connection(Arc::new(Connection::new("lake", Arc::new(limiter))));
-    let (source, splits) = splits_of(&site, &cx, "*.bin", &json!({})).await;
+    let front = through(&site, |_, answer| answer).await;
+    let options = json!({"endpoint": site.endpoint_at(&front.url(""))});
+    let (source, splits) = splits_of(&site, &cx, "*.bin", &options).await;
     let [big, small] = &splits[..] else { panic!("two splits: {splits:?}") };
     let mut reading = source.read(&cx, big, Position::Start).unwrap();
     let mut read = vec![reading.next().await.unwrap().unwrap()];
@@ -104,6 +103,9 @@ pub async fn a_reader_that_pauses_holds_up_no_others<S: ObjectSite>() {
     assert_eq!(bytes_of(&other.unwrap()), b"small");
     read.extend(reading.try_collect::<Vec<_>>().await.unwrap());
     assert!(bytes_of(&read) == content, "the bytes differ");
+    // The first was given up in the middle, so others brought the rest.
+    let asked = front.targets().iter().filter(|target| target.contains("big")).count();
+    assert!(asked > 2, "{:?}", front.targets());
 }
 
 /// What is read is what was planned.

@@ -199,7 +199,8 @@ impl Scan {
     }
 }
 
-fn splits(steps: &[Planned]) -> impl Iterator<Item = &Split> {
+/// The splits among the steps of a plan.
+pub(super) fn splits(steps: &[Planned]) -> impl Iterator<Item = &Split> {
     steps.iter().filter_map(|step| match step {
         Planned::Split { split, .. } => Some(split),
         Planned::Complete { .. } => None,
