@@ -139,7 +139,7 @@ fn auto() -> String {
 }
 
 fn default_split_size() -> ByteSize {
-    ByteSize::mib(32)
+    ByteSize::mib(64)
 }
 
 fn default_batch_size() -> ByteSize {
